@@ -1,0 +1,1 @@
+"""Datasets, specs, layer lists and quantization maths; numpy only, no TensorFlow."""

@@ -1,0 +1,1 @@
+"""What every Linnet process needs; knows no machine learning, no Kubernetes and no SQL."""

@@ -1,0 +1,1 @@
+"""gRPC as every Linnet service speaks it: errors, validation, serving and calling."""

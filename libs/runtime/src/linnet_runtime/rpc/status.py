@@ -1,0 +1,117 @@
+"""Errors ⇄ google.rpc.Status with details."""
+
+import uuid
+from typing import Any
+
+import grpc
+from google.protobuf.any_pb2 import Any as PackedAny
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from linnet_runtime import errors
+from linnet_runtime.errors import Code, InvalidInput, LinnetError, Violation
+
+DOMAIN = "linnet.dev"
+
+
+def to_status(error: BaseException) -> status_pb2.Status:
+    """Make the status of an error; an unexpected one tells nothing but an id to search logs for."""
+    if not isinstance(error, LinnetError):
+        error = errors.Internal(
+            f"internal error {uuid.uuid4().hex[:12]}; the service's log has more"
+        )
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    ]
+    if isinstance(error, InvalidInput):
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=v.field, description=v.description
+                    )
+                    for v in error.violations
+                ]
+            )
+        )
+    elif isinstance(error, errors.NotFound):
+        details.append(
+            error_details_pb2.ResourceInfo(resource_type=error.kind, resource_name=error.name)
+        )
+    elif isinstance(error, errors.NotAllowedInState):
+        failure = error_details_pb2.PreconditionFailure()
+        failure.violations.add(type=error.reason, description=error.message)
+        details.append(failure)
+    elif isinstance(error, errors.QuotaExceeded):
+        quota = error_details_pb2.QuotaFailure()
+        quota.violations.add(subject=error.reason, description=error.message)
+        details.append(quota)
+    elif isinstance(error, errors.Unavailable):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(error.retry_after_s * 1e9))
+        details.append(retry)
+    packed = []
+    for detail in details:
+        holder = PackedAny()
+        holder.Pack(detail)
+        packed.append(holder)
+    return status_pb2.Status(code=error.code.value, message=error.message, details=packed)
+
+
+_BY_CODE: dict[int, type[LinnetError]] = {
+    Code.UNAUTHENTICATED.value: errors.Unauthenticated,
+    Code.PERMISSION_DENIED.value: errors.PermissionDenied,
+    Code.ALREADY_EXISTS.value: errors.AlreadyExists,
+    Code.ABORTED.value: errors.Conflict,
+    Code.FAILED_PRECONDITION.value: errors.NotAllowedInState,
+    Code.RESOURCE_EXHAUSTED.value: errors.QuotaExceeded,
+    Code.DEADLINE_EXCEEDED.value: errors.DeadlineExceeded,
+    Code.UNAVAILABLE.value: errors.Unavailable,
+}
+
+
+def from_status(status: status_pb2.Status) -> LinnetError:
+    """Make the error that a status tells of."""
+    reason: str | None = None
+    metadata: dict[str, str] = {}
+    violations: list[Violation] = []
+    resource = error_details_pb2.ResourceInfo()
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        bad = error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(bad):
+            violations = [Violation(v.field, v.description) for v in bad.field_violations]
+        else:
+            detail.Unpack(resource)
+    if status.code == Code.INVALID_ARGUMENT.value:
+        return InvalidInput(
+            violations or [Violation("request", status.message)], reason=reason, metadata=metadata
+        )
+    if status.code == Code.NOT_FOUND.value and resource.resource_name:
+        return errors.NotFound(resource.resource_type, resource.resource_name)
+    kind = _BY_CODE.get(status.code, errors.Internal)
+    return kind(status.message, reason=reason, metadata=metadata)
+
+
+def from_rpc_error(error: grpc.RpcError) -> LinnetError:
+    """Make the error that a failed call tells of."""
+    call: Any = error  # what a call raises is also its grpc.Call; the stubs don't say so
+    if not hasattr(call, "code"):
+        return errors.Unavailable(str(error))
+    if isinstance(call, grpc.aio.AioRpcError):
+        status = _packed_status(call.trailing_metadata())
+    else:
+        status = rpc_status.from_call(call)
+    if status is None:
+        status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")
+    return from_status(status)
+
+
+def _packed_status(metadata: Any) -> status_pb2.Status | None:
+    for key, value in metadata or ():
+        if key == "grpc-status-details-bin":
+            return status_pb2.Status.FromString(value)
+    return None

@@ -1,0 +1,163 @@
+"""The object store on any S3, through the `minio` client; its only importer."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import InvalidResponseError, S3Error, ServerError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from linnet_runtime.errors import InvalidInput, NotFound, Unavailable
+from linnet_runtime.objectstore import ObjectInfo
+
+_TRANSIENT_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout"}
+
+_again = retry(
+    retry=retry_if_exception_type(Unavailable),
+    stop=stop_after_attempt(4),
+    wait=wait_random_exponential(multiplier=0.1, max=2.0),
+    reraise=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """Where a bucket is and who we are there.
+
+    Attributes:
+        endpoint: `http://host:port` as this process reaches the store.
+        public_endpoint: The same as clients and trainers reach it; presigned addresses name it,
+            since a signature binds the host. Empty means `endpoint`.
+    """
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str
+    public_endpoint: str = ""
+    region: str = "us-east-1"
+
+
+def _client(location: S3Location, endpoint: str) -> Minio:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise InvalidInput.of(
+            "store_endpoint", f"expected http://host:port or https://host, received {endpoint!r}"
+        )
+    return Minio(
+        endpoint=parts.netloc,
+        access_key=location.access_key,
+        secret_key=location.secret_key,
+        region=location.region,
+        secure=parts.scheme == "https",
+        http_client=urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=2.0, read=60.0), maxsize=32, retries=False
+        ),
+    )
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        yield
+    except S3Error as error:
+        if error.code in {"NoSuchKey", "NoSuchObject", "NoSuchBucket"}:
+            raise NotFound("object", key) from error
+        if error.code in _TRANSIENT_CODES:
+            raise Unavailable(f"object store: {error.code} for {key}") from error
+        raise
+    except (InvalidResponseError, ServerError, urllib3.exceptions.HTTPError, OSError) as error:
+        raise Unavailable(f"object store can't be reached: {type(error).__name__}") from error
+
+
+class S3Store:
+    """One bucket of an S3 store."""
+
+    def __init__(self, location: S3Location) -> None:
+        self._bucket = location.bucket
+        self._minio = _client(location, location.endpoint)
+        self._public = _client(location, location.public_endpoint or location.endpoint)
+
+    @_again
+    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        """Store an object, replacing one of the same key."""
+        with _translated(key):
+            self._minio.put_object(
+                bucket_name=self._bucket,
+                object_name=key,
+                data=BytesIO(data),
+                length=len(data),
+                content_type=content_type,
+            )
+
+    @_again
+    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        """Read an object, or `length` bytes of it from `offset`."""
+        with _translated(key):
+            response = self._minio.get_object(
+                bucket_name=self._bucket, object_name=key, offset=offset, length=length or 0
+            )
+            try:
+                return bytes(response.read())
+            finally:
+                response.close()
+                response.release_conn()
+
+    @_again
+    def stat(self, key: str) -> ObjectInfo:
+        """Say how large an object is."""
+        with _translated(key):
+            found = self._minio.stat_object(bucket_name=self._bucket, object_name=key)
+        return ObjectInfo(key=key, size_bytes=int(found.size or 0))
+
+    @_again
+    def list(self, prefix: str) -> Iterable[ObjectInfo]:
+        """List the objects whose keys begin with `prefix`, in order of key."""
+        with _translated(prefix):
+            found = self._minio.list_objects(
+                bucket_name=self._bucket, prefix=prefix, recursive=True
+            )
+            return [ObjectInfo(key=str(o.object_name), size_bytes=int(o.size or 0)) for o in found]
+
+    @_again
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; keys that do not exist are passed over."""
+        doomed = [DeleteObject(key) for key in keys]
+        with _translated("delete"):
+            for problem in self._minio.remove_objects(
+                bucket_name=self._bucket, delete_object_list=doomed
+            ):
+                if problem.code != "NoSuchKey":
+                    raise Unavailable(f"object store: {problem.code} deleting {problem.name}")
+
+    def presign(self, method: str, key: str, expires: timedelta) -> str:
+        """Make an address with which anyone may GET or PUT this one object until it expires."""
+        return str(
+            self._public.get_presigned_url(
+                method=method, bucket_name=self._bucket, object_name=key, expires=expires
+            )
+        )
+
+    def ping(self) -> None:
+        """Make sure that the bucket can be reached."""
+        with _translated(self._bucket):
+            if not self._minio.bucket_exists(bucket_name=self._bucket):
+                raise NotFound("bucket", self._bucket)
+
+    @_again
+    def create_bucket(self) -> None:
+        """Make the bucket if it does not exist."""
+        with _translated(self._bucket):
+            if self._minio.bucket_exists(bucket_name=self._bucket):
+                return
+            try:
+                self._minio.make_bucket(bucket_name=self._bucket)
+            except S3Error as error:
+                if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                    raise

@@ -1,0 +1,1 @@
+"""Python client of Linnet and the `linnet` command; knows no service and no TensorFlow."""

@@ -1,0 +1,1 @@
+"""TrainingService and RunnerService: takes specs, launches trainers, keeps every run's record."""
