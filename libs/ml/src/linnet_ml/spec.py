@@ -1,4 +1,6 @@
-"""What to train, as frozen values; each mirrors a message of linnet/v1/spec.proto, which documents it.
+"""What to train, as frozen values; each mirrors a message of linnet/v1/spec.proto.
+
+The contract documents every field: units, ranges, defaults.
 
 A spec as it comes may hold zeros for "the default"; `linnet_ml.defaults.resolve` fills them in.
 """

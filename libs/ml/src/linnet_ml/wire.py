@@ -8,7 +8,7 @@ own defaults when the message leaves it out.
 
 import dataclasses
 import types
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from functools import cache
@@ -31,9 +31,13 @@ class _Field:
     repeated: bool
 
 
+def _fields(cls: type) -> tuple[_Field, ...]:
+    found: tuple[_Field, ...] = _read_fields(cls)
+    return found
+
+
 @cache
-def _fields(cls: Hashable) -> tuple[_Field, ...]:
-    assert isinstance(cls, type)
+def _read_fields(cls: type) -> tuple[_Field, ...]:
     hints = get_type_hints(cls)
     found = []
     for field in dataclasses.fields(cls):
@@ -93,17 +97,9 @@ def fill(message: Message, value: Any) -> None:
             continue
         target = getattr(message, field.name)
         if isinstance(item, tuple | list):
-            if dataclasses.is_dataclass(field.kind):
-                for element in item:
-                    fill(target.add(), element)
-            else:
-                target.extend(item)
+            _extend(target, item)
         elif isinstance(item, Mapping):
-            for key, element in item.items():
-                if dataclasses.is_dataclass(element):
-                    fill(target[key], element)
-                else:
-                    target[key] = element
+            _update(target, item)
         elif isinstance(item, timedelta):
             target.FromTimedelta(item)
         elif isinstance(item, datetime):
@@ -113,6 +109,22 @@ def fill(message: Message, value: Any) -> None:
             fill(target, item)
         else:
             setattr(message, field.name, item)
+
+
+def _extend(target: Any, items: Sequence[Any]) -> None:
+    for item in items:
+        if dataclasses.is_dataclass(item):
+            fill(target.add(), item)
+        else:
+            target.append(item)
+
+
+def _update(target: Any, items: Mapping[Any, Any]) -> None:
+    for key, item in items.items():
+        if dataclasses.is_dataclass(item):
+            fill(target[key], item)
+        else:
+            target[key] = item
 
 
 def from_json(cls: type[T], text: str | bytes, message: Message) -> T:

@@ -13,7 +13,8 @@
     ├── Unavailable           try again later
     └── Internal              a fault of ours
 
-Every error carries a stable UPPER_SNAKE reason; `metadata` repeats each dynamic part of the message.
+Every error carries a stable UPPER_SNAKE reason; `metadata` repeats each dynamic part of the
+message.
 """
 
 from collections.abc import Iterable, Mapping

@@ -13,8 +13,9 @@ from linnet_runtime.errors import InvalidInput, Violation
 class ServiceSettings(BaseSettings):
     """Base of each service's settings.
 
-    A subclass sets `model_config = ServiceSettings.env("LINNET_GATEWAY_")`. Each field may also come
-    from a file: `LINNET_GATEWAY_STORE_SECRET_KEY_FILE=/run/secrets/key` gives `store_secret_key`.
+    A subclass sets `model_config = ServiceSettings.env("LINNET_GATEWAY_")`. Each field may also
+    come from a file: `LINNET_GATEWAY_STORE_SECRET_KEY_FILE=/run/secrets/key` gives
+    `store_secret_key`.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")

@@ -71,7 +71,7 @@ class Server:
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
-    async def stop(self, clock: Clock, drain: Drain = Drain()) -> None:  # noqa: B008 - frozen value
+    async def stop(self, clock: Clock, drain: Drain = Drain()) -> None:
         """Say NOT_SERVING, wait, then let calls end."""
         await self._health.enter_graceful_shutdown()
         if drain.pause_s:

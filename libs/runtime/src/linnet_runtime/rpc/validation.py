@@ -33,6 +33,6 @@ def check(message: Message) -> None:
         )
 
 
-def _short(value: object) -> str:
+def _short(value: object, limit: int = 80) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= limit else text[:limit] + "..."
