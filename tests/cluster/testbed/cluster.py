@@ -1,0 +1,193 @@
+"""One life of the cluster: from nothing to a Ready node, and back to nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import build, controlplane, images, network, node, requirements, volumes
+from .access import ApiReader
+from .controlgroup import ControlGroup
+from .controlplane import Credentials
+from .faults import TestbedFault
+from .places import DEFAULT_NAME, NODE_NAME, Places
+from .processes import Processes
+
+# Programs that a start needs; the others are built by the tests that use them.
+START_PROGRAMS = (build.KUBERNETES, build.PAUSE, build.COREDNS)
+_COMPONENT_TIMEOUT_S = 60.0
+_VOLUMES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A testbed by its name, whether it runs or not."""
+
+    places: Places
+    processes: Processes
+
+    @classmethod
+    def of(cls, name: str = DEFAULT_NAME) -> Cluster:
+        """The testbed `name`."""
+        places = Places.of(name)
+        return cls(places, Processes(ControlGroup.of(places.control_group), places.logs))
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Kubeconfig of the administrator, for use inside the testbed's network."""
+        return self.places.admin_kubeconfig
+
+    def ready(self) -> bool:
+        """Whether it runs and its node is Ready."""
+        holder = self.processes.holder()
+        if holder is None or not self.kubeconfig.exists():
+            return False
+        with network.entered(holder):
+            return self._reader(Credentials(self.places.state / "credentials")).node_ready(
+                NODE_NAME
+            )
+
+    def up(self, tell: Callable[[str], None]) -> None:
+        """Start it and return when its node is Ready; one that is Ready already is left as it is.
+
+        What an earlier life left behind, however it ended, is cleared away first.
+
+        Args:
+            tell: Called with a line for a person before each step that may take long.
+
+        Raises:
+            Unsupported: This machine can't run a testbed.
+            TestbedFault: A part did not start.
+        """
+        requirements.check()
+        for program in START_PROGRAMS:
+            tell(f"building {program.name}, unless it was built before")
+            build.folder(program, self.places.cache)
+        with self._locked():
+            if self.ready():
+                return
+            self._clear()
+            tell("starting Kubernetes")
+            try:
+                self._start()
+            except BaseException:
+                self._clear(keep_logs=True)
+                raise
+
+    def down(self) -> None:
+        """Stop it and remove every process, mount, namespace, control group and file of it.
+
+        Builds and imported images stay in the cache folder.
+        """
+        with self._locked():
+            self._clear()
+
+    def apply(self, manifests: Sequence[object]) -> None:
+        """Create or update objects as the administrator.
+
+        Raises:
+            TestbedFault: The API server refused one.
+        """
+        kubectl = controlplane.kubectl(self._folder(build.KUBERNETES), self.places)
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        self.processes.run(
+            [*kubectl, "apply", "--server-side", "--filename=-"],
+            stdin=json.dumps(listed),
+        )
+
+    def program_folders(self) -> list[Path]:
+        """Folders with kubectl and helm, for a PATH."""
+        return [self._folder(program) for program in (build.KUBERNETES, build.HELM)]
+
+    def _start(self) -> None:
+        places, processes = self.places, self.processes
+        places.state.mkdir(parents=True)
+        processes.hold_namespaces()
+        network.configure(processes)
+        credentials = controlplane.issue(places, dt.datetime.now(dt.UTC))
+        programs = self._folder(build.KUBERNETES)
+        controlplane.start_store(processes, programs, places)
+        controlplane.start_api_server(processes, programs, credentials)
+        node.start_container_runtime(processes, places)
+        self._import_pause()
+        reader = self._reader(credentials)
+        self._await(controlplane.API_SERVER, reader.ready)
+        controlplane.start_controllers(processes, programs, places, credentials)
+        node.start_kubelet(processes, programs, places, credentials)
+        node.start_proxy(processes, programs, places, credentials)
+        coredns = build.executable(build.COREDNS, places.cache)
+        node.start_name_service(processes, coredns, places, credentials)
+        self.apply([*controlplane.grants(), *self._volumes()])
+        self._await(node.KUBELET, lambda: reader.node_ready(NODE_NAME))
+
+    def _import_pause(self) -> None:
+        archive = self.places.state / "pause.tar"
+        program = build.executable(build.PAUSE, self.places.cache)
+        images.write_single_program_archive(archive, program, node.PAUSE_IMAGE)
+        self.processes.await_ready(
+            node.CONTAINERD, self.places.containerd_socket.exists, _COMPONENT_TIMEOUT_S
+        )
+        images.import_archive(self.processes, self.places, archive)
+
+    def _volumes(self) -> list[dict[str, object]]:
+        made = []
+        for number in range(1, _VOLUMES + 1):
+            folder = self.places.volumes / f"volume-{number}"
+            folder.mkdir(parents=True)
+            made.append(volumes.local_volume(folder))
+        return [volumes.storage_class(), *made]
+
+    def _await(self, name: str, condition: Callable[[], bool]) -> None:
+        holder = self.processes.holder()
+        if holder is None:
+            raise TestbedFault("the process that holds the namespaces has ended")
+        with network.entered(holder):
+            self.processes.await_ready(name, condition, _COMPONENT_TIMEOUT_S)
+
+    def _clear(self, *, keep_logs: bool = False) -> None:
+        group = self.processes.group
+        group.kill()
+        if self.places.state.exists() and self.places.containerd_root.exists():
+            node.forget_containers(self.processes, self.places)
+            group.kill()
+        self.processes.forget_namespaces()
+        if keep_logs and self.places.logs.exists():
+            for entry in self.places.state.iterdir():
+                if entry != self.places.logs:
+                    _delete(entry)
+        elif self.places.state.exists():
+            _delete(self.places.state)
+        with contextlib.suppress(OSError):
+            # Not empty: another testbed is there.
+            self.places.state.parent.rmdir()
+
+    def _reader(self, credentials: Credentials) -> ApiReader:
+        return ApiReader.of(
+            credentials.certificate("authority"),
+            credentials.certificate("admin"),
+            credentials.key("admin"),
+        )
+
+    def _folder(self, program: build.GoProgram) -> Path:
+        return build.folder(program, self.places.cache)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.places.lock.parent.mkdir(parents=True, exist_ok=True)
+        with self.places.lock.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,3 @@
+module linnet.dev/testbed/pause
+
+go 1.24.0

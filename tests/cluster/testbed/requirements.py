@@ -1,0 +1,77 @@
+"""What the machine must have, and the Debian packages that are installed where missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .faults import TestbedFault, Unsupported
+
+# A program that only the package has, and the package.
+_NODE_PACKAGES = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "conntrack": "conntrack",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+}
+IMAGE_PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+PROMETHEUS_PACKAGES = {"prometheus": "prometheus"}
+
+
+def check() -> None:
+    """Make sure that the testbed can run here, installing Debian packages that are missing.
+
+    Raises:
+        Unsupported: It can't; the message is one line.
+    """
+    missing = []
+    if sys.platform != "linux":
+        missing.append("Linux")
+    elif os.geteuid() != 0:
+        missing.append("root")
+    if not shutil.which("go"):
+        missing.append("Go 1.24 or newer on PATH")
+    lacking = _lacking(_NODE_PACKAGES)
+    if lacking and not shutil.which("apt-get"):
+        missing.append("apt-get, or " + ", ".join(lacking))
+    if missing:
+        raise Unsupported(
+            f"can't run here, missing: {'; '.join(missing)}. "
+            "Set KUBECONFIG to use a cluster that you have."
+        )
+    install(_NODE_PACKAGES)
+
+
+def install(packages: dict[str, str]) -> None:
+    """Install the Debian packages whose programs are missing.
+
+    Args:
+        packages: Program name, or path of a file, to package name.
+
+    Raises:
+        TestbedFault: apt-get failed.
+    """
+    lacking = _lacking(packages)
+    if not lacking:
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *lacking],
+    ):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise TestbedFault(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
+
+
+def _lacking(packages: dict[str, str]) -> list[str]:
+    return sorted({package for program, package in packages.items() if not _present(program)})
+
+
+def _present(program: str) -> bool:
+    return Path(program).exists() if program.startswith("/") else shutil.which(program) is not None
