@@ -1,0 +1,229 @@
+"""What every launcher keeps, on the fake and on the process adapter."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Protocol
+
+import pytest
+from linnet_gateway.launcher import Launch, Launcher, LaunchStatus, ShardState
+from linnet_gateway.states import FailureReason
+from linnet_runtime.errors import AlreadyExists
+
+from tests.fakes.launcher import FakeLauncher
+
+
+class Adapter(Protocol):
+    """A launcher whose trainers do nothing until a test ends them."""
+
+    launcher: Launcher
+
+    async def running(self, uid: str) -> list[int]:
+        """Indices of shards with a trainer alive, in order."""
+
+    async def finish(self, uid: str, index: int, exit_code: int) -> None:
+        """End the living trainer of a shard with that exit code."""
+
+
+class FakeAdapter:
+    def __init__(self) -> None:
+        self.fake = FakeLauncher()
+        self.launcher: Launcher = self.fake
+
+    async def running(self, uid: str) -> list[int]:
+        shards = self.fake.shards.get(uid, [])
+        return [s.index for s in shards if s.state is ShardState.RUNNING]
+
+    async def finish(self, uid: str, index: int, exit_code: int) -> None:
+        self.fake.finish(uid, index, exit_code)
+
+
+@pytest.fixture(params=[FakeAdapter])
+async def adapter(request: pytest.FixtureRequest) -> Adapter:
+    made: Adapter = request.param()
+    return made
+
+
+def a_launch(uid: str = "l-one", shard_count: int = 1, parallelism: int = 1) -> Launch:
+    return Launch(
+        uid=uid,
+        project="demo",
+        shard_count=shard_count,
+        parallelism=parallelism,
+        token="secret-launch-token",
+        deadline=timedelta(minutes=5),
+        cpu_millis=500,
+        memory_bytes=512 * 1024 * 1024,
+        expert=False,
+        labels={"batch": "b-one"},
+        spec_digest="d" * 64,
+    )
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Ask again and again until the condition holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - what is awaited has no event to wait for
+            await asyncio.sleep(0.05)
+
+
+async def status(adapter: Adapter, uid: str) -> LaunchStatus | None:
+    return (await adapter.launcher.statuses()).get(uid)
+
+
+async def until_running(adapter: Adapter, uid: str, shards: list[int]) -> None:
+    async def same() -> bool:
+        return await adapter.running(uid) == shards
+
+    await until(same)
+
+
+async def until_ended(adapter: Adapter, uid: str) -> LaunchStatus:
+    found: list[LaunchStatus] = []
+
+    async def ended() -> bool:
+        now = await status(adapter, uid)
+        if now is not None and now.ended:
+            found.append(now)
+        return bool(found)
+
+    await until(ended)
+    return found[0]
+
+
+async def test_a_launch_runs_each_shard_once_and_ends(adapter: Adapter) -> None:
+    """Every shard's trainer starts; when all ended with 0 the launch has ended, none failed."""
+    await adapter.launcher.launch(a_launch(shard_count=2, parallelism=2))
+    await until_running(adapter, "l-one", [0, 1])
+    await adapter.finish("l-one", 0, 0)
+    await adapter.finish("l-one", 1, 0)
+    ended = await until_ended(adapter, "l-one")
+    assert [s.state for s in ended.shards] == [ShardState.SUCCEEDED] * 2
+    assert ended.failure is None
+
+
+async def test_the_same_launch_again_starts_nothing(adapter: Adapter) -> None:
+    """Launching is idempotent: the second call leaves the one trainer as it is."""
+    await adapter.launcher.launch(a_launch())
+    await until_running(adapter, "l-one", [0])
+    await adapter.launcher.launch(a_launch())
+    assert await adapter.running("l-one") == [0]
+    assert list(await adapter.launcher.statuses()) == ["l-one"]
+
+
+async def test_another_digest_under_the_same_uid_is_refused(adapter: Adapter) -> None:
+    """A uid that is taken by something else is an error, and the first launch goes on."""
+    await adapter.launcher.launch(a_launch())
+    await until_running(adapter, "l-one", [0])
+    with pytest.raises(AlreadyExists):
+        await adapter.launcher.launch(replace(a_launch(), spec_digest="e" * 64))
+    assert await adapter.running("l-one") == [0]
+
+
+async def test_no_more_shards_run_than_parallelism(adapter: Adapter) -> None:
+    """A third shard waits until one of the two that run has ended."""
+    await adapter.launcher.launch(a_launch(shard_count=3, parallelism=2))
+    await until_running(adapter, "l-one", [0, 1])
+    await adapter.finish("l-one", 0, 0)
+    await until_running(adapter, "l-one", [1, 2])
+
+
+async def test_more_parallelism_lets_more_shards_run(adapter: Adapter) -> None:
+    """The same launch with a higher parallelism starts the shards that waited."""
+    await adapter.launcher.launch(a_launch(shard_count=3, parallelism=1))
+    await until_running(adapter, "l-one", [0])
+    await adapter.launcher.launch(a_launch(shard_count=3, parallelism=3))
+    await until_running(adapter, "l-one", [0, 1, 2])
+
+
+async def test_a_crashed_trainer_is_started_again(adapter: Adapter) -> None:
+    """A retryable exit code brings the shard back, with the failure told."""
+    await adapter.launcher.launch(a_launch())
+    await until_running(adapter, "l-one", [0])
+    await adapter.finish("l-one", 0, 1)
+
+    async def failure_told() -> bool:
+        now = await status(adapter, "l-one")
+        return now is not None and bool(now.shards) and now.shards[0].failure is not None
+
+    await until(failure_told)
+    await until_running(adapter, "l-one", [0])
+    now = await status(adapter, "l-one")
+    assert now is not None
+    assert now.shards[0].failure is not None
+    assert now.shards[0].failure.reason is FailureReason.TRAINER_CRASHED
+    assert now.shards[0].failure.exit_code == 1
+
+
+@pytest.mark.parametrize("exit_code", [64, 65, 78])
+async def test_a_hopeless_exit_code_is_final(adapter: Adapter, exit_code: int) -> None:
+    """Codes that mean "do not retry" fail the shard at once; the other shard goes on."""
+    await adapter.launcher.launch(a_launch(shard_count=2, parallelism=2))
+    await until_running(adapter, "l-one", [0, 1])
+    await adapter.finish("l-one", 0, exit_code)
+
+    async def failed() -> bool:
+        now = await status(adapter, "l-one")
+        return now is not None and any(s.state is ShardState.FAILED for s in now.shards)
+
+    await until(failed)
+    assert await adapter.running("l-one") == [1]
+    await adapter.finish("l-one", 1, 0)
+    ended = await until_ended(adapter, "l-one")
+    assert [s.state for s in ended.shards] == [ShardState.FAILED, ShardState.SUCCEEDED]
+    failure = ended.shards[0].failure
+    assert failure is not None
+    assert failure.exit_code == exit_code
+
+
+async def test_stop_leaves_nothing_running_and_forgets(adapter: Adapter) -> None:
+    """After a stop no trainer lives and the launch is gone; stopping again does no harm."""
+    await adapter.launcher.launch(a_launch(shard_count=2, parallelism=2))
+    await until_running(adapter, "l-one", [0, 1])
+    await adapter.launcher.stop("l-one")
+
+    async def gone() -> bool:
+        return await status(adapter, "l-one") is None
+
+    await until(gone)
+    assert await adapter.running("l-one") == []
+    await adapter.launcher.stop("l-one")
+
+
+async def test_stop_touches_no_other_launch(adapter: Adapter) -> None:
+    """Stopping one launch leaves the trainers of another alone."""
+    await adapter.launcher.launch(a_launch("l-one"))
+    await adapter.launcher.launch(a_launch("l-two"))
+    await until_running(adapter, "l-one", [0])
+    await until_running(adapter, "l-two", [0])
+    await adapter.launcher.stop("l-one")
+    await until_running(adapter, "l-one", [])
+    assert await adapter.running("l-two") == [0]
+
+
+async def test_changes_name_the_launch_that_ended(adapter: Adapter) -> None:
+    """Somebody who listens hears of a launch whose trainer ended."""
+    heard: list[str] = []
+
+    async def listen() -> None:
+        async for uid in adapter.launcher.changes():
+            heard.append(uid)  # noqa: PERF401 - the loop never ends
+
+    listener = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    await adapter.launcher.launch(a_launch())
+    await until_running(adapter, "l-one", [0])
+    heard.clear()
+    await adapter.finish("l-one", 0, 0)
+
+    async def told() -> bool:
+        return "l-one" in heard
+
+    await until(told)
+    listener.cancel()
+
+
+async def test_ping_succeeds_where_launches_can_be_made(adapter: Adapter) -> None:
+    """A launcher that works says so by raising nothing."""
+    await adapter.launcher.ping()
