@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from linnet.v1 import run_pb2 as linnet_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15linnet/v1/batch.proto\x12\tlinnet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13linnet/v1/run.proto\"\xfb\x03\n\x05\x42\x61tch\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x15.linnet.v1.BatchStateB\x04\xe2\x41\x01\x03\x12\x32\n\nrun_counts\x18\x07 \x03(\x0b\x32\x18.linnet.v1.RunStateCountB\x04\xe2\x41\x01\x03\x12\x35\n\x0e\x66\x61ilure_counts\x18\x08 \x03(\x0b\x32\x17.linnet.v1.FailureCountB\x04\xe2\x41\x01\x03\x12\x1e\n\x0b\x65ta_seconds\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x1e\n\nshard_size\x18\n \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12\x1f\n\x0bparallelism\x18\x0b \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12$\n\x08priority\x18\x0c \x01(\x05\x42\x12\xbaH\x0f\x1a\r\x18\x64(\x9c\xff\xff\xff\xff\xff\xff\xff\xff\x01\x12\x12\n\x04\x65tag\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x42\x0e\n\x0c_eta_seconds\"F\n\rRunStateCount\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.linnet.v1.RunState\x12\x11\n\trun_count\x18\x02 \x01(\x03\"K\n\x0c\x46\x61ilureCount\x12(\n\x06reason\x18\x01 \x01(\x0e\x32\x18.linnet.v1.FailureReason\x12\x11\n\trun_count\x18\x02 \x01(\x03*\x8c\x01\n\nBatchState\x12\x1b\n\x17\x42\x41TCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41TCH_STATE_FILLING\x10\x01\x12\x17\n\x13\x42\x41TCH_STATE_RUNNING\x10\x02\x12\x19\n\x15\x42\x41TCH_STATE_SUSPENDED\x10\x03\x12\x14\n\x10\x42\x41TCH_STATE_DONE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15linnet/v1/batch.proto\x12\tlinnet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13linnet/v1/run.proto\"\x82\x05\n\x05\x42\x61tch\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x15.linnet.v1.BatchStateB\x04\xe2\x41\x01\x03\x12\x32\n\nrun_counts\x18\x07 \x03(\x0b\x32\x18.linnet.v1.RunStateCountB\x04\xe2\x41\x01\x03\x12\x35\n\x0e\x66\x61ilure_counts\x18\x08 \x03(\x0b\x32\x17.linnet.v1.FailureCountB\x04\xe2\x41\x01\x03\x12\x1e\n\x0b\x65ta_seconds\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x1e\n\nshard_size\x18\n \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12\x1f\n\x0bparallelism\x18\x0b \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12$\n\x08priority\x18\x0c \x01(\x05\x42\x12\xbaH\x0f\x1a\r\x18\x64(\x9c\xff\xff\xff\xff\xff\xff\xff\xff\x01\x12\x12\n\x04\x65tag\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\trun_count\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63\x61ncel_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0everdict_counts\x18\x10 \x03(\x0b\x32\x17.linnet.v1.VerdictCountB\x04\xe2\x41\x01\x03\x42\x0e\n\x0c_eta_seconds\"P\n\x0cVerdictCount\x12-\n\x07verdict\x18\x01 \x01(\x0e\x32\x1c.linnet.v1.ComparisonVerdict\x12\x11\n\trun_count\x18\x02 \x01(\x03\"F\n\rRunStateCount\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.linnet.v1.RunState\x12\x11\n\trun_count\x18\x02 \x01(\x03\"K\n\x0c\x46\x61ilureCount\x12(\n\x06reason\x18\x01 \x01(\x0e\x32\x18.linnet.v1.FailureReason\x12\x11\n\trun_count\x18\x02 \x01(\x03*\x8c\x01\n\nBatchState\x12\x1b\n\x17\x42\x41TCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41TCH_STATE_FILLING\x10\x01\x12\x17\n\x13\x42\x41TCH_STATE_RUNNING\x10\x02\x12\x19\n\x15\x42\x41TCH_STATE_SUSPENDED\x10\x03\x12\x14\n\x10\x42\x41TCH_STATE_DONE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,12 +61,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCH'].fields_by_name['priority']._serialized_options = b'\272H\017\032\r\030d(\234\377\377\377\377\377\377\377\377\001'
   _globals['_BATCH'].fields_by_name['etag']._loaded_options = None
   _globals['_BATCH'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
-  _globals['_BATCHSTATE']._serialized_start=812
-  _globals['_BATCHSTATE']._serialized_end=952
+  _globals['_BATCH'].fields_by_name['run_count']._loaded_options = None
+  _globals['_BATCH'].fields_by_name['run_count']._serialized_options = b'\342A\001\003'
+  _globals['_BATCH'].fields_by_name['cancel_time']._loaded_options = None
+  _globals['_BATCH'].fields_by_name['cancel_time']._serialized_options = b'\342A\001\003'
+  _globals['_BATCH'].fields_by_name['verdict_counts']._loaded_options = None
+  _globals['_BATCH'].fields_by_name['verdict_counts']._serialized_options = b'\342A\001\003'
+  _globals['_BATCHSTATE']._serialized_start=1029
+  _globals['_BATCHSTATE']._serialized_end=1169
   _globals['_BATCH']._serialized_start=153
-  _globals['_BATCH']._serialized_end=660
-  _globals['_RUNSTATECOUNT']._serialized_start=662
-  _globals['_RUNSTATECOUNT']._serialized_end=732
-  _globals['_FAILURECOUNT']._serialized_start=734
-  _globals['_FAILURECOUNT']._serialized_end=809
+  _globals['_BATCH']._serialized_end=795
+  _globals['_VERDICTCOUNT']._serialized_start=797
+  _globals['_VERDICTCOUNT']._serialized_end=877
+  _globals['_RUNSTATECOUNT']._serialized_start=879
+  _globals['_RUNSTATECOUNT']._serialized_end=949
+  _globals['_FAILURECOUNT']._serialized_start=951
+  _globals['_FAILURECOUNT']._serialized_end=1026
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,9 @@ class Batch(_message.Message):
     PARALLELISM_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    CANCEL_TIME_FIELD_NUMBER: _builtins.int
+    VERDICT_COUNTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/batches/{batch}`."""
     uid: _builtins.str
@@ -90,6 +93,8 @@ class Batch(_message.Message):
     """Higher goes first within the project."""
     etag: _builtins.str
     """Opaque version of the record."""
+    run_count: _builtins.int
+    """Runs accepted so far."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -105,6 +110,14 @@ class Batch(_message.Message):
     @_builtins.property
     def failure_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailureCount]:
         """Failed runs by reason."""
+
+    @_builtins.property
+    def cancel_time(self) -> _timestamp_pb2.Timestamp:
+        """When cancelling was asked for."""
+
+    @_builtins.property
+    def verdict_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerdictCount]:
+        """Runs that name a predecessor and are done, by verdict."""
 
     def __init__(
         self,
@@ -122,16 +135,45 @@ class Batch(_message.Message):
         parallelism: _builtins.int = ...,
         priority: _builtins.int = ...,
         etag: _builtins.str = ...,
+        run_count: _builtins.int = ...,
+        cancel_time: _timestamp_pb2.Timestamp | None = ...,
+        verdict_counts: _abc.Iterable[Global___VerdictCount] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_eta_seconds", b"_eta_seconds", "create_time", b"create_time", "end_time", b"end_time", "eta_seconds", b"eta_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_eta_seconds", b"_eta_seconds", "cancel_time", b"cancel_time", "create_time", b"create_time", "end_time", b"end_time", "eta_seconds", b"eta_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_eta_seconds", b"_eta_seconds", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "eta_seconds", b"eta_seconds", "etag", b"etag", "failure_counts", b"failure_counts", "name", b"name", "parallelism", b"parallelism", "priority", b"priority", "run_counts", b"run_counts", "shard_size", b"shard_size", "state", b"state", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_eta_seconds", b"_eta_seconds", "cancel_time", b"cancel_time", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "eta_seconds", b"eta_seconds", "etag", b"etag", "failure_counts", b"failure_counts", "name", b"name", "parallelism", b"parallelism", "priority", b"priority", "run_count", b"run_count", "run_counts", b"run_counts", "shard_size", b"shard_size", "state", b"state", "uid", b"uid", "verdict_counts", b"verdict_counts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__eta_seconds: _TypeAlias = _typing.Literal["eta_seconds"]  # noqa: Y015
     _WhichOneofArgType__eta_seconds: _TypeAlias = _typing.Literal["_eta_seconds", b"_eta_seconds"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__eta_seconds) -> _WhichOneofReturnType__eta_seconds | None: ...
 
 Global___Batch: _TypeAlias = Batch  # noqa: Y015
+
+@_typing.final
+class VerdictCount(_message.Message):
+    """Number of retrained runs with a verdict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    verdict: _run_pb2.ComparisonVerdict.ValueType
+    """The verdict."""
+    run_count: _builtins.int
+    """Runs with it."""
+    def __init__(
+        self,
+        *,
+        verdict: _run_pb2.ComparisonVerdict.ValueType = ...,
+        run_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_count", b"run_count", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerdictCount: _TypeAlias = VerdictCount  # noqa: Y015
 
 @_typing.final
 class RunStateCount(_message.Message):

@@ -22,6 +22,66 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TrainerPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrainerPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrainerPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRAINER_PHASE_UNSPECIFIED: _TrainerPhase.ValueType  # 0
+    """Unknown."""
+    TRAINER_PHASE_PREPARING: _TrainerPhase.ValueType  # 1
+    """Reads data and builds the model."""
+    TRAINER_PHASE_FITTING: _TrainerPhase.ValueType  # 2
+    """Fits."""
+    TRAINER_PHASE_EXPORTING: _TrainerPhase.ValueType  # 3
+    """Exports."""
+    TRAINER_PHASE_UPLOADING: _TrainerPhase.ValueType  # 4
+    """Uploads."""
+
+class TrainerPhase(_TrainerPhase, metaclass=_TrainerPhaseEnumTypeWrapper):
+    """What a trainer does."""
+
+TRAINER_PHASE_UNSPECIFIED: TrainerPhase.ValueType  # 0
+"""Unknown."""
+TRAINER_PHASE_PREPARING: TrainerPhase.ValueType  # 1
+"""Reads data and builds the model."""
+TRAINER_PHASE_FITTING: TrainerPhase.ValueType  # 2
+"""Fits."""
+TRAINER_PHASE_EXPORTING: TrainerPhase.ValueType  # 3
+"""Exports."""
+TRAINER_PHASE_UPLOADING: TrainerPhase.ValueType  # 4
+"""Uploads."""
+Global___TrainerPhase: _TypeAlias = TrainerPhase  # noqa: Y015
+
+class _ComparisonVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComparisonVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComparisonVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPARISON_VERDICT_UNSPECIFIED: _ComparisonVerdict.ValueType  # 0
+    """Unknown."""
+    COMPARISON_VERDICT_BETTER: _ComparisonVerdict.ValueType  # 1
+    """Better than the predecessor."""
+    COMPARISON_VERDICT_EQUAL: _ComparisonVerdict.ValueType  # 2
+    """As good."""
+    COMPARISON_VERDICT_WORSE: _ComparisonVerdict.ValueType  # 3
+    """Worse."""
+
+class ComparisonVerdict(_ComparisonVerdict, metaclass=_ComparisonVerdictEnumTypeWrapper):
+    """What came of a retraining."""
+
+COMPARISON_VERDICT_UNSPECIFIED: ComparisonVerdict.ValueType  # 0
+"""Unknown."""
+COMPARISON_VERDICT_BETTER: ComparisonVerdict.ValueType  # 1
+"""Better than the predecessor."""
+COMPARISON_VERDICT_EQUAL: ComparisonVerdict.ValueType  # 2
+"""As good."""
+COMPARISON_VERDICT_WORSE: ComparisonVerdict.ValueType  # 3
+"""Worse."""
+Global___ComparisonVerdict: _TypeAlias = ComparisonVerdict  # noqa: Y015
+
 class _RunState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -321,6 +381,10 @@ class Run(_message.Message):
     PREDECESSOR_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    COMPARISON_FIELD_NUMBER: _builtins.int
+    BATCH_INDEX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/runs/{run}`."""
     uid: _builtins.str
@@ -337,6 +401,12 @@ class Run(_message.Message):
     """The run that this one retrains, `projects/{project}/runs/{run}`."""
     etag: _builtins.str
     """Opaque version of the record."""
+    waiting: _builtins.str
+    """Why a queued run is not under way yet, for a person."""
+    phase: Global___TrainerPhase.ValueType
+    """What the trainer does now."""
+    batch_index: _builtins.int
+    """Place in its batch, from 0; meaningless without a batch."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -389,6 +459,10 @@ class Run(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What a person should know although the run went on: leakage, a limit reached, a missing variant."""
 
+    @_builtins.property
+    def comparison(self) -> Global___Comparison:
+        """This run against its predecessor; absent without one or before both are done."""
+
     def __init__(
         self,
         *,
@@ -413,14 +487,46 @@ class Run(_message.Message):
         predecessor: _builtins.str = ...,
         etag: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        waiting: _builtins.str = ...,
+        phase: Global___TrainerPhase.ValueType = ...,
+        comparison: Global___Comparison | None = ...,
+        batch_index: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "summary", b"summary", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "comparison", b"comparison", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "summary", b"summary", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "attempt", b"attempt", "batch", b"batch", "cancel_time", b"cancel_time", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "labels", b"labels", "name", b"name", "predecessor", b"predecessor", "progress", b"progress", "spec", b"spec", "stages", b"stages", "start_time", b"start_time", "state", b"state", "summary", b"summary", "uid", b"uid", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "attempt", b"attempt", "batch", b"batch", "batch_index", b"batch_index", "cancel_time", b"cancel_time", "comparison", b"comparison", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "labels", b"labels", "name", b"name", "phase", b"phase", "predecessor", b"predecessor", "progress", b"progress", "spec", b"spec", "stages", b"stages", "start_time", b"start_time", "state", b"state", "summary", b"summary", "uid", b"uid", "update_time", b"update_time", "waiting", b"waiting", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class Comparison(_message.Message):
+    """A run against the one that it retrains."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCURACY_CHANGE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    accuracy_change: _builtins.float
+    """Accuracy of this run's float32 variant less the predecessor's, on the test set where both have
+    one, else on the validation set.
+    """
+    verdict: Global___ComparisonVerdict.ValueType
+    """Better means a change of at least +0.5 points, worse one of at least -0.5 points."""
+    def __init__(
+        self,
+        *,
+        accuracy_change: _builtins.float = ...,
+        verdict: Global___ComparisonVerdict.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_change", b"accuracy_change", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):

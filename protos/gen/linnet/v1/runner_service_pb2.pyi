@@ -8,7 +8,6 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from linnet.v1 import dataset_pb2 as _dataset_pb2
 from linnet.v1 import run_pb2 as _run_pb2
 from linnet.v1 import spec_pb2 as _spec_pb2
@@ -22,38 +21,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _TrainerPhase:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _TrainerPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrainerPhase.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    TRAINER_PHASE_UNSPECIFIED: _TrainerPhase.ValueType  # 0
-    """Unknown."""
-    TRAINER_PHASE_PREPARING: _TrainerPhase.ValueType  # 1
-    """Reads data and builds the model."""
-    TRAINER_PHASE_FITTING: _TrainerPhase.ValueType  # 2
-    """Fits."""
-    TRAINER_PHASE_EXPORTING: _TrainerPhase.ValueType  # 3
-    """Exports."""
-    TRAINER_PHASE_UPLOADING: _TrainerPhase.ValueType  # 4
-    """Uploads."""
-
-class TrainerPhase(_TrainerPhase, metaclass=_TrainerPhaseEnumTypeWrapper):
-    """What a trainer does."""
-
-TRAINER_PHASE_UNSPECIFIED: TrainerPhase.ValueType  # 0
-"""Unknown."""
-TRAINER_PHASE_PREPARING: TrainerPhase.ValueType  # 1
-"""Reads data and builds the model."""
-TRAINER_PHASE_FITTING: TrainerPhase.ValueType  # 2
-"""Fits."""
-TRAINER_PHASE_EXPORTING: TrainerPhase.ValueType  # 3
-"""Exports."""
-TRAINER_PHASE_UPLOADING: TrainerPhase.ValueType  # 4
-"""Uploads."""
-Global___TrainerPhase: _TypeAlias = TrainerPhase  # noqa: Y015
 
 @_typing.final
 class AcquireAssignmentRequest(_message.Message):
@@ -181,7 +148,7 @@ class ReportRequest(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     TIME_USED_FIELD_NUMBER: _builtins.int
-    phase: Global___TrainerPhase.ValueType
+    phase: _run_pb2.TrainerPhase.ValueType
     """What the trainer does now; kept as the stage's phase."""
     memory_bytes: _builtins.int
     """Resident memory of the trainer, in bytes."""
@@ -197,7 +164,7 @@ class ReportRequest(_message.Message):
         self,
         *,
         entries: _abc.Iterable[_run_pb2.LogEntry] | None = ...,
-        phase: Global___TrainerPhase.ValueType = ...,
+        phase: _run_pb2.TrainerPhase.ValueType = ...,
         memory_bytes: _builtins.int = ...,
         time_used: _duration_pb2.Duration | None = ...,
     ) -> None: ...

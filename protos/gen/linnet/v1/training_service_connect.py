@@ -22,10 +22,11 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from google.protobuf.empty_pb2 import Empty
 from linnet.v1.batch_pb2 import Batch
 from linnet.v1.dataset_pb2 import Dataset, PresignedRequest
+from linnet.v1.evaluation_pb2 import Evaluation
 from linnet.v1.run_pb2 import Run
 from pyqwest import Client, SyncClient
 
-from .training_service_pb2 import CancelBatchRequest, CancelRunRequest, CreateBatchRequest, CreateBatchResponse, CreateDatasetRequest, CreateDatasetResponse, CreateRunRequest, DeleteDatasetRequest, DeleteRunRequest, DownloadArtifactRequest, FinalizeDatasetRequest, GetBatchRequest, GetDatasetRequest, GetReportRequest, GetRunRequest, ListBatchesRequest, ListBatchesResponse, ListDatasetsRequest, ListDatasetsResponse, ListPresetsRequest, ListPresetsResponse, ListRunsRequest, ListRunsResponse, ListTargetsRequest, ListTargetsResponse, Report, StreamLogRequest, StreamLogResponse, ValidateSpecRequest, ValidateSpecResponse, WatchRunRequest, WatchRunResponse
+from .training_service_pb2 import CancelBatchRequest, CancelRunRequest, CreateBatchRequest, CreateBatchResponse, CreateDatasetRequest, CreateDatasetResponse, CreateRunRequest, DeleteDatasetRequest, DeleteRunRequest, DownloadArtifactRequest, ExportBatchRequest, FinalizeDatasetRequest, GetBatchRequest, GetDatasetRequest, GetEvaluationRequest, GetProfileRequest, GetProfileResponse, GetReportRequest, GetRunRequest, ListBatchesRequest, ListBatchesResponse, ListDatasetsRequest, ListDatasetsResponse, ListLayerTypesRequest, ListLayerTypesResponse, ListPresetsRequest, ListPresetsResponse, ListRunsRequest, ListRunsResponse, ListTargetsRequest, ListTargetsResponse, RenderScriptRequest, RenderScriptResponse, Report, ResumeBatchRequest, RetryFailedRequest, StreamLogRequest, StreamLogResponse, SuspendBatchRequest, ValidateSpecRequest, ValidateSpecResponse, WatchBatchRequest, WatchBatchResponse, WatchRunRequest, WatchRunResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -158,6 +159,61 @@ class TrainingService(Protocol):
     async def cancel_batch(self, request: CancelBatchRequest, ctx: RequestContext[CancelBatchRequest, Batch], /) -> Batch:
         """
         Cancels every run of a batch that is not terminal.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def watch_batch(self, request: WatchBatchRequest, ctx: RequestContext[WatchBatchRequest, WatchBatchResponse], /) -> AsyncIterator[WatchBatchResponse]:
+        """
+        Streams the batch at each change, until every run is terminal.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def suspend_batch(self, request: SuspendBatchRequest, ctx: RequestContext[SuspendBatchRequest, Batch], /) -> Batch:
+        """
+        Launches nothing more of a batch and stops what runs, until it is resumed; no work is lost that
+        a checkpoint holds.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def resume_batch(self, request: ResumeBatchRequest, ctx: RequestContext[ResumeBatchRequest, Batch], /) -> Batch:
+        """
+        Goes on with a suspended batch.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def retry_failed(self, request: RetryFailedRequest, ctx: RequestContext[RetryFailedRequest, Batch], /) -> Batch:
+        """
+        Creates new runs, in the same batch, for the failed ones that have no retry yet.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def export_batch(self, request: ExportBatchRequest, ctx: RequestContext[ExportBatchRequest, PresignedRequest], /) -> PresignedRequest:
+        """
+        Gives an address to read the results of a batch from, one Parquet file, a row a run.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_evaluation(self, request: GetEvaluationRequest, ctx: RequestContext[GetEvaluationRequest, Evaluation], /) -> Evaluation:
+        """
+        Reads the evaluation of a run.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_profile(self, request: GetProfileRequest, ctx: RequestContext[GetProfileRequest, GetProfileResponse], /) -> GetProfileResponse:
+        """
+        Profiles the variants of a run for any targets.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_layer_types(self, request: ListLayerTypesRequest, ctx: RequestContext[ListLayerTypesRequest, ListLayerTypesResponse], /) -> ListLayerTypesResponse:
+        """
+        Lists the kinds of layers and what each takes.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def render_script(self, request: RenderScriptRequest, ctx: RequestContext[RenderScriptRequest, RenderScriptResponse], /) -> RenderScriptResponse:
+        """
+        Writes the expert script that does what a layer list or preset does.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -395,6 +451,105 @@ class TrainingServiceASGIApplication(ConnectASGIApplication[TrainingService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.cancel_batch,
+                ),
+                "/linnet.v1.TrainingService/WatchBatch": Endpoint.server_stream(
+                    method=MethodInfo(
+                        name="WatchBatch",
+                        service_name="linnet.v1.TrainingService",
+                        input=WatchBatchRequest,
+                        output=WatchBatchResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.SERVER_STREAM,
+                    ),
+                    function=svc.watch_batch,
+                ),
+                "/linnet.v1.TrainingService/SuspendBatch": Endpoint.unary(
+                    method=MethodInfo(
+                        name="SuspendBatch",
+                        service_name="linnet.v1.TrainingService",
+                        input=SuspendBatchRequest,
+                        output=Batch,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.suspend_batch,
+                ),
+                "/linnet.v1.TrainingService/ResumeBatch": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ResumeBatch",
+                        service_name="linnet.v1.TrainingService",
+                        input=ResumeBatchRequest,
+                        output=Batch,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.resume_batch,
+                ),
+                "/linnet.v1.TrainingService/RetryFailed": Endpoint.unary(
+                    method=MethodInfo(
+                        name="RetryFailed",
+                        service_name="linnet.v1.TrainingService",
+                        input=RetryFailedRequest,
+                        output=Batch,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.retry_failed,
+                ),
+                "/linnet.v1.TrainingService/ExportBatch": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ExportBatch",
+                        service_name="linnet.v1.TrainingService",
+                        input=ExportBatchRequest,
+                        output=PresignedRequest,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.export_batch,
+                ),
+                "/linnet.v1.TrainingService/GetEvaluation": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetEvaluation",
+                        service_name="linnet.v1.TrainingService",
+                        input=GetEvaluationRequest,
+                        output=Evaluation,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_evaluation,
+                ),
+                "/linnet.v1.TrainingService/GetProfile": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetProfile",
+                        service_name="linnet.v1.TrainingService",
+                        input=GetProfileRequest,
+                        output=GetProfileResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_profile,
+                ),
+                "/linnet.v1.TrainingService/ListLayerTypes": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListLayerTypes",
+                        service_name="linnet.v1.TrainingService",
+                        input=ListLayerTypesRequest,
+                        output=ListLayerTypesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_layer_types,
+                ),
+                "/linnet.v1.TrainingService/RenderScript": Endpoint.unary(
+                    method=MethodInfo(
+                        name="RenderScript",
+                        service_name="linnet.v1.TrainingService",
+                        input=RenderScriptRequest,
+                        output=RenderScriptResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.render_script,
                 ),
                 "/linnet.v1.TrainingService/ListTargets": Endpoint.unary(
                     method=MethodInfo(
@@ -898,6 +1053,214 @@ class TrainingServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    def watch_batch(
+        self,
+        request: WatchBatchRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> AsyncIterator[WatchBatchResponse]:
+        """
+        Streams the batch at each change, until every run is terminal.
+        """
+        return self.execute_server_stream(
+            request=request,
+            method=MethodInfo(
+                name="WatchBatch",
+                service_name="linnet.v1.TrainingService",
+                input=WatchBatchRequest,
+                output=WatchBatchResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.SERVER_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def suspend_batch(
+        self,
+        request: SuspendBatchRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Batch:
+        """
+        Launches nothing more of a batch and stops what runs, until it is resumed; no work is lost that
+        a checkpoint holds.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="SuspendBatch",
+                service_name="linnet.v1.TrainingService",
+                input=SuspendBatchRequest,
+                output=Batch,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def resume_batch(
+        self,
+        request: ResumeBatchRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Batch:
+        """
+        Goes on with a suspended batch.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ResumeBatch",
+                service_name="linnet.v1.TrainingService",
+                input=ResumeBatchRequest,
+                output=Batch,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def retry_failed(
+        self,
+        request: RetryFailedRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Batch:
+        """
+        Creates new runs, in the same batch, for the failed ones that have no retry yet.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RetryFailed",
+                service_name="linnet.v1.TrainingService",
+                input=RetryFailedRequest,
+                output=Batch,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def export_batch(
+        self,
+        request: ExportBatchRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> PresignedRequest:
+        """
+        Gives an address to read the results of a batch from, one Parquet file, a row a run.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ExportBatch",
+                service_name="linnet.v1.TrainingService",
+                input=ExportBatchRequest,
+                output=PresignedRequest,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def get_evaluation(
+        self,
+        request: GetEvaluationRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Evaluation:
+        """
+        Reads the evaluation of a run.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetEvaluation",
+                service_name="linnet.v1.TrainingService",
+                input=GetEvaluationRequest,
+                output=Evaluation,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def get_profile(
+        self,
+        request: GetProfileRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetProfileResponse:
+        """
+        Profiles the variants of a run for any targets.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetProfile",
+                service_name="linnet.v1.TrainingService",
+                input=GetProfileRequest,
+                output=GetProfileResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_layer_types(
+        self,
+        request: ListLayerTypesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListLayerTypesResponse:
+        """
+        Lists the kinds of layers and what each takes.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListLayerTypes",
+                service_name="linnet.v1.TrainingService",
+                input=ListLayerTypesRequest,
+                output=ListLayerTypesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def render_script(
+        self,
+        request: RenderScriptRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> RenderScriptResponse:
+        """
+        Writes the expert script that does what a layer list or preset does.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RenderScript",
+                service_name="linnet.v1.TrainingService",
+                input=RenderScriptRequest,
+                output=RenderScriptResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def list_targets(
         self,
         request: ListTargetsRequest,
@@ -1062,6 +1425,61 @@ class TrainingServiceSync(Protocol):
     def cancel_batch(self, request: CancelBatchRequest, ctx: RequestContext[CancelBatchRequest, Batch], /) -> Batch:
         """
         Cancels every run of a batch that is not terminal.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def watch_batch(self, request: WatchBatchRequest, ctx: RequestContext[WatchBatchRequest, WatchBatchResponse], /) -> Iterator[WatchBatchResponse]:
+        """
+        Streams the batch at each change, until every run is terminal.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def suspend_batch(self, request: SuspendBatchRequest, ctx: RequestContext[SuspendBatchRequest, Batch], /) -> Batch:
+        """
+        Launches nothing more of a batch and stops what runs, until it is resumed; no work is lost that
+        a checkpoint holds.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def resume_batch(self, request: ResumeBatchRequest, ctx: RequestContext[ResumeBatchRequest, Batch], /) -> Batch:
+        """
+        Goes on with a suspended batch.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def retry_failed(self, request: RetryFailedRequest, ctx: RequestContext[RetryFailedRequest, Batch], /) -> Batch:
+        """
+        Creates new runs, in the same batch, for the failed ones that have no retry yet.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def export_batch(self, request: ExportBatchRequest, ctx: RequestContext[ExportBatchRequest, PresignedRequest], /) -> PresignedRequest:
+        """
+        Gives an address to read the results of a batch from, one Parquet file, a row a run.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_evaluation(self, request: GetEvaluationRequest, ctx: RequestContext[GetEvaluationRequest, Evaluation], /) -> Evaluation:
+        """
+        Reads the evaluation of a run.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_profile(self, request: GetProfileRequest, ctx: RequestContext[GetProfileRequest, GetProfileResponse], /) -> GetProfileResponse:
+        """
+        Profiles the variants of a run for any targets.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_layer_types(self, request: ListLayerTypesRequest, ctx: RequestContext[ListLayerTypesRequest, ListLayerTypesResponse], /) -> ListLayerTypesResponse:
+        """
+        Lists the kinds of layers and what each takes.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def render_script(self, request: RenderScriptRequest, ctx: RequestContext[RenderScriptRequest, RenderScriptResponse], /) -> RenderScriptResponse:
+        """
+        Writes the expert script that does what a layer list or preset does.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -1297,6 +1715,105 @@ class TrainingServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.cancel_batch,
+                ),
+                "/linnet.v1.TrainingService/WatchBatch": EndpointSync.server_stream(
+                    method=MethodInfo(
+                        name="WatchBatch",
+                        service_name="linnet.v1.TrainingService",
+                        input=WatchBatchRequest,
+                        output=WatchBatchResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.SERVER_STREAM,
+                    ),
+                    function=service.watch_batch,
+                ),
+                "/linnet.v1.TrainingService/SuspendBatch": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="SuspendBatch",
+                        service_name="linnet.v1.TrainingService",
+                        input=SuspendBatchRequest,
+                        output=Batch,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.suspend_batch,
+                ),
+                "/linnet.v1.TrainingService/ResumeBatch": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ResumeBatch",
+                        service_name="linnet.v1.TrainingService",
+                        input=ResumeBatchRequest,
+                        output=Batch,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.resume_batch,
+                ),
+                "/linnet.v1.TrainingService/RetryFailed": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="RetryFailed",
+                        service_name="linnet.v1.TrainingService",
+                        input=RetryFailedRequest,
+                        output=Batch,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.retry_failed,
+                ),
+                "/linnet.v1.TrainingService/ExportBatch": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ExportBatch",
+                        service_name="linnet.v1.TrainingService",
+                        input=ExportBatchRequest,
+                        output=PresignedRequest,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.export_batch,
+                ),
+                "/linnet.v1.TrainingService/GetEvaluation": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetEvaluation",
+                        service_name="linnet.v1.TrainingService",
+                        input=GetEvaluationRequest,
+                        output=Evaluation,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_evaluation,
+                ),
+                "/linnet.v1.TrainingService/GetProfile": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetProfile",
+                        service_name="linnet.v1.TrainingService",
+                        input=GetProfileRequest,
+                        output=GetProfileResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_profile,
+                ),
+                "/linnet.v1.TrainingService/ListLayerTypes": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListLayerTypes",
+                        service_name="linnet.v1.TrainingService",
+                        input=ListLayerTypesRequest,
+                        output=ListLayerTypesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_layer_types,
+                ),
+                "/linnet.v1.TrainingService/RenderScript": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="RenderScript",
+                        service_name="linnet.v1.TrainingService",
+                        input=RenderScriptRequest,
+                        output=RenderScriptResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.render_script,
                 ),
                 "/linnet.v1.TrainingService/ListTargets": EndpointSync.unary(
                     method=MethodInfo(
@@ -1794,6 +2311,214 @@ class TrainingServiceClientSync(ConnectClientSync):
                 service_name="linnet.v1.TrainingService",
                 input=CancelBatchRequest,
                 output=Batch,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def watch_batch(
+        self,
+        request: WatchBatchRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Iterator[WatchBatchResponse]:
+        """
+        Streams the batch at each change, until every run is terminal.
+        """
+        return self.execute_server_stream(
+            request=request,
+            method=MethodInfo(
+                name="WatchBatch",
+                service_name="linnet.v1.TrainingService",
+                input=WatchBatchRequest,
+                output=WatchBatchResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.SERVER_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def suspend_batch(
+        self,
+        request: SuspendBatchRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Batch:
+        """
+        Launches nothing more of a batch and stops what runs, until it is resumed; no work is lost that
+        a checkpoint holds.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="SuspendBatch",
+                service_name="linnet.v1.TrainingService",
+                input=SuspendBatchRequest,
+                output=Batch,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def resume_batch(
+        self,
+        request: ResumeBatchRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Batch:
+        """
+        Goes on with a suspended batch.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ResumeBatch",
+                service_name="linnet.v1.TrainingService",
+                input=ResumeBatchRequest,
+                output=Batch,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def retry_failed(
+        self,
+        request: RetryFailedRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Batch:
+        """
+        Creates new runs, in the same batch, for the failed ones that have no retry yet.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RetryFailed",
+                service_name="linnet.v1.TrainingService",
+                input=RetryFailedRequest,
+                output=Batch,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def export_batch(
+        self,
+        request: ExportBatchRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> PresignedRequest:
+        """
+        Gives an address to read the results of a batch from, one Parquet file, a row a run.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ExportBatch",
+                service_name="linnet.v1.TrainingService",
+                input=ExportBatchRequest,
+                output=PresignedRequest,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_evaluation(
+        self,
+        request: GetEvaluationRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Evaluation:
+        """
+        Reads the evaluation of a run.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetEvaluation",
+                service_name="linnet.v1.TrainingService",
+                input=GetEvaluationRequest,
+                output=Evaluation,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_profile(
+        self,
+        request: GetProfileRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetProfileResponse:
+        """
+        Profiles the variants of a run for any targets.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetProfile",
+                service_name="linnet.v1.TrainingService",
+                input=GetProfileRequest,
+                output=GetProfileResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_layer_types(
+        self,
+        request: ListLayerTypesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListLayerTypesResponse:
+        """
+        Lists the kinds of layers and what each takes.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListLayerTypes",
+                service_name="linnet.v1.TrainingService",
+                input=ListLayerTypesRequest,
+                output=ListLayerTypesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def render_script(
+        self,
+        request: RenderScriptRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> RenderScriptResponse:
+        """
+        Writes the expert script that does what a layer list or preset does.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RenderScript",
+                service_name="linnet.v1.TrainingService",
+                input=RenderScriptRequest,
+                output=RenderScriptResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

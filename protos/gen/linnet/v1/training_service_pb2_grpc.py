@@ -6,6 +6,7 @@ import warnings
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from linnet.v1 import batch_pb2 as linnet_dot_v1_dot_batch__pb2
 from linnet.v1 import dataset_pb2 as linnet_dot_v1_dot_dataset__pb2
+from linnet.v1 import evaluation_pb2 as linnet_dot_v1_dot_evaluation__pb2
 from linnet.v1 import run_pb2 as linnet_dot_v1_dot_run__pb2
 from linnet.v1 import training_service_pb2 as linnet_dot_v1_dot_training__service__pb2
 
@@ -133,6 +134,51 @@ class TrainingServiceStub:
                 '/linnet.v1.TrainingService/CancelBatch',
                 request_serializer=linnet_dot_v1_dot_training__service__pb2.CancelBatchRequest.SerializeToString,
                 response_deserializer=linnet_dot_v1_dot_batch__pb2.Batch.FromString,
+                _registered_method=True)
+        self.WatchBatch = channel.unary_stream(
+                '/linnet.v1.TrainingService/WatchBatch',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.WatchBatchRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_training__service__pb2.WatchBatchResponse.FromString,
+                _registered_method=True)
+        self.SuspendBatch = channel.unary_unary(
+                '/linnet.v1.TrainingService/SuspendBatch',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.SuspendBatchRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_batch__pb2.Batch.FromString,
+                _registered_method=True)
+        self.ResumeBatch = channel.unary_unary(
+                '/linnet.v1.TrainingService/ResumeBatch',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.ResumeBatchRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_batch__pb2.Batch.FromString,
+                _registered_method=True)
+        self.RetryFailed = channel.unary_unary(
+                '/linnet.v1.TrainingService/RetryFailed',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.RetryFailedRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_batch__pb2.Batch.FromString,
+                _registered_method=True)
+        self.ExportBatch = channel.unary_unary(
+                '/linnet.v1.TrainingService/ExportBatch',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.ExportBatchRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_dataset__pb2.PresignedRequest.FromString,
+                _registered_method=True)
+        self.GetEvaluation = channel.unary_unary(
+                '/linnet.v1.TrainingService/GetEvaluation',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.GetEvaluationRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_evaluation__pb2.Evaluation.FromString,
+                _registered_method=True)
+        self.GetProfile = channel.unary_unary(
+                '/linnet.v1.TrainingService/GetProfile',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.GetProfileRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_training__service__pb2.GetProfileResponse.FromString,
+                _registered_method=True)
+        self.ListLayerTypes = channel.unary_unary(
+                '/linnet.v1.TrainingService/ListLayerTypes',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.ListLayerTypesRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_training__service__pb2.ListLayerTypesResponse.FromString,
+                _registered_method=True)
+        self.RenderScript = channel.unary_unary(
+                '/linnet.v1.TrainingService/RenderScript',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.RenderScriptRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_training__service__pb2.RenderScriptResponse.FromString,
                 _registered_method=True)
         self.ListTargets = channel.unary_unary(
                 '/linnet.v1.TrainingService/ListTargets',
@@ -285,6 +331,70 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchBatch(self, request, context):
+        """Streams the batch at each change, until every run is terminal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendBatch(self, request, context):
+        """Launches nothing more of a batch and stops what runs, until it is resumed; no work is lost that
+        a checkpoint holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeBatch(self, request, context):
+        """Goes on with a suspended batch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryFailed(self, request, context):
+        """Creates new runs, in the same batch, for the failed ones that have no retry yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportBatch(self, request, context):
+        """Gives an address to read the results of a batch from, one Parquet file, a row a run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvaluation(self, request, context):
+        """Reads the evaluation of a run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProfile(self, request, context):
+        """Profiles the variants of a run for any targets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLayerTypes(self, request, context):
+        """Lists the kinds of layers and what each takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenderScript(self, request, context):
+        """Writes the expert script that does what a layer list or preset does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTargets(self, request, context):
         """Lists the microcontrollers that models are profiled for.
         """
@@ -396,6 +506,51 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.CancelBatch,
                     request_deserializer=linnet_dot_v1_dot_training__service__pb2.CancelBatchRequest.FromString,
                     response_serializer=linnet_dot_v1_dot_batch__pb2.Batch.SerializeToString,
+            ),
+            'WatchBatch': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchBatch,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.WatchBatchRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_training__service__pb2.WatchBatchResponse.SerializeToString,
+            ),
+            'SuspendBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendBatch,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.SuspendBatchRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_batch__pb2.Batch.SerializeToString,
+            ),
+            'ResumeBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeBatch,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.ResumeBatchRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_batch__pb2.Batch.SerializeToString,
+            ),
+            'RetryFailed': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFailed,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.RetryFailedRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_batch__pb2.Batch.SerializeToString,
+            ),
+            'ExportBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportBatch,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.ExportBatchRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_dataset__pb2.PresignedRequest.SerializeToString,
+            ),
+            'GetEvaluation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvaluation,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.GetEvaluationRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_evaluation__pb2.Evaluation.SerializeToString,
+            ),
+            'GetProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProfile,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.GetProfileRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_training__service__pb2.GetProfileResponse.SerializeToString,
+            ),
+            'ListLayerTypes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLayerTypes,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.ListLayerTypesRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_training__service__pb2.ListLayerTypesResponse.SerializeToString,
+            ),
+            'RenderScript': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenderScript,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.RenderScriptRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_training__service__pb2.RenderScriptResponse.SerializeToString,
             ),
             'ListTargets': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTargets,
@@ -922,6 +1077,249 @@ class TrainingService:
             '/linnet.v1.TrainingService/CancelBatch',
             linnet_dot_v1_dot_training__service__pb2.CancelBatchRequest.SerializeToString,
             linnet_dot_v1_dot_batch__pb2.Batch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/linnet.v1.TrainingService/WatchBatch',
+            linnet_dot_v1_dot_training__service__pb2.WatchBatchRequest.SerializeToString,
+            linnet_dot_v1_dot_training__service__pb2.WatchBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/SuspendBatch',
+            linnet_dot_v1_dot_training__service__pb2.SuspendBatchRequest.SerializeToString,
+            linnet_dot_v1_dot_batch__pb2.Batch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/ResumeBatch',
+            linnet_dot_v1_dot_training__service__pb2.ResumeBatchRequest.SerializeToString,
+            linnet_dot_v1_dot_batch__pb2.Batch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFailed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/RetryFailed',
+            linnet_dot_v1_dot_training__service__pb2.RetryFailedRequest.SerializeToString,
+            linnet_dot_v1_dot_batch__pb2.Batch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/ExportBatch',
+            linnet_dot_v1_dot_training__service__pb2.ExportBatchRequest.SerializeToString,
+            linnet_dot_v1_dot_dataset__pb2.PresignedRequest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvaluation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/GetEvaluation',
+            linnet_dot_v1_dot_training__service__pb2.GetEvaluationRequest.SerializeToString,
+            linnet_dot_v1_dot_evaluation__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/GetProfile',
+            linnet_dot_v1_dot_training__service__pb2.GetProfileRequest.SerializeToString,
+            linnet_dot_v1_dot_training__service__pb2.GetProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLayerTypes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/ListLayerTypes',
+            linnet_dot_v1_dot_training__service__pb2.ListLayerTypesRequest.SerializeToString,
+            linnet_dot_v1_dot_training__service__pb2.ListLayerTypesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenderScript(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/RenderScript',
+            linnet_dot_v1_dot_training__service__pb2.RenderScriptRequest.SerializeToString,
+            linnet_dot_v1_dot_training__service__pb2.RenderScriptResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from linnet.v1 import batch_pb2 as _batch_pb2
 from linnet.v1 import dataset_pb2 as _dataset_pb2
+from linnet.v1 import evaluation_pb2 as _evaluation_pb2
 from linnet.v1 import run_pb2 as _run_pb2
 from linnet.v1 import training_service_pb2 as _training_service_pb2
 import abc as _abc_1
@@ -78,6 +79,26 @@ class TrainingServiceStub:
     """Lists batches, newest first."""
     CancelBatch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CancelBatchRequest, _batch_pb2.Batch]
     """Cancels every run of a batch that is not terminal."""
+    WatchBatch: _grpc.UnaryStreamMultiCallable[_training_service_pb2.WatchBatchRequest, _training_service_pb2.WatchBatchResponse]
+    """Streams the batch at each change, until every run is terminal."""
+    SuspendBatch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.SuspendBatchRequest, _batch_pb2.Batch]
+    """Launches nothing more of a batch and stops what runs, until it is resumed; no work is lost that
+    a checkpoint holds.
+    """
+    ResumeBatch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ResumeBatchRequest, _batch_pb2.Batch]
+    """Goes on with a suspended batch."""
+    RetryFailed: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.RetryFailedRequest, _batch_pb2.Batch]
+    """Creates new runs, in the same batch, for the failed ones that have no retry yet."""
+    ExportBatch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ExportBatchRequest, _dataset_pb2.PresignedRequest]
+    """Gives an address to read the results of a batch from, one Parquet file, a row a run."""
+    GetEvaluation: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetEvaluationRequest, _evaluation_pb2.Evaluation]
+    """Reads the evaluation of a run."""
+    GetProfile: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetProfileRequest, _training_service_pb2.GetProfileResponse]
+    """Profiles the variants of a run for any targets."""
+    ListLayerTypes: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListLayerTypesRequest, _training_service_pb2.ListLayerTypesResponse]
+    """Lists the kinds of layers and what each takes."""
+    RenderScript: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.RenderScriptRequest, _training_service_pb2.RenderScriptResponse]
+    """Writes the expert script that does what a layer list or preset does."""
     ListTargets: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListTargetsRequest, _training_service_pb2.ListTargetsResponse]
     """Lists the microcontrollers that models are profiled for."""
     ListPresets: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListPresetsRequest, _training_service_pb2.ListPresetsResponse]
@@ -129,6 +150,26 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Lists batches, newest first."""
     CancelBatch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CancelBatchRequest, _batch_pb2.Batch]  # type: ignore[assignment]
     """Cancels every run of a batch that is not terminal."""
+    WatchBatch: _aio.UnaryStreamMultiCallable[_training_service_pb2.WatchBatchRequest, _training_service_pb2.WatchBatchResponse]  # type: ignore[assignment]
+    """Streams the batch at each change, until every run is terminal."""
+    SuspendBatch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.SuspendBatchRequest, _batch_pb2.Batch]  # type: ignore[assignment]
+    """Launches nothing more of a batch and stops what runs, until it is resumed; no work is lost that
+    a checkpoint holds.
+    """
+    ResumeBatch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ResumeBatchRequest, _batch_pb2.Batch]  # type: ignore[assignment]
+    """Goes on with a suspended batch."""
+    RetryFailed: _aio.UnaryUnaryMultiCallable[_training_service_pb2.RetryFailedRequest, _batch_pb2.Batch]  # type: ignore[assignment]
+    """Creates new runs, in the same batch, for the failed ones that have no retry yet."""
+    ExportBatch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ExportBatchRequest, _dataset_pb2.PresignedRequest]  # type: ignore[assignment]
+    """Gives an address to read the results of a batch from, one Parquet file, a row a run."""
+    GetEvaluation: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetEvaluationRequest, _evaluation_pb2.Evaluation]  # type: ignore[assignment]
+    """Reads the evaluation of a run."""
+    GetProfile: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetProfileRequest, _training_service_pb2.GetProfileResponse]  # type: ignore[assignment]
+    """Profiles the variants of a run for any targets."""
+    ListLayerTypes: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListLayerTypesRequest, _training_service_pb2.ListLayerTypesResponse]  # type: ignore[assignment]
+    """Lists the kinds of layers and what each takes."""
+    RenderScript: _aio.UnaryUnaryMultiCallable[_training_service_pb2.RenderScriptRequest, _training_service_pb2.RenderScriptResponse]  # type: ignore[assignment]
+    """Writes the expert script that does what a layer list or preset does."""
     ListTargets: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListTargetsRequest, _training_service_pb2.ListTargetsResponse]  # type: ignore[assignment]
     """Lists the microcontrollers that models are profiled for."""
     ListPresets: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListPresetsRequest, _training_service_pb2.ListPresetsResponse]  # type: ignore[assignment]
@@ -291,6 +332,80 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_batch_pb2.Batch, _abc.Awaitable[_batch_pb2.Batch]]:
         """Cancels every run of a batch that is not terminal."""
+
+    @_abc_1.abstractmethod
+    def WatchBatch(
+        self,
+        request: _training_service_pb2.WatchBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_training_service_pb2.WatchBatchResponse], _abc.AsyncIterator[_training_service_pb2.WatchBatchResponse]]:
+        """Streams the batch at each change, until every run is terminal."""
+
+    @_abc_1.abstractmethod
+    def SuspendBatch(
+        self,
+        request: _training_service_pb2.SuspendBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_batch_pb2.Batch, _abc.Awaitable[_batch_pb2.Batch]]:
+        """Launches nothing more of a batch and stops what runs, until it is resumed; no work is lost that
+        a checkpoint holds.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeBatch(
+        self,
+        request: _training_service_pb2.ResumeBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_batch_pb2.Batch, _abc.Awaitable[_batch_pb2.Batch]]:
+        """Goes on with a suspended batch."""
+
+    @_abc_1.abstractmethod
+    def RetryFailed(
+        self,
+        request: _training_service_pb2.RetryFailedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_batch_pb2.Batch, _abc.Awaitable[_batch_pb2.Batch]]:
+        """Creates new runs, in the same batch, for the failed ones that have no retry yet."""
+
+    @_abc_1.abstractmethod
+    def ExportBatch(
+        self,
+        request: _training_service_pb2.ExportBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.PresignedRequest, _abc.Awaitable[_dataset_pb2.PresignedRequest]]:
+        """Gives an address to read the results of a batch from, one Parquet file, a row a run."""
+
+    @_abc_1.abstractmethod
+    def GetEvaluation(
+        self,
+        request: _training_service_pb2.GetEvaluationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_pb2.Evaluation, _abc.Awaitable[_evaluation_pb2.Evaluation]]:
+        """Reads the evaluation of a run."""
+
+    @_abc_1.abstractmethod
+    def GetProfile(
+        self,
+        request: _training_service_pb2.GetProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.GetProfileResponse, _abc.Awaitable[_training_service_pb2.GetProfileResponse]]:
+        """Profiles the variants of a run for any targets."""
+
+    @_abc_1.abstractmethod
+    def ListLayerTypes(
+        self,
+        request: _training_service_pb2.ListLayerTypesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.ListLayerTypesResponse, _abc.Awaitable[_training_service_pb2.ListLayerTypesResponse]]:
+        """Lists the kinds of layers and what each takes."""
+
+    @_abc_1.abstractmethod
+    def RenderScript(
+        self,
+        request: _training_service_pb2.RenderScriptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.RenderScriptResponse, _abc.Awaitable[_training_service_pb2.RenderScriptResponse]]:
+        """Writes the expert script that does what a layer list or preset does."""
 
     @_abc_1.abstractmethod
     def ListTargets(
