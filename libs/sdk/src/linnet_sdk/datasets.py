@@ -1,0 +1,112 @@
+"""Datasets on their way to a gateway: arrays → files → digests; nothing here opens a connection."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from linnet.v1 import dataset_pb2
+from linnet_runtime.errors import InvalidInput
+
+FEATURES_FILE = "features.npy"
+LABELS_FILE = "labels.npy"
+SAMPLES_FILE = "samples.npz"
+_CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """A dataset in memory.
+
+    Attributes:
+        input_kind: What the features are.
+        classes: Class names; label i means `classes[i]`.
+        features: float32, shape (samples, ...); finite.
+        labels: integers in [0, len(classes)), shape (samples,).
+        feature_names: Names of columns or channels; may be empty.
+        sample_ids: Names of the samples, shape (samples,); the row number if left out.
+        groups: Key of rows that must stay on one side of a split, such as the person, shape
+            (samples,).
+        recordings: The recording that each sample was cut from, shape (samples,).
+        test: Whether each row is a test row, bool, shape (samples,).
+        title: For people.
+    """
+
+    input_kind: dataset_pb2.InputKind.ValueType
+    classes: Sequence[str]
+    features: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
+    feature_names: Sequence[str] = ()
+    sample_ids: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+    recordings: Sequence[str] | None = None
+    test: npt.NDArray[np.bool_] | None = None
+    title: str = ""
+
+    def record(self) -> dataset_pb2.Dataset:
+        """Give the record that a gateway is asked to create."""
+        return dataset_pb2.Dataset(
+            display_name=self.title,
+            input_kind=self.input_kind,
+            classes=self.classes,
+            feature_names=self.feature_names,
+        )
+
+
+def write_files(arrays: Arrays, folder: Path) -> dict[str, Path]:
+    """Write `features.npy`, `labels.npy` and `samples.npz` and give their paths by name.
+
+    Raises:
+        InvalidInput: An array holds objects, or has another number of rows than the features.
+    """
+    features = np.asarray(arrays.features)
+    labels = np.asarray(arrays.labels)
+    rows = features.shape[0] if features.ndim else 0
+    columns: dict[str, npt.NDArray[Any]] = {
+        "sample_id": np.asarray(
+            [str(i) for i in range(rows)] if arrays.sample_ids is None else arrays.sample_ids,
+            dtype=np.str_,
+        )
+    }
+    if arrays.groups is not None:
+        columns["group"] = np.asarray(arrays.groups, dtype=np.str_)
+    if arrays.recordings is not None:
+        columns["recording"] = np.asarray(arrays.recordings, dtype=np.str_)
+    if arrays.test is not None:
+        columns["test"] = np.asarray(arrays.test, dtype=np.bool_)
+    for name, array in {"labels": labels, **columns}.items():
+        if array.shape != (rows,):
+            raise InvalidInput.of(name, f"expected shape ({rows},), received {array.shape}")
+    for name, array in {"features": features, "labels": labels}.items():
+        if array.dtype.kind not in "biuf":
+            raise InvalidInput.of(name, f"expected numbers, received dtype {array.dtype}")
+    np.save(folder / FEATURES_FILE, features.astype(np.float32, copy=False), allow_pickle=False)
+    np.save(folder / LABELS_FILE, labels, allow_pickle=False)
+    np.savez(folder / SAMPLES_FILE, allow_pickle=False, **columns)
+    return {name: folder / name for name in (FEATURES_FILE, LABELS_FILE, SAMPLES_FILE)}
+
+
+def describe_files(paths: Mapping[str, Path]) -> list[dataset_pb2.StoredFile]:
+    """Give name, size and digest of files, without looking inside.
+
+    Raises:
+        InvalidInput: One can't be read; names it.
+    """
+    described = []
+    for name, path in paths.items():
+        digest = hashlib.sha256()
+        size_bytes = 0
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    size_bytes += len(chunk)
+        except OSError as error:
+            raise InvalidInput.of(name, f"expected a readable file: {error}") from error
+        described.append(
+            dataset_pb2.StoredFile(name=name, size_bytes=size_bytes, sha256=digest.hexdigest())
+        )
+    return described

@@ -1,0 +1,140 @@
+"""The requests of both clients: short names completed, pages and chunks sized."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from linnet.v1 import batch_pb2, dataset_pb2, run_pb2, spec_pb2
+from linnet.v1 import training_service_pb2 as service
+
+from linnet_sdk.names import full_name
+
+PAGE_SIZE = 200
+CHUNK_RUNS = 500
+"""Runs of one message of CreateBatch: the contract's limit."""
+
+
+class Maker:
+    """Makes requests of one project; pure.
+
+    Each method raises `InvalidInput` where a name is none.
+    """
+
+    def __init__(self, project: str) -> None:
+        self.parent = f"projects/{project}"
+        self._project = project
+
+    def _dataset(self, text: str) -> str:
+        return full_name(self._project, "datasets", text, field="dataset")
+
+    def _run(self, text: str) -> str:
+        return full_name(self._project, "runs", text, field="run")
+
+    def _batch(self, text: str) -> str:
+        return full_name(self._project, "batches", text, field="batch")
+
+    def create_dataset(
+        self,
+        record: dataset_pb2.Dataset,
+        files: Sequence[dataset_pb2.StoredFile],
+        dataset_id: str,
+    ) -> service.CreateDatasetRequest:
+        """Make the request that announces a dataset's files."""
+        return service.CreateDatasetRequest(
+            parent=self.parent, dataset_id=dataset_id, dataset=record, files=files
+        )
+
+    def get_dataset(self, dataset: str) -> service.GetDatasetRequest:
+        """Make the request of one dataset."""
+        return service.GetDatasetRequest(name=self._dataset(dataset))
+
+    def list_datasets(self, page_token: str) -> service.ListDatasetsRequest:
+        """Make the request of a page of datasets."""
+        return service.ListDatasetsRequest(
+            parent=self.parent, page_size=PAGE_SIZE, page_token=page_token
+        )
+
+    def delete_dataset(self, dataset: str) -> service.DeleteDatasetRequest:
+        """Make the request that deletes a dataset."""
+        return service.DeleteDatasetRequest(name=self._dataset(dataset))
+
+    def create_run(
+        self, run: run_pb2.Run, run_id: str, request_id: str
+    ) -> service.CreateRunRequest:
+        """Make the request of a new run; the spec may name its dataset by the id alone."""
+        completed = run_pb2.Run()
+        completed.CopyFrom(run)
+        if completed.spec.dataset:
+            completed.spec.dataset = self._dataset(completed.spec.dataset)
+        return service.CreateRunRequest(
+            parent=self.parent, run_id=run_id, run=completed, request_id=request_id
+        )
+
+    def get_run(self, run: str) -> service.GetRunRequest:
+        """Make the request of one run."""
+        return service.GetRunRequest(name=self._run(run))
+
+    def list_runs(self, page_token: str, filter_text: str) -> service.ListRunsRequest:
+        """Make the request of a page of runs."""
+        return service.ListRunsRequest(
+            parent=self.parent, page_size=PAGE_SIZE, page_token=page_token, filter=filter_text
+        )
+
+    def cancel_run(self, run: str, etag: str) -> service.CancelRunRequest:
+        """Make the request that cancels a run."""
+        return service.CancelRunRequest(name=self._run(run), etag=etag)
+
+    def delete_run(self, run: str, etag: str) -> service.DeleteRunRequest:
+        """Make the request that deletes a run."""
+        return service.DeleteRunRequest(name=self._run(run), etag=etag)
+
+    def watch_run(self, run: str, resume_token: str) -> service.WatchRunRequest:
+        """Make the request of a run's changes."""
+        return service.WatchRunRequest(name=self._run(run), resume_token=resume_token)
+
+    def stream_log(self, run: str, resume_token: str, *, follow: bool) -> service.StreamLogRequest:
+        """Make the request of a run's output."""
+        return service.StreamLogRequest(
+            name=self._run(run), resume_token=resume_token, follow=follow
+        )
+
+    def get_report(self, run: str) -> service.GetReportRequest:
+        """Make the request of a run's report."""
+        return service.GetReportRequest(name=self._run(run))
+
+    def download_artifact(self, run: str, artifact: str) -> service.DownloadArtifactRequest:
+        """Make the request of an artifact's address."""
+        return service.DownloadArtifactRequest(name=self._run(run), artifact=artifact)
+
+    def validate_spec(self, spec: spec_pb2.TrainingSpec) -> service.ValidateSpecRequest:
+        """Make the request that checks a spec."""
+        completed = spec_pb2.TrainingSpec()
+        completed.CopyFrom(spec)
+        if completed.dataset:
+            completed.dataset = self._dataset(completed.dataset)
+        return service.ValidateSpecRequest(parent=self.parent, spec=completed)
+
+    def create_batch(
+        self, runs: Iterator[run_pb2.Run], batch_id: str, request_id: str
+    ) -> Iterator[service.CreateBatchRequest]:
+        """Make the messages of a batch: the header, then chunks of runs."""
+        header = service.BatchHeader(parent=self.parent, batch_id=batch_id, request_id=request_id)
+        header.batch.CopyFrom(batch_pb2.Batch())
+        yield service.CreateBatchRequest(header=header)
+        while chunk := list(islice(runs, CHUNK_RUNS)):
+            yield service.CreateBatchRequest(
+                runs=[self.create_run(run, "", "").run for run in chunk]
+            )
+
+    def get_batch(self, batch: str) -> service.GetBatchRequest:
+        """Make the request of one batch."""
+        return service.GetBatchRequest(name=self._batch(batch))
+
+    def list_batches(self, page_token: str) -> service.ListBatchesRequest:
+        """Make the request of a page of batches."""
+        return service.ListBatchesRequest(
+            parent=self.parent, page_size=PAGE_SIZE, page_token=page_token
+        )
+
+    def cancel_batch(self, batch: str) -> service.CancelBatchRequest:
+        """Make the request that cancels a batch."""
+        return service.CancelBatchRequest(name=self._batch(batch))

@@ -1,0 +1,75 @@
+"""Where the gateway is and who we are there: option, environment, or the running local mode."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from linnet_runtime.errors import InvalidInput, Unavailable
+
+ENDPOINT_FILE = "endpoint.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """A gateway: `host:port`, and the token that it asks for.
+
+    Attributes:
+        target: `host:port`.
+        token: API token, empty if the gateway asks for none.
+        tls: Whether the connection is encrypted.
+    """
+
+    target: str
+    token: str = field(default="", repr=False)
+    tls: bool = False
+
+
+def parse(text: str, token: str = "") -> ServerAddress:
+    """Take `host:port`, `http://host:port` or `https://host[:port]` apart.
+
+    Raises:
+        InvalidInput: It is none of these.
+    """
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else None)
+    except ValueError:
+        port = None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port is None:
+        raise InvalidInput.of(
+            "server", f"expected host:port, http://host:port or https://host, received {text!r}"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return ServerAddress(f"{host}:{port}", token, tls=parts.scheme == "https")
+
+
+def resolve(
+    server: str | None, token: str | None, home: Path, environ: Mapping[str, str]
+) -> ServerAddress:
+    """Find the gateway to speak to.
+
+    The option wins over LINNET_SERVER, and both over the local mode that runs on `home`. The token
+    of the local mode is used for its own address only.
+
+    Raises:
+        InvalidInput: The address can't be read.
+        Unavailable: None is named and no local mode runs on `home`.
+    """
+    token = token or environ.get("LINNET_TOKEN")
+    named = server or environ.get("LINNET_SERVER")
+    if named:
+        return parse(named, token or "")
+    path = home / ENDPOINT_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return parse(str(found["address"]), token or str(found["token"]))
+    except FileNotFoundError as error:
+        raise Unavailable(
+            f"no server: start one with `linnet up`, or name one with --server or LINNET_SERVER "
+            f"(no local mode runs on {home})",
+            reason="NO_SERVER",
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidInput.of(str(path), f"expected an address and a token: {error}") from error
