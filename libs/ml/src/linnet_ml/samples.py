@@ -1,0 +1,129 @@
+"""`samples.npz`: what is known of each row of a dataset.
+
+Optional members, each with one entry a row:
+
+    sample_id.npy  text or integers: what a person calls the row
+    group.npy      text or integers: rows of a group stay on one side of a split
+    recording.npy  text or integers: what the row was cut from
+    test.npy       bool: rows that no training may see
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from linnet_runtime.errors import InvalidInput, Violation
+from numpy.typing import NDArray
+
+from linnet_ml import npy
+
+SAMPLES = "samples.npz"
+MAX_SAMPLES_BYTES = 256 * 1024**2
+_MAX_MEMBER_BYTES = 1024**3
+_MEMBERS = ("sample_id", "group", "recording", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What is known of each row; None where the dataset does not say.
+
+    Attributes:
+        sample_id: Text, shape (rows,).
+        group: Text, shape (rows,).
+        recording: Text, shape (rows,).
+        test: Bool, shape (rows,).
+    """
+
+    sample_id: NDArray[np.str_] | None = None
+    group: NDArray[np.str_] | None = None
+    recording: NDArray[np.str_] | None = None
+    test: NDArray[np.bool_] | None = None
+
+
+def read_samples(file: BinaryIO, rows: int) -> Samples:
+    """Read `samples.npz`.
+
+    Args:
+        file: The file, seekable.
+        rows: Rows that each member must have.
+
+    Raises:
+        InvalidInput: It is no .npz, has a member that is not known, or a member of a wrong shape,
+            dtype or size.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            unknown = sorted(set(members) - {f"{m}.npy" for m in _MEMBERS})
+            if unknown or len(members) != len(archive.infolist()):
+                raise InvalidInput(
+                    [
+                        Violation(
+                            f"{SAMPLES}/{name}",
+                            f"expected {', '.join(_MEMBERS)} (.npy), each once, received this",
+                        )
+                        for name in unknown or ["members"]
+                    ],
+                    reason="UNKNOWN_MEMBER",
+                )
+            found = {name.removesuffix(".npy"): _member(archive, name, rows) for name in members}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise InvalidInput.of(
+            SAMPLES, f"expected a .npz file, received a broken one: {error}", reason="NOT_NPZ"
+        ) from error
+    test = found.pop("test", None)
+    return Samples(
+        test=None if test is None else _flags(test),
+        **{member: _text(array, member) for member, array in found.items()},
+    )
+
+
+def _member(archive: zipfile.ZipFile, name: str, rows: int) -> NDArray[Any]:
+    path = f"{SAMPLES}/{name}"
+    with archive.open(name) as raw:
+        # The size that the directory names is the packer's word; the header's decides, and no more
+        # than it says is unpacked.
+        array = npy.read_all(raw, path, limit_bytes=_MAX_MEMBER_BYTES)  # type: ignore[arg-type]  # ZipExtFile reads like any binary file
+    if array.shape != (rows,):
+        raise InvalidInput.of(
+            path, f"expected shape ({rows},), received {array.shape}", reason="ROW_COUNT_MISMATCH"
+        )
+    return array
+
+
+def _text(array: NDArray[Any], member: str) -> NDArray[np.str_]:
+    if array.dtype.kind in "iu":
+        return array.astype(np.str_)
+    if array.dtype.kind != "U":
+        raise InvalidInput.of(
+            f"{SAMPLES}/{member}.npy",
+            f"expected text or integers, received {array.dtype.name}",
+            reason="WRONG_DTYPE",
+        )
+    return array
+
+
+def _flags(array: NDArray[Any]) -> NDArray[np.bool_]:
+    if array.dtype.kind != "b":
+        raise InvalidInput.of(
+            f"{SAMPLES}/test.npy",
+            f"expected bool, received {array.dtype.name}",
+            reason="WRONG_DTYPE",
+        )
+    return array
+
+
+def samples_bytes(samples: Samples) -> bytes:
+    """Give the `samples.npz` file of what is known of each row."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in _MEMBERS:
+            array = getattr(samples, member)
+            if array is not None:
+                # A fixed date keeps the file the same for the same samples.
+                info = zipfile.ZipInfo(f"{member}.npy", (1980, 1, 1, 0, 0, 0))
+                info.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(info, npy.to_bytes(array))
+    return buffer.getvalue()
