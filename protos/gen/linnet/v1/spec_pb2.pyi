@@ -115,7 +115,7 @@ class _InputScaling:
 class _InputScalingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputScaling.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     INPUT_SCALING_UNSPECIFIED: _InputScaling.ValueType  # 0
-    """Standard for tabular and spectral features, none for the others."""
+    """Standard for tabular and spectral features and time series, none for audio and images."""
     INPUT_SCALING_NONE: _InputScaling.ValueType  # 1
     """As they come."""
     INPUT_SCALING_STANDARD: _InputScaling.ValueType  # 2
@@ -127,7 +127,7 @@ class InputScaling(_InputScaling, metaclass=_InputScalingEnumTypeWrapper):
     """How features are scaled before the model, fitted on training rows only and never a layer of the model."""
 
 INPUT_SCALING_UNSPECIFIED: InputScaling.ValueType  # 0
-"""Standard for tabular and spectral features, none for the others."""
+"""Standard for tabular and spectral features and time series, none for audio and images."""
 INPUT_SCALING_NONE: InputScaling.ValueType  # 1
 """As they come."""
 INPUT_SCALING_STANDARD: InputScaling.ValueType  # 2
@@ -492,9 +492,9 @@ class FitSettings(_message.Message):
     KEEP_BEST_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_FIELD_NUMBER: _builtins.int
     epochs: _builtins.int
-    """Training cycles over the whole training split. Default 30."""
+    """Training cycles over the whole training split. Default: the preset's, 30 without one."""
     learning_rate: _builtins.float
-    """Step size of the optimizer, in (0, 1]. Default 0.0005."""
+    """Step size of the optimizer, in (0, 1]. Default: the preset's, 0.0005 without one."""
     batch_size: _builtins.int
     """Rows a step; the last, smaller batch of an epoch is trained too. Default 32."""
     seed: _builtins.int
@@ -763,7 +763,9 @@ class Layer(_message.Message):
     enabled: _builtins.bool
     """A layer that is not enabled is skipped. Default true."""
     units: _builtins.int
-    """Neurons of a dense layer, filters of a convolution."""
+    """Neurons of a dense layer, filters of a convolution. On a residual add: the added output first
+    goes through a 1 x 1 convolution of that many filters and the layer's `stride`.
+    """
     kernel_size: _builtins.int
     """Size of the kernel or pool window along time or height. Default 3 for convolutions, 2 for pools."""
     kernel_width: _builtins.int
@@ -773,7 +775,7 @@ class Layer(_message.Message):
     stack: _builtins.int
     """Convolutions one after the other before the pool. Default 1."""
     activation: Global___Activation.ValueType
-    """Activation after the layer. Default ReLU for dense and convolutions."""
+    """Activation after the layer. Default ReLU, for a residual add linear."""
     padding: Global___Padding.ValueType
     """Edges of convolutions and pools. Default same."""
     pooling: Global___Pooling.ValueType
@@ -791,7 +793,9 @@ class Layer(_message.Message):
     id: _builtins.str
     """A name that a residual add can refer to."""
     add_from: _builtins.str
-    """The id of the earlier layer whose output a residual add adds; its shape must be equal."""
+    """The id of the earlier layer whose output a residual add adds, `input` for the model's input; its
+    shape, after the projection if `units` is set, must be equal.
+    """
     no_bias: _builtins.bool
     """Leaves the bias out, as before a batch normalization."""
     activity_l1: _builtins.float

@@ -1,0 +1,168 @@
+# ruff: noqa: PLR2004 - numbers of axes speak for themselves
+"""What a spec may not say: values out of range and settings that contradict each other."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
+from typing import Any
+
+from linnet_runtime.errors import InvalidInput, Violation
+
+from linnet_ml.spec import (
+    Augmentation,
+    FitSettings,
+    InputKind,
+    Optimizer,
+    ScheduleKind,
+    SplitMethod,
+    SplitSpec,
+    TrainingSpec,
+)
+
+Shape = tuple[int, ...]
+
+_MOST_HELD_OUT = 0.9
+_MOST_FOLDS = 100
+_MOST_SMOOTHING = 0.5
+
+
+def check_spec(
+    spec: TrainingSpec, input_kind: InputKind, input_shape: Shape, *, has_groups: bool
+) -> None:
+    """Refuse a spec that no run can follow.
+
+    Raises:
+        InvalidInput: Names every wrong field, `fit.schedule.factor` and the like.
+    """
+    violations = list(_number_violations(spec, ""))
+    if not violations:
+        violations += _fit_violations(spec.fit)
+        violations += _split_violations(spec.split, has_groups)
+        violations += _augmentation_violations(spec.augmentation, input_kind, input_shape)
+    if violations:
+        raise InvalidInput(violations)
+
+
+def _fit_violations(fit: FitSettings) -> Iterator[Violation]:
+    if not 0 <= fit.learning_rate <= 1:
+        yield _wrong("fit.learning_rate", "0 to 1", fit.learning_rate)
+    if not 0 <= fit.label_smoothing <= _MOST_SMOOTHING:
+        yield _wrong("fit.label_smoothing", f"0 to {_MOST_SMOOTHING}", fit.label_smoothing)
+    if not 0 <= fit.momentum < 1:
+        yield _wrong("fit.momentum", "at least 0 and below 1", fit.momentum)
+    if fit.momentum and fit.optimizer not in {Optimizer.SGD, Optimizer.RMSPROP}:
+        yield Violation("fit.momentum", "expected nothing, only SGD and RMSprop have a momentum")
+    if fit.weight_decay and fit.optimizer is not Optimizer.ADAMW:
+        yield Violation("fit.weight_decay", "expected nothing, only AdamW has a weight decay")
+    yield from _schedule_violations(fit)
+
+
+def _schedule_violations(fit: FitSettings) -> Iterator[Violation]:
+    schedule = fit.schedule
+    path = "fit.schedule"
+    if schedule.warmup_epochs and schedule.kind is not ScheduleKind.COSINE:
+        yield Violation(f"{path}.warmup_epochs", "expected nothing but with a cosine schedule")
+    if fit.epochs and schedule.warmup_epochs >= fit.epochs:
+        yield _wrong(f"{path}.warmup_epochs", f"below {fit.epochs} epochs", schedule.warmup_epochs)
+    plateau = schedule.kind is ScheduleKind.REDUCE_ON_PLATEAU
+    for name in ("factor", "patience_epochs"):
+        if getattr(schedule, name) and not plateau:
+            yield Violation(f"{path}.{name}", "expected nothing but with reduce on plateau")
+    if not 0 <= schedule.factor < 1:
+        yield _wrong(f"{path}.factor", "above 0 and below 1", schedule.factor)
+    moving = plateau or schedule.kind is ScheduleKind.COSINE
+    if schedule.min_learning_rate and not moving:
+        yield Violation(f"{path}.min_learning_rate", "expected nothing with a constant rate")
+    if fit.learning_rate and schedule.min_learning_rate > fit.learning_rate:
+        yield _wrong(
+            f"{path}.min_learning_rate",
+            f"at most the learning rate {fit.learning_rate}",
+            schedule.min_learning_rate,
+        )
+
+
+def _split_violations(split: SplitSpec, has_groups: bool) -> Iterator[Violation]:
+    for name in ("validation_share", "test_share"):
+        if not 0 <= getattr(split, name) <= _MOST_HELD_OUT:
+            yield _wrong(f"split.{name}", f"0 to {_MOST_HELD_OUT}", getattr(split, name))
+    if not has_groups:
+        if split.method in {SplitMethod.GROUP, SplitMethod.LEAVE_ONE_GROUP_OUT}:
+            words = f"expected a dataset with groups for {split.method.name}"
+            yield Violation("split.method", words)
+        for name in ("test_groups", "validation_groups"):
+            if getattr(split, name):
+                yield Violation(f"split.{name}", "expected nothing, the dataset has no groups")
+    yield from _explicit_violations(split)
+    yield from _fold_violations(split)
+
+
+def _explicit_violations(split: SplitSpec) -> Iterator[Violation]:
+    explicit = bool(split.validation_rows or split.validation_groups)
+    if explicit and split.method not in {SplitMethod.EXPLICIT, SplitMethod.UNSPECIFIED}:
+        yield Violation("split.method", "expected EXPLICIT with validation rows or groups")
+    if split.method is SplitMethod.EXPLICIT and not explicit:
+        yield Violation("split.validation_rows", "expected rows or groups with EXPLICIT")
+    if split.no_validation and (explicit or split.validation_share):
+        yield Violation("split.no_validation", "expected no validation share, rows or groups")
+
+
+def _fold_violations(split: SplitSpec) -> Iterator[Violation]:
+    folded = split.method in {SplitMethod.K_FOLD, SplitMethod.LEAVE_ONE_GROUP_OUT}
+    if split.no_validation and folded:
+        yield Violation("split.no_validation", "expected false with folds")
+    if split.final_fit and not folded:
+        yield Violation("split.final_fit", "expected false without folds")
+    if split.fold_count and split.method is not SplitMethod.K_FOLD:
+        yield Violation("split.fold_count", "expected nothing but with K_FOLD")
+    if split.fold_count == 1 or split.fold_count > _MOST_FOLDS:
+        yield _wrong("split.fold_count", f"2 to {_MOST_FOLDS}", split.fold_count)
+
+
+def _augmentation_violations(
+    given: Augmentation, kind: InputKind, shape: Shape
+) -> Iterator[Violation]:
+    path = "augmentation"
+    if given.image is not None and len(shape) != 3:
+        words = f"expected rows of (height, width, channels), received {shape}"
+        yield Violation(f"{path}.image", words)
+    if given.time_series is not None:
+        if len(shape) != 2:
+            words = f"expected rows of (steps, channels), received {shape}"
+            yield Violation(f"{path}.time_series", words)
+        elif given.time_series.shift_steps >= shape[0]:
+            name = f"{path}.time_series.shift_steps"
+            yield _wrong(name, f"below {shape[0]}", given.time_series.shift_steps)
+    if given.spectrogram is None:
+        return
+    if kind is not InputKind.AUDIO or len(shape) != 2:
+        words = f"expected audio features of shape (frames, bands), received {kind.name} {shape}"
+        yield Violation(f"{path}.spectrogram", words)
+        return
+    limits = {
+        "time_mask_frames": shape[0],
+        "frequency_mask_bands": shape[1],
+        "warp_frames": shape[0] // 2,
+    }
+    for name, limit in limits.items():
+        value = getattr(given.spectrogram, name)
+        if value > limit:
+            yield _wrong(f"{path}.spectrogram.{name}", f"at most {limit}", value)
+
+
+def _wrong(path: str, expected: str, received: object) -> Violation:
+    return Violation(path, f"expected {expected}, received {received}")
+
+
+def _number_violations(value: Any, path: str) -> Iterator[Violation]:
+    if is_dataclass(value):
+        for field in fields(value):
+            name = f"{path}.{field.name}" if path else field.name
+            yield from _number_violations(getattr(value, field.name), name)
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _number_violations(item, f"{path}[{index}]")
+    elif isinstance(value, timedelta):
+        yield from _number_violations(value.total_seconds(), path)
+    elif isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+        yield _wrong(path, "a finite number, zero or more", value)

@@ -1,0 +1,152 @@
+"""Defaults, presets and scaling."""
+
+import numpy as np
+import pytest
+from linnet.v1 import spec_pb2
+from linnet_ml import layers, presets
+from linnet_ml.defaults import layers_of, resolve
+from linnet_ml.scaling import Scaler, fit_scaler
+from linnet_ml.spec import (
+    Architecture,
+    FitSettings,
+    InputKind,
+    InputScaling,
+    Layer,
+    LayerKind,
+    LayerList,
+    Optimizer,
+    Schedule,
+    ScheduleKind,
+    SplitMethod,
+    SplitSpec,
+    TrainingSpec,
+)
+from linnet_ml.wire import from_message, to_message
+from linnet_runtime.errors import InvalidInput
+
+SHAPES = {
+    InputKind.TABULAR: (13,),
+    InputKind.SPECTRAL: (33,),
+    InputKind.TIME_SERIES: (100, 6),
+    InputKind.AUDIO: (50, 13),
+    InputKind.IMAGE: (32, 32, 3),
+}
+
+
+def resolved(spec, kind=InputKind.SPECTRAL, *, has_groups=False):
+    return resolve(
+        spec, input_kind=kind, input_shape=SHAPES[kind], class_count=7, has_groups=has_groups
+    )
+
+
+def test_empty_spec_takes_the_documented_defaults():
+    """Motion features give dense 20-10, 30 cycles, rate 0.0005, batch 32, a fifth to validation."""
+    spec = resolved(TrainingSpec())
+    assert (spec.fit.epochs, spec.fit.learning_rate, spec.fit.batch_size) == (30, 0.0005, 32)
+    assert spec.fit.optimizer is Optimizer.ADAM
+    assert spec.fit.keep_best is True
+    assert spec.split.method is SplitMethod.STRATIFIED
+    assert spec.split.validation_share == 0.2
+    assert spec.input_scaling is InputScaling.STANDARD
+    assert spec.architecture.preset == "dense"
+    assert spec.target == "cortex-m4f-80mhz"
+    assert resolved(TrainingSpec(), has_groups=True).split.method is SplitMethod.GROUP
+
+
+@pytest.mark.parametrize("kind", list(SHAPES))
+def test_resolving_twice_changes_nothing(kind):
+    """A resolved spec is its own resolution and survives the wire."""
+    spec = resolved(TrainingSpec(), kind)
+    assert resolved(spec, kind) == spec
+    assert from_message(TrainingSpec, to_message(spec, spec_pb2.TrainingSpec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("kind", "preset"), [(k, p.id) for k in SHAPES for p in presets.for_input_kind(k)]
+)
+def test_every_preset_fits_its_kinds(kind, preset):
+    """Every preset has a valid network for every kind that it is offered for."""
+    network = layers_of(Architecture(preset=preset), kind, SHAPES[kind])
+    assert layers.infer(network, SHAPES[kind], 7)[-1].output_shape == (7,)
+
+
+def test_product_presets_have_the_product_layers():
+    """Dense is 20 and 10 neurons, audio 1-D is 8 and 16 filters of 3 with dropout 0.25."""
+    dense = presets.get("dense").layers(InputKind.SPECTRAL, (33,)).layers
+    assert [layer.units for layer in dense] == [20, 10]
+    conv = presets.get("conv1d").layers(InputKind.AUDIO, (650,)).layers
+    assert [
+        (layer.kind.name, layer.units, layer.kernel_size, layer.rate, layer.columns)
+        for layer in conv
+    ] == [
+        ("RESHAPE", 0, 0, 0.0, 13),
+        ("CONV1D", 8, 3, 0.0, 0),
+        ("DROPOUT", 0, 0, 0.25, 0),
+        ("CONV1D", 16, 3, 0.0, 0),
+        ("DROPOUT", 0, 0, 0.25, 0),
+        ("FLATTEN", 0, 0, 0.0, 0),
+    ]
+    assert presets.get("conv1d").fit_defaults(InputKind.AUDIO).epochs == 100
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        (TrainingSpec(fit=FitSettings(learning_rate=float("nan"))), "fit.learning_rate"),
+        (TrainingSpec(fit=FitSettings(momentum=0.9)), "fit.momentum"),
+        (
+            TrainingSpec(fit=FitSettings(schedule=Schedule(warmup_epochs=3))),
+            "fit.schedule.warmup_epochs",
+        ),
+        (
+            TrainingSpec(
+                fit=FitSettings(
+                    epochs=3, schedule=Schedule(kind=ScheduleKind.COSINE, warmup_epochs=3)
+                )
+            ),
+            "fit.schedule.warmup_epochs",
+        ),
+        (TrainingSpec(split=SplitSpec(method=SplitMethod.GROUP)), "split.method"),
+        (TrainingSpec(split=SplitSpec(final_fit=True)), "split.final_fit"),
+        (TrainingSpec(architecture=Architecture(preset="conv2d")), "architecture.preset"),
+        (TrainingSpec(architecture=Architecture(script=" ")), "architecture.script"),
+        (
+            TrainingSpec(
+                architecture=Architecture(
+                    layers=LayerList((Layer(LayerKind.DENSE, units=4), Layer(LayerKind.MAX_POOL)))
+                )
+            ),
+            r"architecture\.layers\.layers\[1\]",
+        ),
+    ],
+)
+def test_contradictions_are_refused_with_their_path(spec, field):
+    """A setting that means nothing is refused with the field's path."""
+    with pytest.raises(InvalidInput, match=field):
+        resolved(spec)
+
+
+@pytest.mark.parametrize("kind", [InputScaling.STANDARD, InputScaling.ROBUST])
+def test_scaling_and_its_merge_with_quantization_agree(kind):
+    """One multiply-add a feature gives the int8 input that scaling and quantizing give."""
+    rng = np.random.default_rng(1)
+    x = (rng.normal(size=(200, 5)) * [1, 10, 1e4, 0.1, 0] + [0, 5, -3e4, 2, 7]).astype(np.float32)
+    scaler = fit_scaler(kind, x)
+    scaled = scaler.apply(x)
+    assert np.abs(np.median(scaled, axis=0)).max() < 0.2
+    assert scaled[:, 4].tolist() == [0.0] * 200
+    scale, zero_point = 0.03, -7
+    multiplier, addend = scaler.merged(scale, zero_point)
+    apart = np.round(scaled / scale + zero_point)
+    merged = np.round(x * multiplier + addend)
+    assert np.abs(apart - merged).max() <= 1
+    assert (apart == merged).mean() > 0.99
+
+
+def test_scaling_survives_the_manifest():
+    """A scaling read back from a manifest scales to the same bits."""
+    x = np.random.default_rng(2).normal(size=(50, 4, 3)).astype(np.float32)
+    scaler = fit_scaler(InputScaling.STANDARD, x)
+    again = Scaler.from_dict(scaler.to_dict())
+    assert scaler.offset.shape == (3,)
+    assert np.array_equal(scaler.apply(x), again.apply(x))
