@@ -91,9 +91,7 @@ _X86_64 = {
 
 ABI_SIZES: dict[Abi, AbiSizes] = {
     Abi.ARM32: AbiSizes(**_ARM32, int_enums=False),
-    Abi.INT_ENUM32: AbiSizes(
-        **{**_ARM32, "tensor": 40, "interpreter": 212}, int_enums=True
-    ),
+    Abi.INT_ENUM32: AbiSizes(**{**_ARM32, "tensor": 40, "interpreter": 212}, int_enums=True),
     Abi.X86_64: AbiSizes(**_X86_64, int_enums=True),
     Abi.WHEEL: AbiSizes(
         **{

@@ -171,9 +171,7 @@ def replay(model: Model, abi: Abi, kernels: KernelSet) -> ArenaPlan:
                 tail.take(tensor.size_bytes)
                 variable += tensor.size_bytes
     buffers = _plan(model, requests)
-    head = max(
-        (buffer.offset_bytes + buffer.size_bytes for buffer in buffers), default=0
-    )
+    head = max((buffer.offset_bytes + buffer.size_bytes for buffer in buffers), default=0)
     planning_peak = align_up(tail.used_bytes, ALIGNMENT) + _planning_bytes(
         model, len(requests), len(buffers), sizes
     )
@@ -204,9 +202,7 @@ def _with_temporary(temporary: int, tensor: Tensor, sizes: AbiSizes) -> int:
 def _planning_bytes(model: Model, requests: int, buffers: int, sizes: AbiSizes) -> int:
     tensors = sum(len(graph.tensors) for graph in model.subgraphs)
     temporary = sizes.scratch_request * (requests + _SPARE_REQUESTS)
-    temporary = align_up(temporary, sizes.pointer) + sizes.pointer * len(
-        model.subgraphs
-    )
+    temporary = align_up(temporary, sizes.pointer) + sizes.pointer * len(model.subgraphs)
     temporary = align_up(temporary, sizes.pointer)
     temporary += sizes.allocation_info * (tensors + requests)
     return align_up(temporary, ALIGNMENT) + sizes.planned_buffer * buffers
@@ -268,18 +264,14 @@ class _Lifetimes:
             self._use(graph.index, index)
 
 
-def _plan(
-    model: Model, requests: list[tuple[int, int, int]]
-) -> tuple[PlannedBuffer, ...]:
+def _plan(model: Model, requests: list[tuple[int, int, int]]) -> tuple[PlannedBuffer, ...]:
     lifetimes = _Lifetimes(model, requests)
     wanted: list[PlanRequest] = []
     described: list[tuple[str, BufferKind, int, int, int]] = []
     offline = iter(model.offline_plan or ())
     for graph in model.subgraphs:
         writers = {
-            index: operator.index
-            for operator in graph.operators
-            for index in operator.outputs
+            index: operator.index for operator in graph.operators for index in operator.outputs
         }
         for tensor in graph.tensors:
             offset = next(offline, -1)
@@ -292,9 +284,7 @@ def _plan(
             size = align_up(tensor.size_bytes, ALIGNMENT)
             wanted.append(PlanRequest(size, first, last, offset))
             writer = writers.get(tensor.index, -1)
-            described.append(
-                (tensor.name, _kind(graph, tensor), graph.index, tensor.index, writer)
-            )
+            described.append((tensor.name, _kind(graph, tensor), graph.index, tensor.index, writer))
     for number, (graph_index, operator_index, size) in enumerate(requests):
         first, last = lifetimes.scratch[number]
         wanted.append(PlanRequest(align_up(size, ALIGNMENT), first, last))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-
-class ModelError(ValueError):
-    """The model file can't be read.
-
-    Attributes:
-        reason: Stable upper-case word for programs.
-    """
-
-    reason = "MODEL_INVALID"
+from linnet_runtime.errors import InvalidInput, Violation
 
 
-class UnknownTargetError(ValueError):
-    """No target has this id, core or kernel set.
+class ModelError(InvalidInput):
+    """The model file can't be read."""
 
-    Attributes:
-        reason: Stable upper-case word for programs.
-    """
+    default_reason = "MODEL_INVALID"
 
-    reason = "TARGET_UNKNOWN"
+    def __init__(self, description: str) -> None:
+        """Take what is wrong, such as "tensor 3: buffer 9 of 5"."""
+        part, _, rest = description.partition(": ")
+        super().__init__([Violation(part, rest or description)])
+
+
+class UnknownTargetError(InvalidInput):
+    """No target has this id, core or kernel set."""
+
+    default_reason = "TARGET_UNKNOWN"
+
+    def __init__(self, description: str) -> None:
+        """Take the field and what is wrong, such as "target: no board 'x'"."""
+        part, _, rest = description.partition(": ")
+        super().__init__([Violation(part, rest or description)])

@@ -45,9 +45,7 @@ class Buffer:
         """Count elements against the budget; raises ModelError when a file asks for too many."""
         self.budget -= elements
         if self.budget < 0:
-            raise ModelError(
-                f"{what}: the file refers to its own bytes too often to be a model"
-            )
+            raise ModelError(f"{what}: the file refers to its own bytes too often to be a model")
 
     def scalar(self, layout: struct.Struct, position: int, what: str) -> Scalar:
         """One scalar at an absolute position."""
@@ -66,19 +64,11 @@ class Buffer:
         """The table at an absolute position, its vtable checked."""
         vtable = position - int(self.scalar(_I32, position, what))
         vtable_bytes = int(self.scalar(_U16, vtable, f"{what}: vtable"))
-        if (
-            vtable_bytes < 4
-            or vtable_bytes % 2
-            or vtable + vtable_bytes > len(self.data)
-        ):
-            raise ModelError(
-                f"{what}: vtable of {vtable_bytes} bytes at {vtable} is not valid"
-            )
+        if vtable_bytes < 4 or vtable_bytes % 2 or vtable + vtable_bytes > len(self.data):
+            raise ModelError(f"{what}: vtable of {vtable_bytes} bytes at {vtable} is not valid")
         table_bytes = int(self.scalar(_U16, vtable + 2, f"{what}: vtable"))
         if table_bytes < 4 or position + table_bytes > len(self.data):
-            raise ModelError(
-                f"{what}: table of {table_bytes} bytes at {position} leaves the file"
-            )
+            raise ModelError(f"{what}: table of {table_bytes} bytes at {position} leaves the file")
         self.spend(1, what)
         return Table(self, position, vtable, vtable_bytes, table_bytes, what)
 
@@ -135,9 +125,7 @@ class Table:
         count = int(self.buffer.scalar(_U32, target, what))
         start = target + 4
         if count * width > len(self.buffer.data) - start:
-            raise ModelError(
-                f"{what}: {count} elements of {width} bytes leave the file"
-            )
+            raise ModelError(f"{what}: {count} elements of {width} bytes leave the file")
         return start, count
 
     def numbers(self, index: int, kind: str, what: str) -> tuple[Scalar, ...] | None:

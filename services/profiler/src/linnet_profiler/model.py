@@ -80,11 +80,7 @@ class Tensor:
 
     def values(self) -> npt.NDArray[np.generic] | None:
         """A constant's values in the tensor's own shape; None where there are none to read."""
-        if (
-            self.data is None
-            or self.dtype not in _DTYPES
-            or len(self.data) < self.size_bytes
-        ):
+        if self.data is None or self.dtype not in _DTYPES or len(self.data) < self.size_bytes:
             return None
         flat = np.frombuffer(self.data[: self.size_bytes], dtype=_DTYPES[self.dtype])
         return flat.reshape(self.shape)
@@ -180,6 +176,4 @@ class Model:
 
     def operator_kinds(self) -> tuple[str, ...]:
         """Distinct operator names over all subgraphs, sorted: what a resolver must register."""
-        return tuple(
-            sorted({op.name for graph in self.subgraphs for op in graph.operators})
-        )
+        return tuple(sorted({op.name for graph in self.subgraphs for op in graph.operators}))

@@ -195,9 +195,7 @@ def _convolution(graph: Subgraph, operator: Operator, abi: AbiSizes) -> _Sizes:
     weights = graph.input(operator, 1)
     if weights is None or len(weights.shape) != 4:
         return (), ()
-    channels = (
-        weights.shape[3] if operator.name == "DEPTHWISE_CONV_2D" else weights.shape[0]
-    )
+    channels = weights.shape[3] if operator.name == "DEPTHWISE_CONV_2D" else weights.shape[0]
     scratch = (weights.elements,) if weights.dtype == "INT4" else ()
     return per_channel_arrays(channels), scratch
 
@@ -212,18 +210,14 @@ def fully_connected_arrays(graph: Subgraph, operator: Operator) -> tuple[int, ..
 
 def _fully_connected(graph: Subgraph, operator: Operator, abi: AbiSizes) -> _Sizes:
     weights = graph.input(operator, 1)
-    scratch = (
-        (weights.elements,) if weights is not None and weights.dtype == "INT4" else ()
-    )
+    scratch = (weights.elements,) if weights is not None and weights.dtype == "INT4" else ()
     return fully_connected_arrays(graph, operator), scratch
 
 
 def softmax_tables(graph: Subgraph, operator: Operator, abi: AbiSizes) -> _Sizes:
     """The two lookup tables of an int16 softmax, 513 int16 each."""
     image = graph.input(operator, 0)
-    return (
-        ((1026, 1026), ()) if image is not None and image.dtype == "INT16" else ((), ())
-    )
+    return ((1026, 1026), ()) if image is not None and image.dtype == "INT16" else ((), ())
 
 
 def _mean(graph: Subgraph, operator: Operator, abi: AbiSizes) -> _Sizes:

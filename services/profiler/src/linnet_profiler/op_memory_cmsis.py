@@ -49,9 +49,7 @@ def cmsis_memory(
 ) -> OperatorMemory:
     """What CMSIS-NN's kernel of an operator takes; the reference kernel's where it has none."""
     memory = reference_memory(graph, operator, abi)
-    memory = replace(
-        memory, user_data_bytes=_USER_DATA.get(operator.name, memory.user_data_bytes)
-    )
+    memory = replace(memory, user_data_bytes=_USER_DATA.get(operator.name, memory.user_data_bytes))
     rule = _RULES.get(operator.name)
     return rule(graph, operator, kernels, memory) if rule else memory
 
@@ -100,11 +98,7 @@ def _edge_columns_buffer(window: Window) -> int:
     total_pad = (axis.out - 1) * axis.stride + axis.kernel - axis.size
     # C's remainder keeps the sign of its left operand.
     odd = total_pad % 2 if total_pad >= 0 else -(-total_pad % 2)
-    right = (
-        max(1, (axis.pad + odd + axis.stride - 1) // axis.stride)
-        if axis.pad + odd
-        else 0
-    )
+    right = max(1, (axis.pad + odd + axis.stride - 1) // axis.stride) if axis.pad + odd else 0
     left = max(1, (axis.pad + axis.stride - 1) // axis.stride) if axis.pad else 0
     middle = max(axis.out - (right + left), 0)
     if right + middle + left != axis.out:
@@ -222,12 +216,7 @@ def _transpose_conv(
     graph: Subgraph, operator: Operator, kernels: KernelSet, memory: OperatorMemory
 ) -> OperatorMemory:
     weights, image = graph.input(operator, 1), graph.input(operator, 2)
-    if (
-        weights is None
-        or image is None
-        or len(weights.shape) != 4
-        or len(image.shape) != 4
-    ):
+    if weights is None or image is None or len(weights.shape) != 4 or len(image.shape) != 4:
         return memory
     if image.dtype != "INT8":
         return memory
@@ -240,9 +229,7 @@ def _transpose_conv(
         return replace(memory, scratch=(im2col, depth * channels_out))
     columns = (image.shape[2] - 1) * stride_w + max(kernel_w, stride_w)
     # The second request, for a reversed filter, is made even where it is of no size.
-    return replace(
-        memory, scratch=(4 * max(kernel_h, stride_h) * columns * channels_out, 0)
-    )
+    return replace(memory, scratch=(4 * max(kernel_h, stride_h) * columns * channels_out, 0))
 
 
 def _lstm(
@@ -254,9 +241,7 @@ def _lstm(
         return memory
     state = recurrent.shape[0] if recurrent.shape else 0
     width = 8 if image.dtype == "INT16" else 4
-    return replace(
-        memory, persistent=(width * state,) * 8, scratch=(2 * cell.elements,) * 3
-    )
+    return replace(memory, persistent=(width * state,) * 8, scratch=(2 * cell.elements,) * 3)
 
 
 def _svdf(

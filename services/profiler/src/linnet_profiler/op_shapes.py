@@ -36,11 +36,7 @@ class Axis:
         start = position * self.stride - self.pad
         if self.dilation == 1:
             return max(0, min(start + self.kernel, self.size) - max(start, 0))
-        return sum(
-            1
-            for tap in range(self.kernel)
-            if 0 <= start + tap * self.dilation < self.size
-        )
+        return sum(1 for tap in range(self.kernel) if 0 <= start + tap * self.dilation < self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +79,7 @@ def window_of(graph: Subgraph, operator: Operator) -> Window | None:
     image = graph.input(operator, 0)
     weights = None if pool else graph.input(operator, 1)
     output = graph.output(operator)
-    if (
-        image is None
-        or output is None
-        or len(image.shape) != 4
-        or len(output.shape) != 4
-    ):
+    if image is None or output is None or len(image.shape) != 4 or len(output.shape) != 4:
         return None
     if pool:
         kernel = (operator.number("window_h"), operator.number("window_w"))

@@ -51,20 +51,15 @@ def parse(data: bytes) -> Model:
     root = buffer.root()
     version = root.integer(0, "u32")
     if version != SCHEMA_VERSION:
-        raise ModelError(
-            f"model: expected schema version {SCHEMA_VERSION}, got {version}"
-        )
+        raise ModelError(f"model: expected schema version {SCHEMA_VERSION}, got {version}")
     buffers = _constants(root, buffer)
     codes = [_code(table) for table in root.children(1, "operator code")]
     tables = root.children(2, "subgraph")
     if not 1 <= len(tables) <= MAX_SUBGRAPHS:
-        raise ModelError(
-            f"model: expected 1 to {MAX_SUBGRAPHS} subgraphs, got {len(tables)}"
-        )
+        raise ModelError(f"model: expected 1 to {MAX_SUBGRAPHS} subgraphs, got {len(tables)}")
     room = _Room(MAX_TENSORS, MAX_OPERATORS)
     subgraphs = tuple(
-        _subgraph(index, table, buffers, codes, room)
-        for index, table in enumerate(tables)
+        _subgraph(index, table, buffers, codes, room) for index, table in enumerate(tables)
     )
     _check_control_flow(subgraphs)
     tensor_count = sum(len(graph.tensors) for graph in subgraphs)
@@ -87,9 +82,7 @@ class _Room:
         self.tensors -= tensors
         self.operators -= operators
         if self.tensors < 0 or self.operators < 0:
-            raise ModelError(
-                f"model: at most {MAX_TENSORS} tensors and {MAX_OPERATORS} operators"
-            )
+            raise ModelError(f"model: at most {MAX_TENSORS} tensors and {MAX_OPERATORS} operators")
 
 
 def _constants(root: Table, buffer: Buffer) -> list[memoryview | None]:
@@ -132,9 +125,7 @@ def _subgraph(
     what = f"subgraph {index}"
     tensor_span = table.span(0, 4, f"{what}: tensors")
     operator_span = table.span(3, 4, f"{what}: operators")
-    room.take(
-        tensor_span[1] if tensor_span else 0, operator_span[1] if operator_span else 0
-    )
+    room.take(tensor_span[1] if tensor_span else 0, operator_span[1] if operator_span else 0)
     tensors = tuple(
         _tensor(number, child, buffers)
         for number, child in enumerate(table.children(0, f"{what}: tensor"))
@@ -173,8 +164,7 @@ def _tensor(index: int, table: Table, buffers: list[memoryview | None]) -> Tenso
     quantization = table.child(4, f"{what}: quantization")
     if quantization is not None:
         scales = tuple(
-            float(scale)
-            for scale in quantization.numbers(2, "f32", f"{what}: scales") or ()
+            float(scale) for scale in quantization.numbers(2, "f32", f"{what}: scales") or ()
         )
         zero_points = quantization.integers(3, "i64", f"{what}: zero points") or ()
         dimension = quantization.integer(6, "i32")
@@ -191,9 +181,7 @@ def _tensor(index: int, table: Table, buffers: list[memoryview | None]) -> Tenso
         is_variable=bool(table.scalar(5, "bool", False)),
     )
     if tensor.size_bytes > MAX_TENSOR_BYTES:
-        raise ModelError(
-            f"{what}: {tensor.size_bytes} bytes, at most {MAX_TENSOR_BYTES}"
-        )
+        raise ModelError(f"{what}: {tensor.size_bytes} bytes, at most {MAX_TENSOR_BYTES}")
     if tensor.data is not None and bits and len(tensor.data) < tensor.size_bytes:
         raise ModelError(
             f"{what}: its buffer holds {len(tensor.data)} bytes, its shape takes "
@@ -217,9 +205,7 @@ def _operator(
         version=version,
         inputs=_indices(table, 1, f"{what}: inputs", tensor_count, optional=True),
         outputs=_indices(table, 2, f"{what}: outputs", tensor_count, optional=False),
-        intermediates=_indices(
-            table, 8, f"{what}: intermediates", tensor_count, optional=True
-        ),
+        intermediates=_indices(table, 8, f"{what}: intermediates", tensor_count, optional=True),
         options=MappingProxyType(_options(name, table)),
     )
 
@@ -241,18 +227,12 @@ def _options(name: str, table: Table) -> dict[str, Option]:
         return {}
     union, fields = layout
     # TFLM reads options of another kind as absent, so that its defaults hold.
-    child = (
-        table.child(4, f"{table.what}: options")
-        if table.integer(3, "u8") == union
-        else None
-    )
+    child = table.child(4, f"{table.what}: options") if table.integer(3, "u8") == union else None
     options: dict[str, Option] = {}
     for option, field_id, kind, default in fields:
         value = default if child is None else child.scalar(field_id, kind, default)
         if option == "activation":
-            options[option] = _named(
-                ACTIVATIONS, int(value), f"{table.what}: activation"
-            )
+            options[option] = _named(ACTIVATIONS, int(value), f"{table.what}: activation")
         elif option == "padding":
             options[option] = _named(PADDINGS, int(value), f"{table.what}: padding")
         else:
@@ -283,9 +263,7 @@ def _check_control_flow(subgraphs: tuple[Subgraph, ...]) -> None:
         _walk(start, calls, set(), done)
 
 
-def _walk(
-    index: int, calls: dict[int, list[int]], path: set[int], done: set[int]
-) -> None:
+def _walk(index: int, calls: dict[int, list[int]], path: set[int], done: set[int]) -> None:
     if index in path:
         raise ModelError(f"subgraph {index}: calls itself")
     if index in done:
@@ -314,9 +292,7 @@ def _offline_plan(
             continue
         place = table.integer(1, "u32")
         if place >= len(buffers):
-            raise ModelError(
-                f"metadata {_OFFLINE_PLAN}: buffer {place} of {len(buffers)}"
-            )
+            raise ModelError(f"metadata {_OFFLINE_PLAN}: buffer {place} of {len(buffers)}")
         data = buffers[place]
         words = () if data is None else tuple(data[: len(data) // 4 * 4].cast("i"))
         if len(words) < 3 or words[2] != tensor_count or len(words) < 3 + tensor_count:

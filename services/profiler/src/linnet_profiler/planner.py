@@ -33,12 +33,8 @@ def greedy_offsets(requests: Sequence[PlanRequest]) -> list[int]:
     Offline buffers go first and unsorted; the others by size, largest first, equal sizes last
     request first, each into the first gap among the buffers that live at the same time.
     """
-    offline = [
-        index for index, request in enumerate(requests) if request.offline_offset >= 0
-    ]
-    online = [
-        index for index, request in enumerate(requests) if request.offline_offset < 0
-    ]
+    offline = [index for index, request in enumerate(requests) if request.offline_offset >= 0]
+    online = [index for index, request in enumerate(requests) if request.offline_offset < 0]
     online.sort(key=lambda index: (-requests[index].size_bytes, -index))
     offsets = [0] * len(requests)
     placed: list[tuple[int, int, int]] = []
@@ -71,8 +67,5 @@ def _first_gap(
 
 def plan_bytes(requests: Sequence[PlanRequest], offsets: Sequence[int]) -> int:
     """Bytes the head needs: the furthest end of any buffer."""
-    ends = (
-        offset + request.size_bytes
-        for request, offset in zip(requests, offsets, strict=True)
-    )
+    ends = (offset + request.size_bytes for request, offset in zip(requests, offsets, strict=True))
     return max(ends, default=0)

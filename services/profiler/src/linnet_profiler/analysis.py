@@ -1,0 +1,334 @@
+"""Profiles a model: parsed once, replayed once per ABI and kernel set, counted once per build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from linnet_profiler.abi import ABI_SIZES, Abi
+from linnet_profiler.arena import ArenaPlan, replay
+from linnet_profiler.basis import Basis, weakest
+from linnet_profiler.flash import Flash, flash_of
+from linnet_profiler.instructions import InstructionCount, count_instructions
+from linnet_profiler.kernel_sets import KernelSet
+from linnet_profiler.model import Model, Operator, Subgraph
+from linnet_profiler.op_cost import macs_of, valid_macs_of
+from linnet_profiler.parser import parse
+from linnet_profiler.profile import Budgets, Latency, OperatorProfile, Profile, Ram, Verdict
+from linnet_profiler.suggest import suggest
+from linnet_profiler.support import unsupported_operators
+from linnet_profiler.targets import Core, Counts, Target, find_target, targets
+from linnet_profiler.timing import timing_of
+
+STACK_BYTES: Final = 2048
+# Static data besides interpreter and resolver in the measured builds.
+STATICS_BYTES: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What holds of an operator on every target."""
+
+    graph: Subgraph
+    operator: Operator
+    dtype: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    macs: int
+    valid_macs: int
+    parameters: int
+
+
+class Analysis:
+    """A parsed model and what is known of it so far; profiles it for any number of targets."""
+
+    def __init__(self, model: Model) -> None:
+        """Take a parsed model."""
+        self.model = model
+        self.unsupported = unsupported_operators(model)
+        self.precision = precision_of(model)
+        self._facts = [
+            _facts(graph, operator) for graph in model.subgraphs for operator in graph.operators
+        ]
+        self._plans: dict[tuple[Abi, KernelSet], ArenaPlan] = {}
+        self._counts: dict[tuple[str, float, Basis, bool], list[InstructionCount]] = {}
+        self._flash: dict[tuple[str, Basis], Flash] = {}
+
+    @classmethod
+    def of(cls, data: bytes) -> Analysis:
+        """Parse a .tflite file.
+
+        Raises:
+            ModelError: The file can't be read.
+        """
+        return cls(parse(data))
+
+    def plan(self, abi: Abi, kernels: KernelSet) -> ArenaPlan:
+        """The arena for an ABI and kernel set."""
+        key = (abi, kernels)
+        if key not in self._plans:
+            self._plans[key] = replay(self.model, abi, kernels)
+        return self._plans[key]
+
+    def counts(self, core: Core, counts: Counts) -> list[InstructionCount]:
+        """Instructions of every operator on a core."""
+        key = (counts.build, counts.factor, counts.basis, core.soft_float)
+        if key not in self._counts:
+            self._counts[key] = [
+                count_instructions(facts.graph, facts.operator, core, counts)
+                for facts in self._facts
+            ]
+        return self._counts[key]
+
+    def flash(self, counts: Counts) -> Flash:
+        """Program memory on a build."""
+        key = (counts.build, counts.basis)
+        if key not in self._flash:
+            self._flash[key] = flash_of(
+                self.model.size_bytes,
+                self.model.operator_kinds(),
+                counts,
+                int8_model=self.precision == "int8",
+            )
+        return self._flash[key]
+
+    def ram(self, target: Target) -> Ram:
+        """RAM on a target."""
+        sizes = ABI_SIZES[target.core.abi]
+        plan = self.plan(target.core.abi, target.kernels)
+        kinds = len(self.model.operator_kinds())
+        resolver = sizes.registration * kinds + sizes.resolver_fixed
+        total = (
+            plan.arena_declare_bytes + sizes.interpreter + resolver + STATICS_BYTES + STACK_BYTES
+        )
+        replayed = target.core.abi is Abi.ARM32 and not target.kernels.is_esp
+        return Ram(
+            plan=plan,
+            interpreter_bytes=sizes.interpreter,
+            resolver_bytes=resolver,
+            statics_bytes=STATICS_BYTES,
+            stack_bytes=STACK_BYTES,
+            total_bytes=total,
+            basis=Basis.SIMULATED if replayed else Basis.ESTIMATED,
+        )
+
+    def profile(self, target: Target, budgets: Budgets | None = None) -> Profile:
+        """All figures on a target.
+
+        Args:
+            target: Board, bare core or custom target.
+            budgets: Limits besides the target's own.
+        """
+        counts = target.core.counts[target.kernels]
+        counted = self.counts(target.core, counts)
+        timing = timing_of(target, floating=self.precision == "float32")
+        instructions = sum(count.instructions for count in counted)
+        cycles = instructions * timing.cycles_per_instruction
+        microseconds = cycles / target.clock_hz * 1e6
+        instructions_basis = weakest(*(count.basis for count in counted))
+        latency = Latency(
+            milliseconds=microseconds / 1e3,
+            low=microseconds / 1e3 / timing.band,
+            high=microseconds / 1e3 * timing.band,
+            cycles=cycles,
+            instructions=instructions,
+            instructions_basis=instructions_basis,
+            basis=timing.basis,
+        )
+        operators = tuple(
+            _operator_profile(facts, count, timing.cycles_per_instruction, target, instructions)
+            for facts, count in zip(self._facts, counted, strict=True)
+        )
+        ram, flash = self.ram(target), self.flash(counts)
+        return Profile(
+            target=target,
+            precision=self.precision,
+            ram=ram,
+            flash=flash,
+            latency=latency,
+            operators=operators,
+            unsupported=self.unsupported,
+            suggestions=suggest(self.model, target, operators, flash),
+            verdict=self._verdict(target, ram, flash, latency, budgets or Budgets()),
+            parameters=sum(facts.parameters for facts in self._facts),
+            macs=sum(facts.macs for facts in self._facts),
+        )
+
+    def _verdict(
+        self, target: Target, ram: Ram, flash: Flash, latency: Latency, budgets: Budgets
+    ) -> Verdict:
+        ram_left = _headroom(ram.total_bytes, target.ram_bytes or None, budgets.ram_bytes)
+        flash_left = _headroom(flash.total_bytes, target.flash_bytes or None, budgets.flash_bytes)
+        time_left = (
+            None if budgets.latency_ms is None else budgets.latency_ms - latency.milliseconds
+        )
+        reasons = []
+        if ram_left is not None and ram_left < 0:
+            reasons.append(f"RAM: needs {ram.total_bytes} bytes, {-ram_left} too many.")
+        if flash_left is not None and flash_left < 0:
+            reasons.append(f"Flash: needs {flash.total_bytes} bytes, {-flash_left} too many.")
+        if time_left is not None and time_left < 0:
+            reasons.append(
+                f"Latency: takes {latency.milliseconds:.3g} ms, {-time_left:.3g} ms too long."
+            )
+        reasons += [
+            f"Operator {finding.operator} ({finding.name}): {finding.problem}; {finding.remedy}."
+            for finding in self.unsupported
+        ]
+        return Verdict(
+            fits=not reasons,
+            ram=ram_left is None or ram_left >= 0,
+            flash=flash_left is None or flash_left >= 0,
+            latency=time_left is None or time_left >= 0,
+            ram_headroom_bytes=ram_left,
+            flash_headroom_bytes=flash_left,
+            latency_headroom_ms=time_left,
+            reasons=tuple(reasons),
+        )
+
+
+def profile(
+    model: bytes,
+    target: str | Target,
+    *,
+    kernels: str | None = None,
+    clock_hz: int | None = None,
+    budgets: Budgets | None = None,
+) -> Profile:
+    """Profile a .tflite file for one target.
+
+    Args:
+        model: The file's bytes.
+        target: A board's id, or a target made by `bare_core` or `custom_target`.
+        kernels: Library other than the target's own: cmsis-nn, esp-nn or reference.
+        clock_hz: Clock other than the target's own.
+        budgets: Limits besides the target's own.
+
+    Raises:
+        ModelError: The file can't be read.
+        UnknownTargetError: No such board, or no such kernels on it.
+    """
+    chosen = _adjusted(
+        find_target(target) if isinstance(target, str) else target, kernels, clock_hz
+    )
+    return Analysis.of(model).profile(chosen, budgets)
+
+
+def profile_all(
+    model: bytes, among: Iterable[Target] | None = None, *, budgets: Budgets | None = None
+) -> tuple[Profile, ...]:
+    """Profile a .tflite file for many targets at once: all boards unless told."""
+    analysis = Analysis.of(model)
+    chosen = targets().values() if among is None else among
+    return tuple(analysis.profile(target, budgets) for target in chosen)
+
+
+def smallest_that_fits(profiles: Iterable[Profile]) -> Profile | None:
+    """The fitting profile on the smallest target: least RAM, then least flash, then slowest."""
+    fitting = [found for found in profiles if found.verdict.fits]
+    return min(
+        fitting,
+        key=lambda found: (
+            found.target.ram_bytes,
+            found.target.flash_bytes,
+            found.target.clock_hz,
+            found.target.id,
+        ),
+        default=None,
+    )
+
+
+def _adjusted(target: Target, kernels: str | None, clock_hz: int | None) -> Target:
+    if kernels is not None:
+        target = target.with_kernels(kernels)
+    return target if clock_hz is None else target.with_clock(clock_hz)
+
+
+def _headroom(need: int, limit: int | None, budget: int | None) -> int | None:
+    bounds = [bound for bound in (limit, budget) if bound is not None]
+    return min(bounds) - need if bounds else None
+
+
+def _facts(graph: Subgraph, operator: Operator) -> _Facts:
+    place = {"TRANSPOSE_CONV": 2, "SPLIT": 1}.get(operator.name, 0)
+    image, output = graph.input(operator, place), graph.output(operator)
+    constants = (graph.tensors[index] for index in operator.inputs if index >= 0)
+    weighted = operator.name in _WEIGHTED
+    return _Facts(
+        graph=graph,
+        operator=operator,
+        dtype="" if image is None else image.dtype.lower(),
+        input_shape=() if image is None else image.shape,
+        output_shape=() if output is None else output.shape,
+        macs=macs_of(graph, operator),
+        valid_macs=valid_macs_of(graph, operator),
+        parameters=sum(tensor.elements for tensor in constants if tensor.is_constant)
+        if weighted
+        else 0,
+    )
+
+
+_WEIGHTED: Final = frozenset(
+    {
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+        "TRANSPOSE_CONV",
+        "SVDF",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        "PRELU",
+        "ADD",
+        "MUL",
+        "SUB",
+        "BATCH_MATMUL",
+    }
+)
+
+
+def _operator_profile(
+    facts: _Facts,
+    count: InstructionCount,
+    cycles_per_instruction: float,
+    target: Target,
+    total: float,
+) -> OperatorProfile:
+    cycles = count.instructions * cycles_per_instruction
+    return OperatorProfile(
+        index=facts.operator.index,
+        subgraph=facts.graph.index,
+        name=facts.operator.custom_code or facts.operator.name,
+        dtype=facts.dtype,
+        input_shape=facts.input_shape,
+        output_shape=facts.output_shape,
+        options=dict(facts.operator.options),
+        macs=facts.macs,
+        valid_macs=facts.valid_macs,
+        parameters=facts.parameters,
+        path=count.path,
+        instructions=count.instructions,
+        cycles=cycles,
+        microseconds=cycles / target.clock_hz * 1e6,
+        share=count.instructions / total if total else 0.0,
+        basis=count.basis,
+    )
+
+
+def precision_of(model: Model) -> str:
+    """int8, int8 with float input and output, float32, int16 or mixed."""
+    graph = model.main
+    inputs = {graph.tensors[index].dtype for index in graph.inputs}
+    weighted = {
+        tensor.dtype
+        for operator in graph.operators
+        if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+        for tensor in [graph.input(operator, 0)]
+        if tensor is not None
+    } or inputs
+    if weighted == {"FLOAT32"}:
+        return "float32"
+    if weighted == {"INT16"}:
+        return "int16"
+    if weighted == {"INT8"}:
+        return "int8 with float input and output" if "FLOAT32" in inputs else "int8"
+    return "mixed"

@@ -1,0 +1,124 @@
+"""Which kernel path an operator takes and how often its loops run: what the cost model is fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from linnet_profiler.kernel_sets import KernelSet
+from linnet_profiler.model import Operator, Subgraph
+from linnet_profiler.op_cost_conv import (
+    convolution_terms,
+    dense_terms,
+    pool_terms,
+)
+from linnet_profiler.op_cost_other import other_terms
+from linnet_profiler.op_shapes import window_of
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """How an operator is computed.
+
+    Attributes:
+        key: Operator, element type and path: the group whose coefficients apply.
+        terms: Loop body -> times it runs.
+    """
+
+    key: str
+    terms: dict[str, float]
+
+
+_POSITIVE = ("relu", "relu6")
+_PASSING = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "MEAN", "EXPAND_DIMS", "SQUEEZE", "PAD")
+
+
+def comes_from_relu(graph: Subgraph, operator: Operator) -> bool:
+    """True where the main input is the output of a ReLU: many zeros, which soft float shortens."""
+    tensor = graph.input(operator, 0)
+    for earlier in reversed(graph.operators[: operator.index]):
+        if tensor is None or tensor.index not in earlier.outputs:
+            continue
+        if earlier.activation in _POSITIVE or earlier.name in ("RELU", "RELU6"):
+            return True
+        if earlier.name not in _PASSING:
+            return False
+        tensor = graph.input(earlier, 0)
+    return False
+
+
+def cost_of(graph: Subgraph, operator: Operator, kernels: KernelSet, *, soft_float: bool) -> Cost:
+    """Path and loop counts of an operator with a kernel set.
+
+    Args:
+        graph: The operator's subgraph.
+        operator: The operator.
+        kernels: Kernel set of the firmware.
+        soft_float: The core has no FPU, so that float work depends on the data.
+    """
+    counted: tuple[str, dict[str, float]] | None = None
+    if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        counted = convolution_terms(graph, operator, kernels)
+    elif operator.name == "FULLY_CONNECTED":
+        counted = dense_terms(graph, operator, kernels)
+    elif operator.name in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+        counted = pool_terms(graph, operator, kernels)
+    path, terms = counted or other_terms(graph, operator, kernels)
+    place = 2 if operator.name == "TRANSPOSE_CONV" else 1 if operator.name == "SPLIT" else 0
+    image = graph.input(operator, place)
+    dtype = "" if image is None else image.dtype
+    output = graph.output(operator)
+    if output is not None and output.dtype != dtype:
+        dtype = f"{dtype}-{output.dtype}"
+    if soft_float and dtype == "FLOAT32" and comes_from_relu(graph, operator):
+        path += "+relu"
+    return Cost(f"{operator.name}|{dtype}|{path}", terms)
+
+
+def macs_of(graph: Subgraph, operator: Operator) -> int:
+    """Multiply-accumulates of an operator, padding counted; 0 where it multiplies no weights."""
+    output = graph.output(operator)
+    if output is None:
+        return 0
+    window = window_of(graph, operator)
+    if operator.name == "CONV_2D" and window is not None:
+        return output.elements * window.taps * window.filter_channels
+    if operator.name == "DEPTHWISE_CONV_2D" and window is not None:
+        return output.elements * window.taps
+    if operator.name == "FULLY_CONNECTED":
+        weights = graph.input(operator, 1)
+        return output.elements * weights.shape[-1] if weights is not None and weights.shape else 0
+    if operator.name == "TRANSPOSE_CONV":
+        image, weights = graph.input(operator, 2), graph.input(operator, 1)
+        if image is None or weights is None or len(weights.shape) != 4:
+            return 0
+        return image.elements * weights.shape[1] * weights.shape[2] * weights.shape[0]
+    if operator.name == "BATCH_MATMUL":
+        left = graph.input(operator, 0)
+        if left is None or len(left.shape) < 2:
+            return 0
+        return output.elements * left.shape[-2 if operator.options.get("adj_x") else -1]
+    if operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+        return _lstm_macs(graph, operator)
+    return 0
+
+
+def _lstm_macs(graph: Subgraph, operator: Operator) -> int:
+    image, weights, recurrent = (
+        graph.input(operator, 0),
+        graph.input(operator, 2),
+        graph.input(operator, 6),
+    )
+    if image is None or weights is None or recurrent is None or not image.shape:
+        return 0
+    steps = image.elements // max(1, image.shape[-1])
+    return 4 * steps * (weights.elements + recurrent.elements)
+
+
+def valid_macs_of(graph: Subgraph, operator: Operator) -> int:
+    """Multiply-accumulates on taps inside the image: what reference kernels really compute."""
+    window = window_of(graph, operator)
+    if operator.name == "CONV_2D" and window is not None:
+        return window.valid_taps * window.filter_channels * window.channels_out
+    if operator.name == "DEPTHWISE_CONV_2D" and window is not None:
+        return window.valid_taps * window.channels_out
+    return macs_of(graph, operator)

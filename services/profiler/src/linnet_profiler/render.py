@@ -1,0 +1,195 @@
+"""Profiles for people: tables with bars in a terminal, plain lines when piped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from linnet_profiler.profile import Profile
+from linnet_profiler.targets import Target
+
+_BAR_WIDTH = 24
+
+
+def kibibytes(size: float) -> str:
+    """Bytes for people: 812 B, 12.3 KiB, 1.2 MiB."""
+    if abs(size) < 1024:
+        return f"{size:.0f} B"
+    if abs(size) < 1024 * 1024:
+        return f"{size / 1024:.1f} KiB"
+    return f"{size / 1024 / 1024:.1f} MiB"
+
+
+def duration(milliseconds: float) -> str:
+    """A time for people: 12 µs, 3.4 ms, 1.2 s."""
+    if milliseconds < 1:
+        return f"{milliseconds * 1e3:.3g} µs"
+    return f"{milliseconds:.3g} ms" if milliseconds < 1000 else f"{milliseconds / 1e3:.3g} s"
+
+
+def clock(hertz: int) -> str:
+    """A clock for people: 48 MHz, 64.5 kHz."""
+    return f"{hertz / 1e6:g} MHz" if hertz >= 1_000_000 else f"{hertz / 1e3:g} kHz"
+
+
+def bar(used: int, limit: int) -> Text:
+    """How much of a limit is used: green, yellow above three quarters, red above the limit."""
+    if limit <= 0:
+        return Text("no limit known", style="dim")
+    share = used / limit
+    filled = min(_BAR_WIDTH, max(1, round(share * _BAR_WIDTH)))
+    style = "red" if share > 1 else "yellow" if share > 0.75 else "green"
+    text = Text()
+    text.append("█" * filled, style=style)
+    text.append("░" * (_BAR_WIDTH - filled), style="dim")
+    text.append(f" {share:.0%} of {kibibytes(limit)}")
+    return text
+
+
+def render_profile(console: Console, found: Profile, file: str) -> None:
+    """Print one profile: a rich table in a terminal, tab-separated lines when piped."""
+    if console.is_terminal:
+        console.print(_rich_profile(found, file))
+    else:
+        for line in plain_profile(found, file):
+            console.file.write(f"{line}\n")
+
+
+def plain_profile(found: Profile, file: str) -> list[str]:
+    """One profile as plain lines: `field<TAB>value`, then one line an operator."""
+    ram, flash, latency = found.ram, found.flash, found.latency
+    lines = [
+        f"file\t{file}",
+        f"target\t{found.target.id}\t{clock(found.target.clock_hz)}\t{found.target.kernels.value}",
+        f"precision\t{found.precision}",
+        f"ram_bytes\t{ram.total_bytes}\t{ram.basis.value}",
+        f"arena_used_bytes\t{ram.plan.arena_used_bytes}",
+        f"arena_declare_bytes\t{ram.plan.arena_declare_bytes}",
+        f"flash_bytes\t{flash.total_bytes}\t{flash.basis.value}",
+        f"model_bytes\t{flash.model_bytes}",
+        f"code_bytes\t{flash.code_bytes}",
+        f"milliseconds\t{latency.milliseconds:.6g}\t{latency.low:.6g}\t{latency.high:.6g}"
+        f"\t{latency.basis.value}",
+        f"instructions\t{latency.instructions:.0f}\t{latency.instructions_basis.value}",
+        f"fits\t{'yes' if found.verdict.fits else 'no'}",
+    ]
+    lines += [f"reason\t{reason}" for reason in found.verdict.reasons]
+    lines += [
+        f"operator\t{entry.index}\t{entry.name}\t{entry.dtype}"
+        f"\t{'x'.join(map(str, entry.output_shape))}\t{entry.macs}\t{entry.microseconds:.4g} us"
+        f"\t{entry.share:.1%}\t{entry.basis.value}"
+        for entry in found.operators
+    ]
+    lines += [f"suggestion\t{entry.text}" for entry in found.suggestions]
+    return lines
+
+
+def _rich_profile(found: Profile, file: str) -> RenderableType:
+    ram, flash, latency, target = found.ram, found.flash, found.latency, found.target
+    head = Table(
+        title=f"{file} on {target.name}", box=None, show_header=False, title_justify="left"
+    )
+    head.add_row("Core", f"{target.core.id}, {clock(target.clock_hz)}, {target.kernels.value}")
+    head.add_row(
+        "Model", f"{found.precision}, {found.parameters:,} parameters, {found.macs:,} MACs"
+    )
+    head.add_row("RAM", bar(ram.total_bytes, target.ram_bytes))
+    head.add_row(
+        "",
+        f"{kibibytes(ram.total_bytes)}: arena {ram.plan.arena_declare_bytes:,} B to declare "
+        f"({ram.plan.arena_used_bytes:,} used), stack {ram.stack_bytes:,} ({ram.basis.value})",
+    )
+    head.add_row("Flash", bar(flash.total_bytes, target.flash_bytes))
+    head.add_row(
+        "",
+        f"{kibibytes(flash.total_bytes)}: model {flash.model_bytes:,} B, code "
+        f"{flash.code_bytes:,} B ({flash.basis.value})",
+    )
+    head.add_row(
+        "Latency",
+        f"{duration(latency.milliseconds)} ({duration(latency.low)} to {duration(latency.high)}, "
+        f"90 %; {latency.basis.value})",
+    )
+    parts: list[RenderableType] = [head, _operators(found)]
+    verdict = Text("fits", "green") if found.verdict.fits else Text("does not fit", "red")
+    parts.append(verdict)
+    parts += [Text(f"  {reason}") for reason in found.verdict.reasons]
+    parts += [
+        Text(f"  → {entry.text}{_savings(entry.saved_us, entry.saved_flash_bytes)}")
+        for entry in found.suggestions
+    ]
+    return Group(*parts)
+
+
+def _savings(saved_us: float, saved_flash_bytes: int) -> str:
+    saved = []
+    if saved_us > 0:
+        saved.append(duration(saved_us / 1e3))
+    if saved_flash_bytes > 0:
+        saved.append(f"{kibibytes(saved_flash_bytes)} of flash")
+    return f" Saves about {' and '.join(saved)}." if saved else ""
+
+
+def _operators(found: Profile) -> Table:
+    table = Table("#", "operator", "output", "MACs", "time", "share", "basis", box=None)
+    for entry in found.operators:
+        table.add_row(
+            str(entry.index),
+            entry.name,
+            "x".join(map(str, entry.output_shape)),
+            f"{entry.macs:,}" if entry.macs else "",
+            duration(entry.microseconds / 1e3),
+            f"{entry.share:.1%}",
+            entry.basis.value,
+        )
+    return table
+
+
+def render_comparison(console: Console, profiles: Sequence[Profile], file: str) -> None:
+    """Print one model over many targets."""
+    if not console.is_terminal:
+        for found in profiles:
+            console.file.write(
+                f"{file}\t{found.target.id}\t{found.ram.total_bytes}\t{found.flash.total_bytes}"
+                f"\t{found.latency.milliseconds:.6g}\t{'yes' if found.verdict.fits else 'no'}\n"
+            )
+        return
+    table = Table("target", "RAM", "flash", "latency", "90 % band", "basis", "fits", title=file)
+    for found in profiles:
+        latency = found.latency
+        table.add_row(
+            found.target.id,
+            kibibytes(found.ram.total_bytes),
+            kibibytes(found.flash.total_bytes),
+            duration(latency.milliseconds),
+            f"{duration(latency.low)} to {duration(latency.high)}",
+            latency.basis.value,
+            Text("yes", "green") if found.verdict.fits else Text("no", "red"),
+        )
+    console.print(table)
+
+
+def render_targets(console: Console, found: Sequence[Target]) -> None:
+    """Print the targets."""
+    if not console.is_terminal:
+        for target in found:
+            console.file.write(
+                f"{target.id}\t{target.core.id}\t{target.clock_hz}\t{target.ram_bytes}"
+                f"\t{target.flash_bytes}\t{target.kernels.value}\n"
+            )
+        return
+    table = Table("id", "board", "core", "clock", "RAM", "flash", "kernels", box=None)
+    for target in found:
+        table.add_row(
+            target.id,
+            target.name,
+            target.core.id,
+            clock(target.clock_hz),
+            kibibytes(target.ram_bytes),
+            kibibytes(target.flash_bytes),
+            target.kernels.value,
+        )
+    console.print(table)
