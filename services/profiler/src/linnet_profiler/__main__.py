@@ -1,0 +1,73 @@
+"""Composes and runs the profiler service."""
+
+import asyncio
+import sys
+
+from linnet.v1 import profiler_service_pb2_grpc
+from linnet_runtime import lifecycle, logs, metrics_http
+from linnet_runtime.clock import SystemClock
+from linnet_runtime.endpoints import write_endpoints
+from linnet_runtime.errors import InvalidInput
+from linnet_runtime.rpc.interceptors import RpcMetrics
+from linnet_runtime.rpc.server import Drain, Server
+from linnet_runtime.s3 import S3Location, S3Store
+from linnet_runtime.sandbox import Limits, Sandbox
+
+from linnet_profiler.service import OpeningLimits, Profiling
+from linnet_profiler.servicer import ProfilerServicer
+from linnet_profiler.settings import ProfilerSettings
+
+
+async def serve(settings: ProfilerSettings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    log = logs.get("linnet.profiler")
+    registry = metrics_http.new_registry()
+    store = S3Store(
+        S3Location(
+            endpoint=settings.store_endpoint,
+            access_key=settings.store_access_key,
+            secret_key=settings.store_secret_key,
+            bucket=settings.store_bucket,
+        )
+    )
+    sandbox = Sandbox(["linnet_profiler.opened"])
+    limits = OpeningLimits(
+        model_bytes=settings.model_limit_bytes,
+        child=Limits(wall_s=settings.child_deadline_s, memory_bytes=settings.child_memory_bytes),
+        concurrency=settings.concurrency,
+    )
+    server = Server(["linnet.v1.ProfilerService"], RpcMetrics(registry))
+    profiler_service_pb2_grpc.add_ProfilerServiceServicer_to_server(
+        ProfilerServicer(Profiling(store, sandbox, limits)), server.grpc_server
+    )
+    port = server.listen(f"{settings.host}:{settings.port}")
+    page = metrics_http.MetricsPage(registry, settings.host, settings.metrics_port)
+    await asyncio.to_thread(sandbox.start)
+    await server.start()
+    address, metrics = f"{settings.host}:{port}", f"http://{settings.host}:{page.port}/metrics"
+    if settings.endpoint_file is not None:
+        write_endpoints(settings.endpoint_file, {"address": address, "metrics": metrics})
+    log.info("serving", address=address, metrics=metrics)
+    try:
+        came = await lifecycle.until_terminated()
+        log.info("stopping", signal=came.name)
+    finally:
+        await server.stop(SystemClock(), Drain(pause_s=settings.drain_pause_s))
+        sandbox.close()
+        page.close()
+
+
+def main() -> int:
+    """Run the service; the exit code of the process."""
+    try:
+        settings = ProfilerSettings.read()
+    except InvalidInput as error:
+        print(f"linnet-profiler: {error.message}", file=sys.stderr)  # noqa: T201 - no log yet
+        return lifecycle.ExitCode.USAGE
+    logs.configure(settings.log_level)
+    asyncio.run(serve(settings))
+    return lifecycle.ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
