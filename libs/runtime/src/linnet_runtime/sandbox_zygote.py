@@ -1,0 +1,147 @@
+"""The zygote: a single-threaded process that has imported what is slow and forks a child a call.
+
+Run as `python -m linnet_runtime.sandbox_zygote FD MODULE...`. FD is a SOCK_SEQPACKET socket. Each
+packet is one call: JSON with the function and its limits, and descriptors for the reply, the
+answer, the log and the inputs. The reply is one JSON packet, sent when the child has ended. A
+caller that closes its end of the reply has its child killed; so has one whose deadline passed.
+"""
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from linnet_runtime import sandbox_child
+
+MAX_PACKET_BYTES = 65_536
+MAX_DESCRIPTORS = 64
+
+
+@dataclass(slots=True)
+class _Child:
+    reply: socket.socket
+    deadline: float
+    begun: float
+    timed_out: bool = False
+
+
+class Zygote:
+    """Forks a child a call until its control socket closes."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: dict[int, _Child] = {}
+        self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> None:
+        """Serve calls."""
+        try:
+            while self._step():
+                pass
+        finally:
+            for pid in self._children:
+                os.kill(pid, signal.SIGKILL)
+
+    def _step(self) -> bool:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        by_reply = {}
+        for pid, child in self._children.items():
+            poll.register(child.reply, 0)
+            by_reply[child.reply.fileno()] = pid
+        alive = True
+        for fd, _ in poll.poll(self._timeout_ms()):
+            if fd == self._control.fileno():
+                alive = self._accept()
+            elif fd == self._wake_read:
+                os.read(self._wake_read, 4096)
+            else:
+                os.kill(by_reply[fd], signal.SIGKILL)
+        self._kill_overdue()
+        self._reap()
+        return alive
+
+    def _timeout_ms(self) -> int | None:
+        deadlines = [c.deadline for c in self._children.values() if not c.timed_out]
+        if not deadlines:
+            return None
+        return max(0, int((min(deadlines) - time.monotonic()) * 1000) + 1)
+
+    def _accept(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self._control, MAX_PACKET_BYTES, MAX_DESCRIPTORS)
+        if not data:
+            return False
+        reply_fd, output_fd, log_fd, *input_fds = fds
+        reply = socket.socket(fileno=reply_fd)
+        call: dict[str, Any] = json.loads(data)
+        limits = sandbox_child.Limits(**call["limits"])
+        begun = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self._control.close()
+            reply.close()
+            for other in self._children.values():
+                other.reply.close()
+            sandbox_child.run(call["function"], limits, output_fd, log_fd, input_fds)
+        for fd in (output_fd, log_fd, *input_fds):
+            os.close(fd)
+        self._children[pid] = _Child(reply, begun + limits.wall_s, begun)
+        return True
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        for pid, child in self._children.items():
+            if not child.timed_out and now >= child.deadline:
+                child.timed_out = True
+                os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        while self._children:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                return
+            child = self._children.pop(pid)
+            ended = {
+                "code": os.waitstatus_to_exitcode(status),
+                "timed_out": child.timed_out,
+                "wall_s": time.monotonic() - child.begun,
+                "cpu_s": usage.ru_utime + usage.ru_stime,
+                "max_rss_bytes": usage.ru_maxrss * 1024,
+            }
+            try:
+                child.reply.send(json.dumps(ended).encode())
+            except OSError:
+                pass  # the caller is gone
+            finally:
+                child.reply.close()
+
+
+def main() -> None:
+    """Import the modules named on the command line and serve calls."""
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    threads = list(Path("/proc/self/task").iterdir())
+    if len(threads) != 1:
+        raise SystemExit(f"zygote must have one thread, has {len(threads)} after its imports")
+    control = socket.socket(fileno=int(sys.argv[1]))
+    gc.collect()
+    gc.freeze()
+    # Ctrl-C goes to the whole terminal group; the zygote ends when its owner closes the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control.send(b"ready")
+    Zygote(control).serve()
+
+
+if __name__ == "__main__":
+    main()
