@@ -1,0 +1,171 @@
+"""What the end of a trainer's pod says: why it failed. Pure."""
+
+import json
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from linnet_runtime.lifecycle import ExitCode
+
+from linnet_gateway.kubernetes import marks
+from linnet_gateway.states import Failure, FailureReason
+
+Object = Mapping[str, Any]
+
+_TAIL_LINES = 50
+_SIGNALLED = 128
+
+_BY_EXIT_CODE: dict[int, tuple[FailureReason, str]] = {
+    ExitCode.CRASHED: (
+        FailureReason.TRAINER_CRASHED,
+        "the trainer met an error that it did not expect; its last lines say which",
+    ),
+    ExitCode.USAGE: (
+        FailureReason.LAUNCH_FAILED,
+        "the trainer refused its command line or settings: is it of the gateway's version?",
+    ),
+    ExitCode.BAD_DATA: (
+        FailureReason.INVALID_DATA,
+        "no run of the shard can use the launch's data",
+    ),
+    ExitCode.UNAVAILABLE: (
+        FailureReason.STORE_UNAVAILABLE,
+        "the trainer could not reach the gateway or the object store for too long",
+    ),
+    ExitCode.CHECKPOINT_LOST: (
+        FailureReason.EVICTED,
+        "the trainer was asked to stop and could not save a checkpoint",
+    ),
+    ExitCode.BAD_CONFIG: (
+        FailureReason.LAUNCH_FAILED,
+        "the trainer found the launch itself wrong, such as a refused token",
+    ),
+    ExitCode.TERMINATED: (
+        FailureReason.EVICTED,
+        "the trainer was asked to stop and saved its checkpoint",
+    ),
+}
+
+_DISRUPTIONS = {
+    "PreemptionByScheduler": "a pod of higher priority took its place",
+    "DeletionByTaintManager": "its node was tainted, as lost or drained nodes are",
+    "EvictionByEvictionAPI": "it was evicted, as draining a node does",
+    "DeletionByPodGC": "its node is gone",
+    "TerminationByKubelet": "its node ran short of a resource or shut down",
+}
+
+# The container never ran, so its exit code is the runtime's.
+_NOT_STARTED = {"StartError", "ContainerCannotRun", "ContainerStatusUnknown"}
+
+
+def pod_failure(pod: Object) -> Failure | None:
+    """Say why a pod failed; None if it did not."""
+    status: Object = pod.get("status", {})
+    ended = _termination(status)
+    failed = status.get("phase") == "Failed" or (ended is not None and ended.get("exitCode") != 0)
+    if not failed:
+        return None
+    exit_code = ended.get("exitCode") if ended is not None else None
+    tail = log_lines(ended.get("message", "")) if ended is not None else ()
+    reason, message = _explain(pod, ended)
+    return Failure(
+        reason,
+        message,
+        exit_code=exit_code,
+        out_of_memory=reason is FailureReason.OUT_OF_MEMORY,
+        log_tail=tail,
+    )
+
+
+def exit_failure(exit_code: int) -> tuple[FailureReason, str]:
+    """Say what an exit code of the trainer means, when nothing else explains its end."""
+    known = _BY_EXIT_CODE.get(exit_code)
+    if known is not None:
+        reason, message = known
+        return reason, f"{message} (exit code {exit_code})"
+    if exit_code > _SIGNALLED:
+        try:
+            name = signal.Signals(exit_code - _SIGNALLED).name
+        except ValueError:
+            name = f"signal {exit_code - _SIGNALLED}"
+        return FailureReason.TRAINER_CRASHED, f"{name} ended the trainer (exit code {exit_code})"
+    return FailureReason.TRAINER_CRASHED, f"the trainer ended with exit code {exit_code}"
+
+
+def log_lines(text: str) -> tuple[str, ...]:
+    """Give the last lines of a log as a person would read them.
+
+    A line of JSON that the trainer's log carries is shown by its text.
+    """
+    return tuple(_readable(line) for line in text.splitlines()[-_TAIL_LINES:])
+
+
+def _explain(pod: Object, ended: Object | None) -> tuple[FailureReason, str]:
+    return _explain_pod(pod.get("status", {}), ended) or _explain_container(pod, ended or {})
+
+
+def _explain_pod(status: Object, ended: Object | None) -> tuple[FailureReason, str] | None:
+    said = str(status.get("message", "")).strip()
+    for condition in status.get("conditions", ()):
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            why = _DISRUPTIONS.get(condition.get("reason", ""), condition.get("reason", ""))
+            return FailureReason.EVICTED, _sentence("the trainer's pod was evicted: " + why, said)
+    if status.get("reason") == "Evicted":
+        return FailureReason.EVICTED, _sentence("the trainer's pod was evicted", said)
+    if status.get("reason") == "DeadlineExceeded":
+        return FailureReason.DEADLINE_EXCEEDED, _sentence("the pod's deadline passed", said)
+    if ended is None:
+        why = str(status.get("reason", ""))
+        return FailureReason.LAUNCH_FAILED, _sentence(
+            "the trainer's pod failed before it ran" + (f": {why}" if why else ""), said
+        )
+    return None
+
+
+def _explain_container(pod: Object, ended: Object) -> tuple[FailureReason, str]:
+    why = str(ended.get("reason", ""))
+    if why == "OOMKilled":
+        limit = _memory_limit(pod)
+        allowed = f" of {limit} bytes" if limit else ""
+        return FailureReason.OUT_OF_MEMORY, (
+            f"the trainer used more memory than its limit{allowed}; use less data, a smaller "
+            "batch size or a larger memory limit"
+        )
+    if why in _NOT_STARTED:
+        return FailureReason.LAUNCH_FAILED, _sentence(
+            f"the trainer's container could not be started: {why}", str(ended.get("message", ""))
+        )
+    return exit_failure(int(ended.get("exitCode", ExitCode.CRASHED)))
+
+
+def _termination(status: Object) -> Object | None:
+    for container in status.get("containerStatuses", ()):
+        if container.get("name") == marks.TRAINER:
+            ended: Object | None = container.get("state", {}).get("terminated")
+            return ended
+    return None
+
+
+def _memory_limit(pod: Object) -> str:
+    for container in pod.get("spec", {}).get("containers", ()):
+        if container.get("name") == marks.TRAINER:
+            return str(container.get("resources", {}).get("limits", {}).get("memory", ""))
+    return ""
+
+
+def _readable(line: str) -> str:
+    if not line.startswith("{"):
+        return line
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    for key in ("text", "event"):
+        if isinstance(entry.get(key), str):
+            raised = str(entry.get("exception", "")).strip().rpartition("\n")[2]
+            return _sentence(entry[key], raised)
+    return line
+
+
+def _sentence(statement: str, detail: str) -> str:
+    return f"{statement}. {detail}" if detail else statement
