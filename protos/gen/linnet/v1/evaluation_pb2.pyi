@@ -34,6 +34,8 @@ class _SplitSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SplitSide.V
     """Rows that chose the epoch."""
     SPLIT_SIDE_TEST: _SplitSide.ValueType  # 3
     """Rows that nothing was chosen by."""
+    SPLIT_SIDE_OUT_OF_FOLD: _SplitSide.ValueType  # 4
+    """Rows of a k-fold run, each scored by the fold's model that did not train on it."""
 
 class SplitSide(_SplitSide, metaclass=_SplitSideEnumTypeWrapper):
     """Which rows."""
@@ -46,6 +48,8 @@ SPLIT_SIDE_VALIDATION: SplitSide.ValueType  # 2
 """Rows that chose the epoch."""
 SPLIT_SIDE_TEST: SplitSide.ValueType  # 3
 """Rows that nothing was chosen by."""
+SPLIT_SIDE_OUT_OF_FOLD: SplitSide.ValueType  # 4
+"""Rows of a k-fold run, each scored by the fold's model that did not train on it."""
 Global___SplitSide: _TypeAlias = SplitSide  # noqa: Y015
 
 @_typing.final
@@ -58,8 +62,14 @@ class Evaluation(_message.Message):
     SETS_FIELD_NUMBER: _builtins.int
     COMPARISON_FIELD_NUMBER: _builtins.int
     DATASET_DIGEST_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    CROSS_VALIDATION_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
     dataset_digest: _builtins.str
     """SHA-256 of the dataset that was scored."""
+    fingerprint: _builtins.str
+    """SHA-256 over everything that the evaluation depends on: files, dataset, options, method."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Class names; index i of every list below means `classes[i]`."""
@@ -72,6 +82,18 @@ class Evaluation(_message.Message):
     def comparison(self) -> Global___VariantComparison:
         """int8 against float32; absent where one of them is missing."""
 
+    @_builtins.property
+    def cross_validation(self) -> Global___CrossValidation:
+        """The folds of a k-fold run; absent for other runs."""
+
+    @_builtins.property
+    def thresholds(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThresholdAnalysis]:
+        """Thresholds, one entry a variant."""
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailureAnalysis]:
+        """Where each variant fails, on the validation (or out-of-fold) and the test set."""
+
     def __init__(
         self,
         *,
@@ -79,10 +101,14 @@ class Evaluation(_message.Message):
         sets: _abc.Iterable[Global___SetEvaluation] | None = ...,
         comparison: Global___VariantComparison | None = ...,
         dataset_digest: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
+        cross_validation: Global___CrossValidation | None = ...,
+        thresholds: _abc.Iterable[Global___ThresholdAnalysis] | None = ...,
+        failures: _abc.Iterable[Global___FailureAnalysis] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison", "cross_validation", b"cross_validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "comparison", b"comparison", "dataset_digest", b"dataset_digest", "sets", b"sets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "comparison", b"comparison", "cross_validation", b"cross_validation", "dataset_digest", b"dataset_digest", "failures", b"failures", "fingerprint", b"fingerprint", "sets", b"sets", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,7 +212,9 @@ class Scores(_message.Message):
     mcc: _builtins.float
     """Matthews correlation coefficient, in [-1, 1]."""
     brier: _builtins.float
-    """Mean squared distance of scores and one-hot labels, summed over classes."""
+    """Mean squared distance of row-normalised scores and one-hot labels, summed over the classes and
+    halved for two classes.
+    """
     ece: _builtins.float
     """Expected calibration error over 15 bins of the top score."""
     zero_score_count: _builtins.int
@@ -201,7 +229,9 @@ class Scores(_message.Message):
 
     @_builtins.property
     def intervals(self) -> _containers.MessageMap[_builtins.str, Global___Interval]:
-        """95 % bootstrap intervals, by name of the score."""
+        """95 % bootstrap intervals, by name of the score: `accuracy`, `balanced_accuracy`, `mcc` and
+        `macro_f1`. Whole groups are drawn where the dataset has groups.
+        """
 
     def __init__(
         self,
@@ -269,9 +299,9 @@ class AveragedScores(_message.Message):
     f1: _builtins.float
     """F1."""
     roc_auc: _builtins.float
-    """One-vs-rest area under the ROC curve; absent where a class has no rows or all rows."""
+    """One-vs-rest area under the ROC curve; absent where a class that counts has no rows or all rows."""
     average_precision: _builtins.float
-    """One-vs-rest average precision; absent where a class has no rows."""
+    """One-vs-rest average precision; absent where a class that counts has no rows."""
     def __init__(
         self,
         *,
@@ -442,3 +472,508 @@ class VariantComparison(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VariantComparison: _TypeAlias = VariantComparison  # noqa: Y015
+
+@_typing.final
+class CrossValidation(_message.Message):
+    """The folds of a k-fold run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SummaryEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___Spread: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Spread | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FOLDS_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def folds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoldScores]:
+        """One entry a fold."""
+
+    @_builtins.property
+    def summary(self) -> _containers.MessageMap[_builtins.str, Global___Spread]:
+        """Mean and spread over the folds, by name of the score: `accuracy`, `loss`, `balanced_accuracy`,
+        `mcc` and `macro_f1`.
+        """
+
+    def __init__(
+        self,
+        *,
+        folds: _abc.Iterable[Global___FoldScores] | None = ...,
+        summary: _abc.Mapping[_builtins.str, Global___Spread] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["folds", b"folds", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CrossValidation: _TypeAlias = CrossValidation  # noqa: Y015
+
+@_typing.final
+class FoldScores(_message.Message):
+    """Scores of one fold's model on the fold's own rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOLD_FIELD_NUMBER: _builtins.int
+    SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    BALANCED_ACCURACY_FIELD_NUMBER: _builtins.int
+    MCC_FIELD_NUMBER: _builtins.int
+    MACRO_F1_FIELD_NUMBER: _builtins.int
+    fold: _builtins.int
+    """The fold, from 1."""
+    sample_count: _builtins.int
+    """Rows scored."""
+    accuracy: _builtins.float
+    """Share of rows whose predicted class is the actual one, in [0, 1]."""
+    loss: _builtins.float
+    """Mean negative log of the actual class's score."""
+    balanced_accuracy: _builtins.float
+    """Mean recall over the classes that occur."""
+    mcc: _builtins.float
+    """Matthews correlation coefficient, in [-1, 1]."""
+    macro_f1: _builtins.float
+    """Unweighted mean of F1 over the classes."""
+    def __init__(
+        self,
+        *,
+        fold: _builtins.int = ...,
+        sample_count: _builtins.int = ...,
+        accuracy: _builtins.float = ...,
+        loss: _builtins.float = ...,
+        balanced_accuracy: _builtins.float = ...,
+        mcc: _builtins.float = ...,
+        macro_f1: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "balanced_accuracy", b"balanced_accuracy", "fold", b"fold", "loss", b"loss", "macro_f1", b"macro_f1", "mcc", b"mcc", "sample_count", b"sample_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoldScores: _TypeAlias = FoldScores  # noqa: Y015
+
+@_typing.final
+class Spread(_message.Message):
+    """Mean and spread of a score over folds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: _builtins.int
+    STANDARD_DEVIATION_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    mean: _builtins.float
+    """Mean."""
+    standard_deviation: _builtins.float
+    """Sample standard deviation; zero for one fold."""
+    low: _builtins.float
+    """Lowest."""
+    high: _builtins.float
+    """Highest."""
+    def __init__(
+        self,
+        *,
+        mean: _builtins.float = ...,
+        standard_deviation: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "mean", b"mean", "standard_deviation", b"standard_deviation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Spread: _TypeAlias = Spread  # noqa: Y015
+
+@_typing.final
+class ThresholdAnalysis(_message.Message):
+    """What a threshold on the top score does; below it a row is uncertain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    CHOSEN_ON_FIELD_NUMBER: _builtins.int
+    SUGGESTED_FIELD_NUMBER: _builtins.int
+    SUGGESTED_BY_CLASS_FIELD_NUMBER: _builtins.int
+    OVERALL_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    variant: _run_pb2.Variant.ValueType
+    """Which variant."""
+    chosen_on: Global___SplitSide.ValueType
+    """The rows that the suggestions were chosen on: validation or out-of-fold."""
+    suggested: _builtins.float
+    """The threshold with the highest macro F1, the lowest of equals."""
+    @_builtins.property
+    def suggested_by_class(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The same for each class's own F1, in the order of the classes."""
+
+    @_builtins.property
+    def overall(self) -> Global___ThresholdCurve:
+        """Scores of all rows at the thresholds 0.00, 0.01 ... 1.00."""
+
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThresholdCurve]:
+        """Scores of each class at the same thresholds on its own score."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThresholdOutcome]:
+        """What the suggestions do on each set: first the threshold for all, then those by class."""
+
+    def __init__(
+        self,
+        *,
+        variant: _run_pb2.Variant.ValueType = ...,
+        chosen_on: Global___SplitSide.ValueType = ...,
+        suggested: _builtins.float = ...,
+        suggested_by_class: _abc.Iterable[_builtins.float] | None = ...,
+        overall: Global___ThresholdCurve | None = ...,
+        classes: _abc.Iterable[Global___ThresholdCurve] | None = ...,
+        outcomes: _abc.Iterable[Global___ThresholdOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["overall", b"overall"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen_on", b"chosen_on", "classes", b"classes", "outcomes", b"outcomes", "overall", b"overall", "suggested", b"suggested", "suggested_by_class", b"suggested_by_class", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThresholdAnalysis: _TypeAlias = ThresholdAnalysis  # noqa: Y015
+
+@_typing.final
+class ThresholdCurve(_message.Message):
+    """Scores at the thresholds 0.00, 0.01 ... 1.00."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRECISION_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
+    F1_FIELD_NUMBER: _builtins.int
+    CERTAIN_SHARE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def precision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Precision of the rows that are not uncertain; macro mean for all rows."""
+
+    @_builtins.property
+    def recall(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Recall, an uncertain row counting as missed; macro mean for all rows."""
+
+    @_builtins.property
+    def f1(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """F1; macro mean for all rows."""
+
+    @_builtins.property
+    def certain_share(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Share of rows that are not uncertain; for all rows only."""
+
+    def __init__(
+        self,
+        *,
+        precision: _abc.Iterable[_builtins.float] | None = ...,
+        recall: _abc.Iterable[_builtins.float] | None = ...,
+        f1: _abc.Iterable[_builtins.float] | None = ...,
+        certain_share: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certain_share", b"certain_share", "f1", b"f1", "precision", b"precision", "recall", b"recall"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThresholdCurve: _TypeAlias = ThresholdCurve  # noqa: Y015
+
+@_typing.final
+class ThresholdOutcome(_message.Message):
+    """What thresholds do on one set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIDE_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_FIELD_NUMBER: _builtins.int
+    CONFUSION_FIELD_NUMBER: _builtins.int
+    UNCERTAIN_COUNTS_FIELD_NUMBER: _builtins.int
+    CERTAIN_SHARE_FIELD_NUMBER: _builtins.int
+    CERTAIN_ACCURACY_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
+    F1_FIELD_NUMBER: _builtins.int
+    side: Global___SplitSide.ValueType
+    """Which rows."""
+    certain_share: _builtins.float
+    """Share of rows that are not uncertain."""
+    certain_accuracy: _builtins.float
+    """Accuracy of the rows that are not uncertain; zero if there are none."""
+    precision: _builtins.float
+    """Macro precision of the rows that are not uncertain."""
+    recall: _builtins.float
+    """Macro recall, an uncertain row counting as missed."""
+    f1: _builtins.float
+    """Macro F1."""
+    @_builtins.property
+    def thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One threshold for all classes, or one a class."""
+
+    @_builtins.property
+    def confusion(self) -> Global___ConfusionMatrix:
+        """Counts, rows = actual class, columns = predicted class."""
+
+    @_builtins.property
+    def uncertain_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Uncertain rows by actual class: the matrix's last column."""
+
+    def __init__(
+        self,
+        *,
+        side: Global___SplitSide.ValueType = ...,
+        thresholds: _abc.Iterable[_builtins.float] | None = ...,
+        confusion: Global___ConfusionMatrix | None = ...,
+        uncertain_counts: _abc.Iterable[_builtins.int] | None = ...,
+        certain_share: _builtins.float = ...,
+        certain_accuracy: _builtins.float = ...,
+        precision: _builtins.float = ...,
+        recall: _builtins.float = ...,
+        f1: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confusion", b"confusion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certain_accuracy", b"certain_accuracy", "certain_share", b"certain_share", "confusion", b"confusion", "f1", b"f1", "precision", b"precision", "recall", b"recall", "side", b"side", "thresholds", b"thresholds", "uncertain_counts", b"uncertain_counts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThresholdOutcome: _TypeAlias = ThresholdOutcome  # noqa: Y015
+
+@_typing.final
+class FailureAnalysis(_message.Message):
+    """Where a variant fails on one set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    HARDEST_FIELD_NUMBER: _builtins.int
+    CONFUSED_PAIRS_FIELD_NUMBER: _builtins.int
+    LABEL_SUSPECTS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    WORST_GROUP_FIELD_NUMBER: _builtins.int
+    variant: _run_pb2.Variant.ValueType
+    """Which variant."""
+    side: Global___SplitSide.ValueType
+    """Which rows."""
+    worst_group: _builtins.str
+    """What stands out among the groups, for a person; empty without groups."""
+    @_builtins.property
+    def hardest(self) -> _containers.RepeatedCompositeFieldContainer[Global___HardSample]:
+        """Rows whose actual class scored lowest, worst first, at most 50."""
+
+    @_builtins.property
+    def confused_pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfusedPair]:
+        """Wrong cells of the confusion matrix, largest first, at most 20."""
+
+    @_builtins.property
+    def label_suspects(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelSuspect]:
+        """Rows whose label is likely wrong, most likely first, at most 50; validation or out-of-fold only."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupScores]:
+        """Accuracy of each group, worst first, at most 200."""
+
+    def __init__(
+        self,
+        *,
+        variant: _run_pb2.Variant.ValueType = ...,
+        side: Global___SplitSide.ValueType = ...,
+        hardest: _abc.Iterable[Global___HardSample] | None = ...,
+        confused_pairs: _abc.Iterable[Global___ConfusedPair] | None = ...,
+        label_suspects: _abc.Iterable[Global___LabelSuspect] | None = ...,
+        groups: _abc.Iterable[Global___GroupScores] | None = ...,
+        worst_group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confused_pairs", b"confused_pairs", "groups", b"groups", "hardest", b"hardest", "label_suspects", b"label_suspects", "side", b"side", "variant", b"variant", "worst_group", b"worst_group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailureAnalysis: _TypeAlias = FailureAnalysis  # noqa: Y015
+
+@_typing.final
+class HardSample(_message.Message):
+    """A row that the model finds hard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    SAMPLE_ID_FIELD_NUMBER: _builtins.int
+    ACTUAL_FIELD_NUMBER: _builtins.int
+    PREDICTED_FIELD_NUMBER: _builtins.int
+    ACTUAL_SCORE_FIELD_NUMBER: _builtins.int
+    PREDICTED_SCORE_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Row index in the dataset."""
+    sample_id: _builtins.str
+    """The dataset's own id of the row; empty if it has none."""
+    actual: _builtins.int
+    """Actual class."""
+    predicted: _builtins.int
+    """Predicted class."""
+    actual_score: _builtins.float
+    """Score of the actual class."""
+    predicted_score: _builtins.float
+    """Score of the predicted class."""
+    group: _builtins.str
+    """Its group; empty without groups."""
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        sample_id: _builtins.str = ...,
+        actual: _builtins.int = ...,
+        predicted: _builtins.int = ...,
+        actual_score: _builtins.float = ...,
+        predicted_score: _builtins.float = ...,
+        group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual", b"actual", "actual_score", b"actual_score", "group", b"group", "predicted", b"predicted", "predicted_score", b"predicted_score", "row", b"row", "sample_id", b"sample_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HardSample: _TypeAlias = HardSample  # noqa: Y015
+
+@_typing.final
+class ConfusedPair(_message.Message):
+    """Two classes that the model confuses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTUAL_FIELD_NUMBER: _builtins.int
+    PREDICTED_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    actual: _builtins.int
+    """Actual class."""
+    predicted: _builtins.int
+    """Predicted class."""
+    count: _builtins.int
+    """Rows."""
+    share: _builtins.float
+    """Share of the actual class's rows."""
+    def __init__(
+        self,
+        *,
+        actual: _builtins.int = ...,
+        predicted: _builtins.int = ...,
+        count: _builtins.int = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual", b"actual", "count", b"count", "predicted", b"predicted", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfusedPair: _TypeAlias = ConfusedPair  # noqa: Y015
+
+@_typing.final
+class LabelSuspect(_message.Message):
+    """A row whose label is likely wrong (confident learning, Northcutt, Jiang and Chuang 2021)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    SAMPLE_ID_FIELD_NUMBER: _builtins.int
+    GIVEN_FIELD_NUMBER: _builtins.int
+    SUGGESTED_FIELD_NUMBER: _builtins.int
+    GIVEN_SCORE_FIELD_NUMBER: _builtins.int
+    SUGGESTED_SCORE_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Row index in the dataset."""
+    sample_id: _builtins.str
+    """The dataset's own id of the row; empty if it has none."""
+    given: _builtins.int
+    """The label that it has."""
+    suggested: _builtins.int
+    """The label that it more likely has."""
+    given_score: _builtins.float
+    """Score of the given label."""
+    suggested_score: _builtins.float
+    """Score of the suggested label."""
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        sample_id: _builtins.str = ...,
+        given: _builtins.int = ...,
+        suggested: _builtins.int = ...,
+        given_score: _builtins.float = ...,
+        suggested_score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["given", b"given", "given_score", b"given_score", "row", b"row", "sample_id", b"sample_id", "suggested", b"suggested", "suggested_score", b"suggested_score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelSuspect: _TypeAlias = LabelSuspect  # noqa: Y015
+
+@_typing.final
+class GroupScores(_message.Message):
+    """Accuracy of a group: a subject, machine or recording."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """Its name."""
+    sample_count: _builtins.int
+    """Its rows."""
+    accuracy: _builtins.float
+    """Share of its rows that are right."""
+    p_value: _builtins.float
+    """Probability of an accuracy this low or lower if the group were like all others."""
+    @_builtins.property
+    def interval(self) -> Global___Interval:
+        """95 % Wilson interval of that share."""
+
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        sample_count: _builtins.int = ...,
+        accuracy: _builtins.float = ...,
+        interval: Global___Interval | None = ...,
+        p_value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "group", b"group", "interval", b"interval", "p_value", b"p_value", "sample_count", b"sample_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupScores: _TypeAlias = GroupScores  # noqa: Y015

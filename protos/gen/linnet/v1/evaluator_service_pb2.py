@@ -28,7 +28,7 @@ from linnet.v1 import evaluation_pb2 as linnet_dot_v1_dot_evaluation__pb2
 from linnet.v1 import run_pb2 as linnet_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!linnet/v1/evaluator_service.proto\x12\tlinnet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17linnet/v1/dataset.proto\x1a\x1alinnet/v1/evaluation.proto\x1a\x13linnet/v1/run.proto\"\xd1\x01\n\x0f\x45valuateRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x32\n\trun_files\x18\x02 \x03(\x0b\x32\x15.linnet.v1.StoredFileB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x36\n\rdataset_files\x18\x03 \x03(\x0b\x32\x15.linnet.v1.StoredFileB\x08\xbaH\x05\x92\x01\x02\x08\x02\x12\x19\n\x07\x63lasses\x18\x04 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x02\x12\x16\n\x0e\x64\x61taset_digest\x18\x05 \x01(\t\x12\x12\n\nresult_key\x18\x06 \x01(\t\"\x8a\x01\n\x10\x45valuateResponse\x12)\n\nevaluation\x18\x01 \x01(\x0b\x32\x15.linnet.v1.Evaluation\x12%\n\x06result\x18\x02 \x01(\x0b\x32\x15.linnet.v1.StoredFile\x12$\n\x08variants\x18\x03 \x03(\x0e\x32\x12.linnet.v1.Variant2W\n\x10\x45valuatorService\x12\x43\n\x08\x45valuate\x12\x1a.linnet.v1.EvaluateRequest\x1a\x1b.linnet.v1.EvaluateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!linnet/v1/evaluator_service.proto\x12\tlinnet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17linnet/v1/dataset.proto\x1a\x1alinnet/v1/evaluation.proto\x1a\x13linnet/v1/run.proto\"\xb5\x02\n\x0f\x45valuateRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x32\n\trun_files\x18\x02 \x03(\x0b\x32\x15.linnet.v1.StoredFileB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x36\n\rdataset_files\x18\x03 \x03(\x0b\x32\x15.linnet.v1.StoredFileB\x08\xbaH\x05\x92\x01\x02\x08\x02\x12\x19\n\x07\x63lasses\x18\x04 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x02\x12\x16\n\x0e\x64\x61taset_digest\x18\x05 \x01(\t\x12\x12\n\nresult_key\x18\x06 \x01(\t\x12\x12\n\nscores_key\x18\x07 \x01(\t\x12\x34\n\x05sides\x18\x08 \x03(\x0e\x32\x14.linnet.v1.SplitSideB\x0f\xbaH\x0c\x92\x01\t\"\x07\x82\x01\x04\x10\x01 \x00\x12\x18\n\x10\x61ll_rows_as_test\x18\t \x01(\x08\"\xb1\x01\n\x10\x45valuateResponse\x12)\n\nevaluation\x18\x01 \x01(\x0b\x32\x15.linnet.v1.Evaluation\x12%\n\x06result\x18\x02 \x01(\x0b\x32\x15.linnet.v1.StoredFile\x12$\n\x08variants\x18\x03 \x03(\x0e\x32\x12.linnet.v1.Variant\x12%\n\x06scores\x18\x04 \x01(\x0b\x32\x15.linnet.v1.StoredFile\"\xdf\x01\n\x16\x41pplyThresholdsRequest\x12-\n\x06scores\x18\x01 \x01(\x0b\x32\x15.linnet.v1.StoredFileB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x07variant\x18\x02 \x01(\x0e\x32\x12.linnet.v1.VariantB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12.\n\x04side\x18\x03 \x01(\x0e\x32\x14.linnet.v1.SplitSideB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x35\n\nthresholds\x18\x04 \x03(\x01\x42!\xbaH\x1e\x92\x01\x1b\x08\x01\x10\xe8\x07\"\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"G\n\x17\x41pplyThresholdsResponse\x12,\n\x07outcome\x18\x01 \x01(\x0b\x32\x1b.linnet.v1.ThresholdOutcome\"\x9c\x03\n\x0e\x45xploreRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x32\n\trun_files\x18\x02 \x03(\x0b\x32\x15.linnet.v1.StoredFileB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x36\n\rdataset_files\x18\x03 \x03(\x0b\x32\x15.linnet.v1.StoredFileB\x08\xbaH\x05\x92\x01\x02\x08\x02\x12\x19\n\x07\x63lasses\x18\x04 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x02\x12\x16\n\x0e\x64\x61taset_digest\x18\x05 \x01(\t\x12\x14\n\x0c\x63\x61\x63he_prefix\x18\x06 \x01(\t\x12\x32\n\x06source\x18\x07 \x01(\x0e\x32\x18.linnet.v1.FeatureSourceB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x35\n\x06method\x18\x08 \x01(\x0e\x32\x1b.linnet.v1.ProjectionMethodB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12-\n\x07variant\x18\t \x01(\x0e\x32\x12.linnet.v1.VariantB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\n \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x0b \x01(\t\"\xab\x02\n\x0f\x45xploreResponse\x12)\n\x06points\x18\x01 \x01(\x0b\x32\x19.linnet.v1.ExplorerPoints\x12\x13\n\x0bpoint_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66itted_count\x18\x03 \x01(\x03\x12\x11\n\trow_count\x18\x04 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\x12\x1a\n\x12\x65xplained_variance\x18\x06 \x03(\x01\x12(\n\x06source\x18\x07 \x01(\x0e\x32\x18.linnet.v1.FeatureSource\x12+\n\x06method\x18\x08 \x01(\x0e\x32\x1b.linnet.v1.ProjectionMethod\x12#\n\x07variant\x18\t \x01(\x0e\x32\x12.linnet.v1.Variant\"\x8d\x01\n\x0e\x45xplorerPoints\x12\t\n\x01x\x18\x01 \x03(\x02\x12\t\n\x01y\x18\x02 \x03(\x02\x12\x0b\n\x03row\x18\x03 \x03(\x05\x12\r\n\x05label\x18\x04 \x03(\x05\x12\x12\n\nprediction\x18\x05 \x03(\x05\x12\"\n\x04side\x18\x06 \x03(\x0e\x32\x14.linnet.v1.SplitSide\x12\x11\n\tsample_id\x18\x07 \x03(\t\"\x92\x02\n\x14\x43ompareScoresRequest\x12,\n\x05\x66irst\x18\x01 \x01(\x0b\x32\x15.linnet.v1.StoredFileB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06second\x18\x02 \x01(\x0b\x32\x15.linnet.v1.StoredFileB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\rfirst_variant\x18\x03 \x01(\x0e\x32\x12.linnet.v1.VariantB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x36\n\x0esecond_variant\x18\x04 \x01(\x0e\x32\x12.linnet.v1.VariantB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12.\n\x04side\x18\x05 \x01(\x0e\x32\x14.linnet.v1.SplitSideB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"\x84\x02\n\x15\x43ompareScoresResponse\x12\x14\n\x0csample_count\x18\x01 \x01(\x03\x12\x18\n\x10\x62oth_right_count\x18\x02 \x01(\x03\x12\x18\n\x10\x66irst_only_count\x18\x03 \x01(\x03\x12\x19\n\x11second_only_count\x18\x04 \x01(\x03\x12\x18\n\x10\x62oth_wrong_count\x18\x05 \x01(\x03\x12\x15\n\raccuracy_gain\x18\x06 \x01(\x01\x12\x33\n\x16\x61\x63\x63uracy_gain_interval\x18\x07 \x01(\x0b\x32\x13.linnet.v1.Interval\x12\x0f\n\x07p_value\x18\x08 \x01(\x01\x12\x0f\n\x07verdict\x18\t \x01(\t*g\n\rFeatureSource\x12\x1e\n\x1a\x46\x45\x41TURE_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46\x45\x41TURE_SOURCE_INPUT\x10\x01\x12\x1c\n\x18\x46\x45\x41TURE_SOURCE_EMBEDDING\x10\x02*\x88\x01\n\x10ProjectionMethod\x12!\n\x1dPROJECTION_METHOD_UNSPECIFIED\x10\x00\x12\x19\n\x15PROJECTION_METHOD_PCA\x10\x01\x12\x1a\n\x16PROJECTION_METHOD_UMAP\x10\x02\x12\x1a\n\x16PROJECTION_METHOD_TSNE\x10\x03\x32\xc7\x02\n\x10\x45valuatorService\x12\x43\n\x08\x45valuate\x12\x1a.linnet.v1.EvaluateRequest\x1a\x1b.linnet.v1.EvaluateResponse\x12X\n\x0f\x41pplyThresholds\x12!.linnet.v1.ApplyThresholdsRequest\x1a\".linnet.v1.ApplyThresholdsResponse\x12@\n\x07\x45xplore\x12\x19.linnet.v1.ExploreRequest\x1a\x1a.linnet.v1.ExploreResponse\x12R\n\rCompareScores\x12\x1f.linnet.v1.CompareScoresRequest\x1a .linnet.v1.CompareScoresResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,10 +41,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVALUATEREQUEST'].fields_by_name['dataset_files']._serialized_options = b'\272H\005\222\001\002\010\002'
   _globals['_EVALUATEREQUEST'].fields_by_name['classes']._loaded_options = None
   _globals['_EVALUATEREQUEST'].fields_by_name['classes']._serialized_options = b'\272H\005\222\001\002\010\002'
+  _globals['_EVALUATEREQUEST'].fields_by_name['sides']._loaded_options = None
+  _globals['_EVALUATEREQUEST'].fields_by_name['sides']._serialized_options = b'\272H\014\222\001\t\"\007\202\001\004\020\001 \000'
+  _globals['_APPLYTHRESHOLDSREQUEST'].fields_by_name['scores']._loaded_options = None
+  _globals['_APPLYTHRESHOLDSREQUEST'].fields_by_name['scores']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_APPLYTHRESHOLDSREQUEST'].fields_by_name['variant']._loaded_options = None
+  _globals['_APPLYTHRESHOLDSREQUEST'].fields_by_name['variant']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_APPLYTHRESHOLDSREQUEST'].fields_by_name['side']._loaded_options = None
+  _globals['_APPLYTHRESHOLDSREQUEST'].fields_by_name['side']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_APPLYTHRESHOLDSREQUEST'].fields_by_name['thresholds']._loaded_options = None
+  _globals['_APPLYTHRESHOLDSREQUEST'].fields_by_name['thresholds']._serialized_options = b'\272H\036\222\001\033\010\001\020\350\007\"\024\022\022\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000'
+  _globals['_EXPLOREREQUEST'].fields_by_name['run_files']._loaded_options = None
+  _globals['_EXPLOREREQUEST'].fields_by_name['run_files']._serialized_options = b'\272H\005\222\001\002\010\001'
+  _globals['_EXPLOREREQUEST'].fields_by_name['dataset_files']._loaded_options = None
+  _globals['_EXPLOREREQUEST'].fields_by_name['dataset_files']._serialized_options = b'\272H\005\222\001\002\010\002'
+  _globals['_EXPLOREREQUEST'].fields_by_name['classes']._loaded_options = None
+  _globals['_EXPLOREREQUEST'].fields_by_name['classes']._serialized_options = b'\272H\005\222\001\002\010\002'
+  _globals['_EXPLOREREQUEST'].fields_by_name['source']._loaded_options = None
+  _globals['_EXPLOREREQUEST'].fields_by_name['source']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_EXPLOREREQUEST'].fields_by_name['method']._loaded_options = None
+  _globals['_EXPLOREREQUEST'].fields_by_name['method']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_EXPLOREREQUEST'].fields_by_name['variant']._loaded_options = None
+  _globals['_EXPLOREREQUEST'].fields_by_name['variant']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_EXPLOREREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_EXPLOREREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['first']._loaded_options = None
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['first']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['second']._loaded_options = None
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['second']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['first_variant']._loaded_options = None
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['first_variant']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['second_variant']._loaded_options = None
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['second_variant']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['side']._loaded_options = None
+  _globals['_COMPARESCORESREQUEST'].fields_by_name['side']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_FEATURESOURCE']._serialized_start=2343
+  _globals['_FEATURESOURCE']._serialized_end=2446
+  _globals['_PROJECTIONMETHOD']._serialized_start=2449
+  _globals['_PROJECTIONMETHOD']._serialized_end=2585
   _globals['_EVALUATEREQUEST']._serialized_start=152
-  _globals['_EVALUATEREQUEST']._serialized_end=361
-  _globals['_EVALUATERESPONSE']._serialized_start=364
-  _globals['_EVALUATERESPONSE']._serialized_end=502
-  _globals['_EVALUATORSERVICE']._serialized_start=504
-  _globals['_EVALUATORSERVICE']._serialized_end=591
+  _globals['_EVALUATEREQUEST']._serialized_end=461
+  _globals['_EVALUATERESPONSE']._serialized_start=464
+  _globals['_EVALUATERESPONSE']._serialized_end=641
+  _globals['_APPLYTHRESHOLDSREQUEST']._serialized_start=644
+  _globals['_APPLYTHRESHOLDSREQUEST']._serialized_end=867
+  _globals['_APPLYTHRESHOLDSRESPONSE']._serialized_start=869
+  _globals['_APPLYTHRESHOLDSRESPONSE']._serialized_end=940
+  _globals['_EXPLOREREQUEST']._serialized_start=943
+  _globals['_EXPLOREREQUEST']._serialized_end=1355
+  _globals['_EXPLORERESPONSE']._serialized_start=1358
+  _globals['_EXPLORERESPONSE']._serialized_end=1657
+  _globals['_EXPLORERPOINTS']._serialized_start=1660
+  _globals['_EXPLORERPOINTS']._serialized_end=1801
+  _globals['_COMPARESCORESREQUEST']._serialized_start=1804
+  _globals['_COMPARESCORESREQUEST']._serialized_end=2078
+  _globals['_COMPARESCORESRESPONSE']._serialized_start=2081
+  _globals['_COMPARESCORESRESPONSE']._serialized_end=2341
+  _globals['_EVALUATORSERVICE']._serialized_start=2588
+  _globals['_EVALUATORSERVICE']._serialized_end=2915
 # @@protoc_insertion_point(module_scope)

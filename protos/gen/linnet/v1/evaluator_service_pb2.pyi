@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from linnet.v1 import dataset_pb2 as _dataset_pb2
 from linnet.v1 import evaluation_pb2 as _evaluation_pb2
 from linnet.v1 import run_pb2 as _run_pb2
@@ -21,6 +22,58 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _FeatureSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeatureSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeatureSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEATURE_SOURCE_UNSPECIFIED: _FeatureSource.ValueType  # 0
+    """The model's input features."""
+    FEATURE_SOURCE_INPUT: _FeatureSource.ValueType  # 1
+    """The model's input features, scaled as the run scales them."""
+    FEATURE_SOURCE_EMBEDDING: _FeatureSource.ValueType  # 2
+    """The input of the model's last layer with weights."""
+
+class FeatureSource(_FeatureSource, metaclass=_FeatureSourceEnumTypeWrapper):
+    """What is projected."""
+
+FEATURE_SOURCE_UNSPECIFIED: FeatureSource.ValueType  # 0
+"""The model's input features."""
+FEATURE_SOURCE_INPUT: FeatureSource.ValueType  # 1
+"""The model's input features, scaled as the run scales them."""
+FEATURE_SOURCE_EMBEDDING: FeatureSource.ValueType  # 2
+"""The input of the model's last layer with weights."""
+Global___FeatureSource: _TypeAlias = FeatureSource  # noqa: Y015
+
+class _ProjectionMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProjectionMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProjectionMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROJECTION_METHOD_UNSPECIFIED: _ProjectionMethod.ValueType  # 0
+    """UMAP."""
+    PROJECTION_METHOD_PCA: _ProjectionMethod.ValueType  # 1
+    """The two directions of largest variance."""
+    PROJECTION_METHOD_UMAP: _ProjectionMethod.ValueType  # 2
+    """UMAP of the first 64 principal components."""
+    PROJECTION_METHOD_TSNE: _ProjectionMethod.ValueType  # 3
+    """t-SNE of the first 50 principal components, of at most 5,000 rows."""
+
+class ProjectionMethod(_ProjectionMethod, metaclass=_ProjectionMethodEnumTypeWrapper):
+    """How it is projected."""
+
+PROJECTION_METHOD_UNSPECIFIED: ProjectionMethod.ValueType  # 0
+"""UMAP."""
+PROJECTION_METHOD_PCA: ProjectionMethod.ValueType  # 1
+"""The two directions of largest variance."""
+PROJECTION_METHOD_UMAP: ProjectionMethod.ValueType  # 2
+"""UMAP of the first 64 principal components."""
+PROJECTION_METHOD_TSNE: ProjectionMethod.ValueType  # 3
+"""t-SNE of the first 50 principal components, of at most 5,000 rows."""
+Global___ProjectionMethod: _TypeAlias = ProjectionMethod  # noqa: Y015
+
 @_typing.final
 class EvaluateRequest(_message.Message):
     """Request of Evaluate."""
@@ -33,15 +86,200 @@ class EvaluateRequest(_message.Message):
     CLASSES_FIELD_NUMBER: _builtins.int
     DATASET_DIGEST_FIELD_NUMBER: _builtins.int
     RESULT_KEY_FIELD_NUMBER: _builtins.int
+    SCORES_KEY_FIELD_NUMBER: _builtins.int
+    SIDES_FIELD_NUMBER: _builtins.int
+    ALL_ROWS_AS_TEST_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     """The run, for logs and errors."""
     dataset_digest: _builtins.str
     """SHA-256 of the dataset."""
     result_key: _builtins.str
-    """Where the result is stored as JSON, key in the bucket; empty stores nothing."""
+    """Where the result is stored as JSON, key in the bucket; empty stores nothing. A result that is
+    there with the same fingerprint is the answer.
+    """
+    scores_key: _builtins.str
+    """Where the scores of every row are stored (.npz), key in the bucket; empty stores nothing."""
+    all_rows_as_test: _builtins.bool
+    """Scores every row as a test row, as for a dataset that the run never saw; `split.npz` is then
+    not needed.
+    """
     @_builtins.property
     def run_files(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.StoredFile]:
         """Files of the run: `model.float32.tflite`, `model.int8.tflite`, `split.npz`, `manifest.json`."""
+
+    @_builtins.property
+    def dataset_files(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.StoredFile]:
+        """Files of the dataset: `features.npy`, `labels.npy`, `samples.npz`."""
+
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Class names."""
+
+    @_builtins.property
+    def sides(self) -> _containers.RepeatedScalarFieldContainer[_evaluation_pb2.SplitSide.ValueType]:
+        """Sets to score; empty means every set that has rows."""
+
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        run_files: _abc.Iterable[_dataset_pb2.StoredFile] | None = ...,
+        dataset_files: _abc.Iterable[_dataset_pb2.StoredFile] | None = ...,
+        classes: _abc.Iterable[_builtins.str] | None = ...,
+        dataset_digest: _builtins.str = ...,
+        result_key: _builtins.str = ...,
+        scores_key: _builtins.str = ...,
+        sides: _abc.Iterable[_evaluation_pb2.SplitSide.ValueType] | None = ...,
+        all_rows_as_test: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_rows_as_test", b"all_rows_as_test", "classes", b"classes", "dataset_digest", b"dataset_digest", "dataset_files", b"dataset_files", "result_key", b"result_key", "run", b"run", "run_files", b"run_files", "scores_key", b"scores_key", "sides", b"sides"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateRequest: _TypeAlias = EvaluateRequest  # noqa: Y015
+
+@_typing.final
+class EvaluateResponse(_message.Message):
+    """Response of Evaluate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVALUATION_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    VARIANTS_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def evaluation(self) -> _evaluation_pb2.Evaluation:
+        """The scores."""
+
+    @_builtins.property
+    def result(self) -> _dataset_pb2.StoredFile:
+        """The stored result; absent if none was asked for."""
+
+    @_builtins.property
+    def variants(self) -> _containers.RepeatedScalarFieldContainer[_run_pb2.Variant.ValueType]:
+        """Variants that were scored."""
+
+    @_builtins.property
+    def scores(self) -> _dataset_pb2.StoredFile:
+        """The stored scores; absent if none were asked for."""
+
+    def __init__(
+        self,
+        *,
+        evaluation: _evaluation_pb2.Evaluation | None = ...,
+        result: _dataset_pb2.StoredFile | None = ...,
+        variants: _abc.Iterable[_run_pb2.Variant.ValueType] | None = ...,
+        scores: _dataset_pb2.StoredFile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "result", b"result", "scores", b"scores"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "result", b"result", "scores", b"scores", "variants", b"variants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateResponse: _TypeAlias = EvaluateResponse  # noqa: Y015
+
+@_typing.final
+class ApplyThresholdsRequest(_message.Message):
+    """Request of ApplyThresholds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_FIELD_NUMBER: _builtins.int
+    variant: _run_pb2.Variant.ValueType
+    """Which variant."""
+    side: _evaluation_pb2.SplitSide.ValueType
+    """Which rows."""
+    @_builtins.property
+    def scores(self) -> _dataset_pb2.StoredFile:
+        """The scores that Evaluate stored."""
+
+    @_builtins.property
+    def thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One threshold for all classes, or one a class, in [0, 1]."""
+
+    def __init__(
+        self,
+        *,
+        scores: _dataset_pb2.StoredFile | None = ...,
+        variant: _run_pb2.Variant.ValueType = ...,
+        side: _evaluation_pb2.SplitSide.ValueType = ...,
+        thresholds: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores", "side", b"side", "thresholds", b"thresholds", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyThresholdsRequest: _TypeAlias = ApplyThresholdsRequest  # noqa: Y015
+
+@_typing.final
+class ApplyThresholdsResponse(_message.Message):
+    """Response of ApplyThresholds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcome(self) -> _evaluation_pb2.ThresholdOutcome:
+        """What they do."""
+
+    def __init__(
+        self,
+        *,
+        outcome: _evaluation_pb2.ThresholdOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyThresholdsResponse: _TypeAlias = ApplyThresholdsResponse  # noqa: Y015
+
+@_typing.final
+class ExploreRequest(_message.Message):
+    """Request of Explore."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    RUN_FILES_FIELD_NUMBER: _builtins.int
+    DATASET_FILES_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    DATASET_DIGEST_FIELD_NUMBER: _builtins.int
+    CACHE_PREFIX_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """The run, for logs and errors."""
+    dataset_digest: _builtins.str
+    """SHA-256 of the dataset."""
+    cache_prefix: _builtins.str
+    """Key prefix for what is computed, such as `projects/p/explorer`; empty keeps it in memory only."""
+    source: Global___FeatureSource.ValueType
+    """What is projected. Default input."""
+    method: Global___ProjectionMethod.ValueType
+    """How. Default UMAP."""
+    variant: _run_pb2.Variant.ValueType
+    """Whose predictions and embeddings. Default int8, else float32."""
+    page_size: _builtins.int
+    """Most points a page; 0 means 100,000."""
+    page_token: _builtins.str
+    """From the page before."""
+    @_builtins.property
+    def run_files(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.StoredFile]:
+        """Files of the run: a model, `split.npz` and `manifest.json`."""
 
     @_builtins.property
     def dataset_files(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.StoredFile]:
@@ -59,48 +297,233 @@ class EvaluateRequest(_message.Message):
         dataset_files: _abc.Iterable[_dataset_pb2.StoredFile] | None = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
         dataset_digest: _builtins.str = ...,
-        result_key: _builtins.str = ...,
+        cache_prefix: _builtins.str = ...,
+        source: Global___FeatureSource.ValueType = ...,
+        method: Global___ProjectionMethod.ValueType = ...,
+        variant: _run_pb2.Variant.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "dataset_digest", b"dataset_digest", "dataset_files", b"dataset_files", "result_key", b"result_key", "run", b"run", "run_files", b"run_files"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_prefix", b"cache_prefix", "classes", b"classes", "dataset_digest", b"dataset_digest", "dataset_files", b"dataset_files", "method", b"method", "page_size", b"page_size", "page_token", b"page_token", "run", b"run", "run_files", b"run_files", "source", b"source", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EvaluateRequest: _TypeAlias = EvaluateRequest  # noqa: Y015
+Global___ExploreRequest: _TypeAlias = ExploreRequest  # noqa: Y015
 
 @_typing.final
-class EvaluateResponse(_message.Message):
-    """Response of Evaluate."""
+class ExploreResponse(_message.Message):
+    """Response of Explore."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    EVALUATION_FIELD_NUMBER: _builtins.int
-    RESULT_FIELD_NUMBER: _builtins.int
-    VARIANTS_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    POINT_COUNT_FIELD_NUMBER: _builtins.int
+    FITTED_COUNT_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    EXPLAINED_VARIANCE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    point_count: _builtins.int
+    """Points of all pages, at most 100,000."""
+    fitted_count: _builtins.int
+    """Points that the projection was computed from; the others were placed among their neighbours."""
+    row_count: _builtins.int
+    """Rows of the dataset that are on some side of the split."""
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    source: Global___FeatureSource.ValueType
+    """What was projected."""
+    method: Global___ProjectionMethod.ValueType
+    """How."""
+    variant: _run_pb2.Variant.ValueType
+    """Whose predictions."""
     @_builtins.property
-    def evaluation(self) -> _evaluation_pb2.Evaluation:
-        """The scores."""
+    def points(self) -> Global___ExplorerPoints:
+        """The page."""
 
     @_builtins.property
-    def result(self) -> _dataset_pb2.StoredFile:
-        """The stored result; absent if none was asked for."""
-
-    @_builtins.property
-    def variants(self) -> _containers.RepeatedScalarFieldContainer[_run_pb2.Variant.ValueType]:
-        """Variants that were scored."""
+    def explained_variance(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Share of variance along each of the two axes; for PCA only."""
 
     def __init__(
         self,
         *,
-        evaluation: _evaluation_pb2.Evaluation | None = ...,
-        result: _dataset_pb2.StoredFile | None = ...,
-        variants: _abc.Iterable[_run_pb2.Variant.ValueType] | None = ...,
+        points: Global___ExplorerPoints | None = ...,
+        point_count: _builtins.int = ...,
+        fitted_count: _builtins.int = ...,
+        row_count: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+        explained_variance: _abc.Iterable[_builtins.float] | None = ...,
+        source: Global___FeatureSource.ValueType = ...,
+        method: Global___ProjectionMethod.ValueType = ...,
+        variant: _run_pb2.Variant.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "result", b"result", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explained_variance", b"explained_variance", "fitted_count", b"fitted_count", "method", b"method", "next_page_token", b"next_page_token", "point_count", b"point_count", "points", b"points", "row_count", b"row_count", "source", b"source", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EvaluateResponse: _TypeAlias = EvaluateResponse  # noqa: Y015
+Global___ExploreResponse: _TypeAlias = ExploreResponse  # noqa: Y015
+
+@_typing.final
+class ExplorerPoints(_message.Message):
+    """Points as columns of equal length, one entry a point."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_FIELD_NUMBER: _builtins.int
+    Y_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    SAMPLE_ID_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """First axis."""
+
+    @_builtins.property
+    def y(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Second axis."""
+
+    @_builtins.property
+    def row(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Row index in the dataset."""
+
+    @_builtins.property
+    def label(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Actual class."""
+
+    @_builtins.property
+    def prediction(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Predicted class; it is right where it equals the label."""
+
+    @_builtins.property
+    def side(self) -> _containers.RepeatedScalarFieldContainer[_evaluation_pb2.SplitSide.ValueType]:
+        """Side of the split."""
+
+    @_builtins.property
+    def sample_id(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The dataset's own id of the row; empty if the dataset has none."""
+
+    def __init__(
+        self,
+        *,
+        x: _abc.Iterable[_builtins.float] | None = ...,
+        y: _abc.Iterable[_builtins.float] | None = ...,
+        row: _abc.Iterable[_builtins.int] | None = ...,
+        label: _abc.Iterable[_builtins.int] | None = ...,
+        prediction: _abc.Iterable[_builtins.int] | None = ...,
+        side: _abc.Iterable[_evaluation_pb2.SplitSide.ValueType] | None = ...,
+        sample_id: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "prediction", b"prediction", "row", b"row", "sample_id", b"sample_id", "side", b"side", "x", b"x", "y", b"y"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplorerPoints: _TypeAlias = ExplorerPoints  # noqa: Y015
+
+@_typing.final
+class CompareScoresRequest(_message.Message):
+    """Request of CompareScores."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    SECOND_FIELD_NUMBER: _builtins.int
+    FIRST_VARIANT_FIELD_NUMBER: _builtins.int
+    SECOND_VARIANT_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    first_variant: _run_pb2.Variant.ValueType
+    """The first run's variant."""
+    second_variant: _run_pb2.Variant.ValueType
+    """The second run's variant."""
+    side: _evaluation_pb2.SplitSide.ValueType
+    """Which rows; those that are on this side in both runs are compared."""
+    @_builtins.property
+    def first(self) -> _dataset_pb2.StoredFile:
+        """The first run's stored scores."""
+
+    @_builtins.property
+    def second(self) -> _dataset_pb2.StoredFile:
+        """The second run's stored scores, of the same dataset."""
+
+    def __init__(
+        self,
+        *,
+        first: _dataset_pb2.StoredFile | None = ...,
+        second: _dataset_pb2.StoredFile | None = ...,
+        first_variant: _run_pb2.Variant.ValueType = ...,
+        second_variant: _run_pb2.Variant.ValueType = ...,
+        side: _evaluation_pb2.SplitSide.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "second", b"second"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "first_variant", b"first_variant", "second", b"second", "second_variant", b"second_variant", "side", b"side"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareScoresRequest: _TypeAlias = CompareScoresRequest  # noqa: Y015
+
+@_typing.final
+class CompareScoresResponse(_message.Message):
+    """Response of CompareScores."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
+    BOTH_RIGHT_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_ONLY_COUNT_FIELD_NUMBER: _builtins.int
+    SECOND_ONLY_COUNT_FIELD_NUMBER: _builtins.int
+    BOTH_WRONG_COUNT_FIELD_NUMBER: _builtins.int
+    ACCURACY_GAIN_FIELD_NUMBER: _builtins.int
+    ACCURACY_GAIN_INTERVAL_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    sample_count: _builtins.int
+    """Rows compared."""
+    both_right_count: _builtins.int
+    """Rows that both have right."""
+    first_only_count: _builtins.int
+    """Rows that only the first has right."""
+    second_only_count: _builtins.int
+    """Rows that only the second has right."""
+    both_wrong_count: _builtins.int
+    """Rows that both have wrong."""
+    accuracy_gain: _builtins.float
+    """Accuracy of the second less accuracy of the first."""
+    p_value: _builtins.float
+    """Probability of a difference this large or larger if both were equally good (McNemar, exact)."""
+    verdict: _builtins.str
+    """What that means, for a person."""
+    @_builtins.property
+    def accuracy_gain_interval(self) -> _evaluation_pb2.Interval:
+        """95 % bootstrap interval of that gain."""
+
+    def __init__(
+        self,
+        *,
+        sample_count: _builtins.int = ...,
+        both_right_count: _builtins.int = ...,
+        first_only_count: _builtins.int = ...,
+        second_only_count: _builtins.int = ...,
+        both_wrong_count: _builtins.int = ...,
+        accuracy_gain: _builtins.float = ...,
+        accuracy_gain_interval: _evaluation_pb2.Interval | None = ...,
+        p_value: _builtins.float = ...,
+        verdict: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy_gain_interval", b"accuracy_gain_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_gain", b"accuracy_gain", "accuracy_gain_interval", b"accuracy_gain_interval", "both_right_count", b"both_right_count", "both_wrong_count", b"both_wrong_count", "first_only_count", b"first_only_count", "p_value", b"p_value", "sample_count", b"sample_count", "second_only_count", b"second_only_count", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareScoresResponse: _TypeAlias = CompareScoresResponse  # noqa: Y015

@@ -40,6 +40,21 @@ class EvaluatorServiceStub:
                 request_serializer=linnet_dot_v1_dot_evaluator__service__pb2.EvaluateRequest.SerializeToString,
                 response_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.EvaluateResponse.FromString,
                 _registered_method=True)
+        self.ApplyThresholds = channel.unary_unary(
+                '/linnet.v1.EvaluatorService/ApplyThresholds',
+                request_serializer=linnet_dot_v1_dot_evaluator__service__pb2.ApplyThresholdsRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.ApplyThresholdsResponse.FromString,
+                _registered_method=True)
+        self.Explore = channel.unary_unary(
+                '/linnet.v1.EvaluatorService/Explore',
+                request_serializer=linnet_dot_v1_dot_evaluator__service__pb2.ExploreRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.ExploreResponse.FromString,
+                _registered_method=True)
+        self.CompareScores = channel.unary_unary(
+                '/linnet.v1.EvaluatorService/CompareScores',
+                request_serializer=linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresResponse.FromString,
+                _registered_method=True)
 
 
 class EvaluatorServiceServicer:
@@ -55,6 +70,29 @@ class EvaluatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyThresholds(self, request, context):
+        """Applies thresholds to stored scores; no model runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explore(self, request, context):
+        """Projects features or embeddings to two axes, with what is known of every point.
+
+        Computed on the first request, then answered from the store by dataset and model digest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareScores(self, request, context):
+        """Compares two runs on the rows that both scored, by McNemar's test.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EvaluatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +100,21 @@ def add_EvaluatorServiceServicer_to_server(servicer, server):
                     servicer.Evaluate,
                     request_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.EvaluateRequest.FromString,
                     response_serializer=linnet_dot_v1_dot_evaluator__service__pb2.EvaluateResponse.SerializeToString,
+            ),
+            'ApplyThresholds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyThresholds,
+                    request_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.ApplyThresholdsRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_evaluator__service__pb2.ApplyThresholdsResponse.SerializeToString,
+            ),
+            'Explore': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explore,
+                    request_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.ExploreRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_evaluator__service__pb2.ExploreResponse.SerializeToString,
+            ),
+            'CompareScores': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareScores,
+                    request_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +145,87 @@ class EvaluatorService:
             '/linnet.v1.EvaluatorService/Evaluate',
             linnet_dot_v1_dot_evaluator__service__pb2.EvaluateRequest.SerializeToString,
             linnet_dot_v1_dot_evaluator__service__pb2.EvaluateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyThresholds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.EvaluatorService/ApplyThresholds',
+            linnet_dot_v1_dot_evaluator__service__pb2.ApplyThresholdsRequest.SerializeToString,
+            linnet_dot_v1_dot_evaluator__service__pb2.ApplyThresholdsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.EvaluatorService/Explore',
+            linnet_dot_v1_dot_evaluator__service__pb2.ExploreRequest.SerializeToString,
+            linnet_dot_v1_dot_evaluator__service__pb2.ExploreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareScores(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.EvaluatorService/CompareScores',
+            linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresRequest.SerializeToString,
+            linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,15 @@ class EvaluatorServiceStub:
 
     Idempotent for the same digests and options.
     """
+    ApplyThresholds: _grpc.UnaryUnaryMultiCallable[_evaluator_service_pb2.ApplyThresholdsRequest, _evaluator_service_pb2.ApplyThresholdsResponse]
+    """Applies thresholds to stored scores; no model runs."""
+    Explore: _grpc.UnaryUnaryMultiCallable[_evaluator_service_pb2.ExploreRequest, _evaluator_service_pb2.ExploreResponse]
+    """Projects features or embeddings to two axes, with what is known of every point.
+
+    Computed on the first request, then answered from the store by dataset and model digest.
+    """
+    CompareScores: _grpc.UnaryUnaryMultiCallable[_evaluator_service_pb2.CompareScoresRequest, _evaluator_service_pb2.CompareScoresResponse]
+    """Compares two runs on the rows that both scored, by McNemar's test."""
 
 @_typing.type_check_only
 class EvaluatorServiceAsyncStub(EvaluatorServiceStub):
@@ -49,6 +58,15 @@ class EvaluatorServiceAsyncStub(EvaluatorServiceStub):
 
     Idempotent for the same digests and options.
     """
+    ApplyThresholds: _aio.UnaryUnaryMultiCallable[_evaluator_service_pb2.ApplyThresholdsRequest, _evaluator_service_pb2.ApplyThresholdsResponse]  # type: ignore[assignment]
+    """Applies thresholds to stored scores; no model runs."""
+    Explore: _aio.UnaryUnaryMultiCallable[_evaluator_service_pb2.ExploreRequest, _evaluator_service_pb2.ExploreResponse]  # type: ignore[assignment]
+    """Projects features or embeddings to two axes, with what is known of every point.
+
+    Computed on the first request, then answered from the store by dataset and model digest.
+    """
+    CompareScores: _aio.UnaryUnaryMultiCallable[_evaluator_service_pb2.CompareScoresRequest, _evaluator_service_pb2.CompareScoresResponse]  # type: ignore[assignment]
+    """Compares two runs on the rows that both scored, by McNemar's test."""
 
 class EvaluatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Scores exported models; resident, reads and writes the object store."""
@@ -63,5 +81,32 @@ class EvaluatorServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Idempotent for the same digests and options.
         """
+
+    @_abc_1.abstractmethod
+    def ApplyThresholds(
+        self,
+        request: _evaluator_service_pb2.ApplyThresholdsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluator_service_pb2.ApplyThresholdsResponse, _abc.Awaitable[_evaluator_service_pb2.ApplyThresholdsResponse]]:
+        """Applies thresholds to stored scores; no model runs."""
+
+    @_abc_1.abstractmethod
+    def Explore(
+        self,
+        request: _evaluator_service_pb2.ExploreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluator_service_pb2.ExploreResponse, _abc.Awaitable[_evaluator_service_pb2.ExploreResponse]]:
+        """Projects features or embeddings to two axes, with what is known of every point.
+
+        Computed on the first request, then answered from the store by dataset and model digest.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareScores(
+        self,
+        request: _evaluator_service_pb2.CompareScoresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluator_service_pb2.CompareScoresResponse, _abc.Awaitable[_evaluator_service_pb2.CompareScoresResponse]]:
+        """Compares two runs on the rows that both scored, by McNemar's test."""
 
 def add_EvaluatorServiceServicer_to_server(servicer: EvaluatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
