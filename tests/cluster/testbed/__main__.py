@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from . import build, requirements
 from .cluster import Cluster
 from .faults import TestbedFault
+from .network import OUTSIDE_VARIABLE
 from .places import DEFAULT_NAME, Places
 
 _EXIT_FAULT = 1
@@ -64,7 +65,7 @@ def _run(cluster: Cluster, options: argparse.Namespace) -> int:
 
 def _env(cluster: Cluster, _: argparse.Namespace) -> int:
     for name, value in _environment(cluster).items():
-        if os.environ.get(name) != value:
+        if name != OUTSIDE_VARIABLE and os.environ.get(name) != value:
             print(f"export {name}={shlex.quote(value)}")
     return 0
 
@@ -84,6 +85,7 @@ def _environment(cluster: Cluster) -> dict[str, str]:
         "PATH": path,
         "KUBECONFIG": str(cluster.kubeconfig),
         "LINNET_TESTBED": cluster.places.name,
+        OUTSIDE_VARIABLE: f"/proc/{os.getpid()}/ns/net",
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .faults import TestbedFault
+from .network import outside
 
 MODULES = Path(__file__).with_name("modules")
 KUBERNETES_VERSION = "v1.34.4"
@@ -94,7 +95,7 @@ def executable(program: GoProgram, cache: Path) -> Path:
 
 def _build(program: GoProgram, place: Path) -> None:
     unfinished = place / f".{program.name}"
-    command = ["go", "build", *program.flags, "-o", str(unfinished), program.target]
+    command = [*outside(), "go", "build", *program.flags, "-o", str(unfinished), program.target]
     environment = {
         **os.environ,
         "CGO_ENABLED": "0",

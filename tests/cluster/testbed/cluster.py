@@ -21,7 +21,7 @@ from .places import DEFAULT_NAME, NODE_NAME, Places
 from .processes import Processes
 
 # Programs that a start needs; the others are built by the tests that use them.
-START_PROGRAMS = (build.KUBERNETES, build.PAUSE, build.COREDNS)
+START_PROGRAMS = (build.KUBERNETES, build.PAUSE, build.COREDNS, build.HELM)
 _COMPONENT_TIMEOUT_S = 60.0
 _VOLUMES = 4
 
@@ -50,9 +50,7 @@ class Cluster:
         if holder is None or not self.kubeconfig.exists():
             return False
         with network.entered(holder):
-            return self._reader(Credentials(self.places.state / "credentials")).node_ready(
-                NODE_NAME
-            )
+            return self._reader().node_ready(NODE_NAME)
 
     def up(self, tell: Callable[[str], None]) -> None:
         """Start it and return when its node is Ready; one that is Ready already is left as it is.
@@ -89,18 +87,60 @@ class Cluster:
         with self._locked():
             self._clear()
 
+    def kubectl(self) -> list[str | Path]:
+        """Command prefix: kubectl as the administrator."""
+        return [self._folder(build.KUBERNETES) / "kubectl", f"--kubeconfig={self.kubeconfig}"]
+
     def apply(self, manifests: Sequence[object]) -> None:
         """Create or update objects as the administrator.
 
         Raises:
             TestbedFault: The API server refused one.
         """
-        kubectl = controlplane.kubectl(self._folder(build.KUBERNETES), self.places)
         listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
         self.processes.run(
-            [*kubectl, "apply", "--server-side", "--filename=-"],
+            [*self.kubectl(), "apply", "--server-side", "--filename=-"],
             stdin=json.dumps(listed),
         )
+
+    def delete(self, kind: str, names: Sequence[str]) -> None:
+        """Delete objects of `kind`, without waiting for them to be gone."""
+        self.processes.run(
+            [*self.kubectl(), "delete", kind, "--wait=false", "--ignore-not-found", *names]
+        )
+
+    def await_node(self, name: str, keeper: str, timeout_s: float) -> None:
+        """Wait until the node is Ready.
+
+        Args:
+            name: Of the node.
+            keeper: The process that reports for it.
+            timeout_s: How long to wait.
+
+        Raises:
+            TestbedFault: It is not, or its keeper ended.
+        """
+        reader = self._reader()
+        self._await(keeper, lambda: reader.node_ready(name), timeout_s)
+
+    def holder(self) -> int:
+        """Number of the process whose namespaces are the testbed's.
+
+        Raises:
+            TestbedFault: The testbed is not running.
+        """
+        holder = self.processes.holder()
+        if holder is None:
+            raise TestbedFault(f"the testbed {self.places.name} is not running")
+        return holder
+
+    def import_image(self, archive: Path) -> None:
+        """Make the image of a docker archive known to the node."""
+        images.import_archive(self.processes, self.places, archive)
+
+    def image_names(self) -> set[str]:
+        """Names of the images that the node has."""
+        return images.present(self.processes, self.places)
 
     def program_folders(self) -> list[Path]:
         """Folders with kubectl and helm, for a PATH."""
@@ -117,15 +157,15 @@ class Cluster:
         controlplane.start_api_server(processes, programs, credentials)
         node.start_container_runtime(processes, places)
         self._import_pause()
-        reader = self._reader(credentials)
-        self._await(controlplane.API_SERVER, reader.ready)
+        reader = self._reader()
+        self._await(controlplane.API_SERVER, reader.ready, _COMPONENT_TIMEOUT_S)
         controlplane.start_controllers(processes, programs, places, credentials)
         node.start_kubelet(processes, programs, places, credentials)
         node.start_proxy(processes, programs, places, credentials)
         coredns = build.executable(build.COREDNS, places.cache)
         node.start_name_service(processes, coredns, places, credentials)
         self.apply([*controlplane.grants(), *self._volumes()])
-        self._await(node.KUBELET, lambda: reader.node_ready(NODE_NAME))
+        self.await_node(NODE_NAME, node.KUBELET, _COMPONENT_TIMEOUT_S)
 
     def _import_pause(self) -> None:
         archive = self.places.state / "pause.tar"
@@ -144,12 +184,9 @@ class Cluster:
             made.append(volumes.local_volume(folder))
         return [volumes.storage_class(), *made]
 
-    def _await(self, name: str, condition: Callable[[], bool]) -> None:
-        holder = self.processes.holder()
-        if holder is None:
-            raise TestbedFault("the process that holds the namespaces has ended")
-        with network.entered(holder):
-            self.processes.await_ready(name, condition, _COMPONENT_TIMEOUT_S)
+    def _await(self, name: str, condition: Callable[[], bool], timeout_s: float) -> None:
+        with network.entered(self.holder()):
+            self.processes.await_ready(name, condition, timeout_s)
 
     def _clear(self, *, keep_logs: bool = False) -> None:
         group = self.processes.group
@@ -168,7 +205,8 @@ class Cluster:
             # Not empty: another testbed is there.
             self.places.state.parent.rmdir()
 
-    def _reader(self, credentials: Credentials) -> ApiReader:
+    def _reader(self) -> ApiReader:
+        credentials = Credentials(self.places.state / "credentials")
         return ApiReader.of(
             credentials.certificate("authority"),
             credentials.certificate("admin"),

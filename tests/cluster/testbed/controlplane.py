@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .access import API_PORT, SERVER, write_kubeconfig
+from .access import API_PORT, write_kubeconfig
 from .certificates import Authority, KeyPair, signing_pair
 from .places import (
     CLUSTER_DOMAIN,
@@ -177,15 +177,6 @@ def _scheduler_configuration(credentials: Credentials) -> dict[str, object]:
         },
         "leaderElection": {"leaderElect": False},
     }
-
-
-def kubectl(programs: Path, places: Places) -> list[str | Path]:
-    """Command prefix: kubectl as the cluster's administrator."""
-    return [
-        programs / "kubectl",
-        f"--kubeconfig={places.admin_kubeconfig}",
-        f"--server={SERVER}",
-    ]
 
 
 def grants() -> list[dict[str, object]]:

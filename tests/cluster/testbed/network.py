@@ -13,6 +13,9 @@ from .faults import TestbedFault
 from .places import NODE_ADDRESS, NODE_GATEWAY, NODE_NETWORK_BITS
 from .processes import Processes
 
+# Path of the machine's own network namespace, for those that were moved into the testbed's.
+OUTSIDE_VARIABLE = "LINNET_TESTBED_OUTSIDE"
+
 _CLONE_NEWNET = 0x40000000
 _NODE_LINK = "node0"
 
@@ -66,6 +69,8 @@ def entered(holder: int) -> Iterator[None]:
         TestbedFault: The kernel refused.
     """
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    was_outside = OUTSIDE_VARIABLE not in os.environ
+    os.environ.setdefault(OUTSIDE_VARIABLE, f"/proc/{os.getpid()}/fd/{before}")
     try:
         inside = os.open(f"/proc/{holder}/ns/net", os.O_RDONLY)
         try:
@@ -77,7 +82,15 @@ def entered(holder: int) -> Iterator[None]:
         finally:
             _set_namespace(before)
     finally:
+        if was_outside:
+            os.environ.pop(OUTSIDE_VARIABLE)
         os.close(before)
+
+
+def outside() -> list[str]:
+    """Prefix of a command that needs the machine's own network, wherever the calling thread is."""
+    path = os.environ.get(OUTSIDE_VARIABLE)
+    return ["nsenter", f"--net={path}"] if path else []
 
 
 def _set_namespace(descriptor: int) -> None:

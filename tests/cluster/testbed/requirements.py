@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from .faults import TestbedFault, Unsupported
+from .network import outside
 
 # A program that only the package has, and the package.
 _NODE_PACKAGES = {
@@ -64,7 +65,9 @@ def install(packages: dict[str, str]) -> None:
         ["apt-get", "update", "-qq"],
         ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *lacking],
     ):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*outside(), *command], env=environment, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise TestbedFault(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
 

@@ -1,0 +1,94 @@
+"""What the cluster tests share: a running cluster, kubectl, a namespace of their own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from testbed import build, network
+from testbed.cluster import Cluster
+from testbed.faults import Unsupported
+from testbed.imagebuild import Builder
+from testbed.kubectl import Kubectl
+from testbed.places import DEFAULT_NAME
+
+
+@pytest.fixture(scope="session")
+def testbed() -> Iterator[Cluster | None]:
+    """The running testbed, entered by the main thread; None on a cluster that KUBECONFIG names."""
+    name = os.environ.get("LINNET_TESTBED")
+    if os.environ.get("KUBECONFIG") and not name:
+        yield None
+        return
+    cluster = Cluster.of(name or DEFAULT_NAME)
+    was_ready = cluster.ready()
+    try:
+        cluster.up(print)
+    except Unsupported as unsupported:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(unsupported))
+    try:
+        with network.entered(cluster.holder()):
+            yield cluster
+    finally:
+        if not was_ready:
+            cluster.down()
+
+
+@pytest.fixture(scope="session")
+def own_testbed(testbed: Cluster | None) -> Cluster:
+    """The testbed, for what a cluster of somebody else does not have."""
+    if testbed is None:
+        pytest.skip("KUBECONFIG names a cluster that is not the testbed")
+    return testbed
+
+
+@pytest.fixture(scope="session")
+def kubectl(testbed: Cluster | None) -> Kubectl:
+    """The administrator's kubectl."""
+    if testbed is not None:
+        folder = build.folder(build.KUBERNETES, testbed.places.cache)
+        return Kubectl(folder / "kubectl", testbed.kubeconfig)
+    program = shutil.which("kubectl")
+    assert program, "KUBECONFIG is set and there is no kubectl on PATH"
+    return Kubectl(Path(program), Path(os.environ["KUBECONFIG"]))
+
+
+@pytest.fixture(scope="session")
+def python_image(own_testbed: Cluster) -> str:
+    """An image on the node with Python 3.11 and nothing of Linnet."""
+    builder = Builder(own_testbed.places.cache / "images")
+    name = builder.base()
+    if name not in own_testbed.image_names():
+        archive = own_testbed.places.state / "python.tar"
+        builder.export(name, archive)
+        own_testbed.import_image(archive)
+        archive.unlink()
+    return name
+
+
+@pytest.fixture
+def restricted_namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A namespace that admits pods of the restricted profile only."""
+    name = f"test-{secrets.token_hex(4)}"
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": name,
+                "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            },
+        }
+    )
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,73 @@
+"""A trainer pod that does nothing until a test ends it; it needs Python and no Linnet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from testbed.kubectl import Kubectl
+
+_CODE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+print("shard", os.environ["JOB_COMPLETION_INDEX"], "waits", flush=True)
+while not os.path.exists("/tmp/exit"):
+    time.sleep(0.05)
+code = int(open("/tmp/exit").read())
+print("the last line before exit", code, flush=True)
+if code == 137:
+    held = bytearray()
+    while True:
+        held += b"x" * (1 << 22)
+sys.exit(code)
+"""
+
+COMMAND = ("python3", "-u", "-c", _CODE)
+"""What the container runs; a test tells it to exit 137 to make it use up its memory."""
+
+
+class StubPods:
+    """The stub trainers of one namespace."""
+
+    def __init__(self, kubectl: Kubectl, namespace: str) -> None:
+        self._kubectl = kubectl
+        self._namespace = namespace
+
+    async def of(self, uid: str) -> dict[int, list[Mapping[str, Any]]]:
+        """Pods of a launch by index, the oldest first."""
+        selector = f"--selector=linnet.dev/launch={uid}"
+        listed = await asyncio.to_thread(
+            self._kubectl.get, "pods", f"--namespace={self._namespace}", selector
+        )
+        found: dict[int, list[Mapping[str, Any]]] = {}
+        for pod in sorted(listed["items"], key=lambda one: one["metadata"]["creationTimestamp"]):
+            index = int(pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"])
+            found.setdefault(index, []).append(pod)
+        return found
+
+    async def running(self, uid: str) -> list[int]:
+        """Indices with a pod that runs."""
+        pods = await self.of(uid)
+        return sorted(index for index, some in pods.items() if any(map(_runs, some)))
+
+    async def finish(self, uid: str, index: int, exit_code: int) -> None:
+        """Make the living trainer of a shard exit with that code."""
+        pod = next(pod for pod in (await self.of(uid))[index] if _runs(pod))
+        write = f"open('/tmp/exit', 'w').write('{exit_code}')"
+        await asyncio.to_thread(
+            self._kubectl,
+            "exec",
+            f"--namespace={self._namespace}",
+            pod["metadata"]["name"],
+            "--",
+            "python3",
+            "-c",
+            write,
+        )
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    status = pod["status"]
+    ready = any(one.get("ready") for one in status.get("containerStatuses", ()))
+    return status.get("phase") == "Running" and ready and "deletionTimestamp" not in pod["metadata"]

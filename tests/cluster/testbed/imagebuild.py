@@ -1,0 +1,124 @@
+"""Images built on this machine with buildah, on a base that is made from Debian packages."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import requirements
+from .faults import TestbedFault
+from .network import outside
+
+_SUITE = "bookworm"
+_SOURCES = (
+    Path("/etc/apt/sources.list.d/debian.sources"),
+    Path("/etc/apt/sources.list"),
+)
+_PACKAGES = ("python3", "ca-certificates")
+_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+BASE_IMAGE = "localhost/linnet-base"
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Builds into an image store of its own below the cache folder."""
+
+    cache: Path
+
+    def base(self) -> str:
+        """Name of the base image: Debian 12 with its Python 3.11, made once a set of packages.
+
+        Raises:
+            TestbedFault: Making it failed.
+        """
+        sources = next((path for path in _SOURCES if path.exists()), None)
+        if sources is None:
+            raise TestbedFault(
+                f"no Debian sources file, looked for {_SOURCES[0]} and {_SOURCES[1]}"
+            )
+        recipe = repr((_SUITE, _PACKAGES, _LEFT_OUT, sources.read_text()))
+        name = f"{BASE_IMAGE}:{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+        if not self.has(name):
+            self._make_base(name, sources)
+        return name
+
+    def build(
+        self,
+        dockerfile: Path,
+        context: Path,
+        name: str,
+        *,
+        arguments: Mapping[str, str] | None = None,
+        volumes: Sequence[str] = (),
+    ) -> None:
+        """Build `dockerfile` and name the result.
+
+        Args:
+            dockerfile: The recipe.
+            context: The folder that it copies from.
+            name: Name of the image.
+            arguments: Its ARGs.
+            volumes: Folders of this machine that its RUN steps see, as `source:target:options`.
+
+        Raises:
+            TestbedFault: The build failed; the message has its last lines.
+        """
+        words = ["build", "--isolation=chroot", "--layers", "--pull-never", f"--tag={name}"]
+        words += [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
+        words += [f"--volume={volume}" for volume in volumes]
+        self._buildah(*words, f"--file={dockerfile}", str(context))
+
+    def export(self, name: str, archive: Path) -> None:
+        """Write the image as a docker archive that `images.import_archive` takes."""
+        archive.unlink(missing_ok=True)
+        self._buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}")
+
+    def has(self, name: str) -> bool:
+        """Whether an image of this name was built before."""
+        return self._run("images", "--quiet", name).returncode == 0
+
+    def size_bytes(self, name: str) -> int:
+        """Uncompressed size of the image with its base."""
+        return int(self._buildah("inspect", "--type=image", "--format={{.Docker.Size}}", name))
+
+    def _make_base(self, name: str, sources: Path) -> None:
+        requirements.install(requirements.IMAGE_PACKAGES)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        archive = self.cache / "base.tar"
+        command = [
+            *outside(),
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            f"--include={','.join(_PACKAGES)}",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+            # An image must not name the mirror that this machine uses.
+            '--customize-hook=rm -rf "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/sources.list',
+            _SUITE,
+            str(archive),
+            str(sources),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise TestbedFault(f"mmdebstrap failed: {done.stderr.strip()[-1000:]}")
+        recipe = self.cache / "base.Dockerfile"
+        recipe.write_text(f"FROM scratch\nADD {archive.name} /\n")
+        self.build(recipe, self.cache, name)
+        archive.unlink()
+
+    def _buildah(self, *words: str) -> str:
+        done = self._run(*words)
+        if done.returncode:
+            raise TestbedFault(f"buildah {words[0]} failed: {done.stderr.strip()[-2000:]}")
+        return done.stdout
+
+    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        requirements.install(requirements.IMAGE_PACKAGES)
+        store = [f"--root={self.cache / 'store'}", f"--runroot={self.cache / 'run'}"]
+        # What a build mounts goes with the namespace of the command, however the command ends.
+        command = [*outside(), "unshare", "--mount", "--propagation=private"]
+        command += ["buildah", *store, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
