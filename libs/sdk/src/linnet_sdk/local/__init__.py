@@ -1,0 +1,1 @@
+"""Local mode: object store, gateway, evaluator and profiler on one machine, under one folder."""

@@ -1,0 +1,168 @@
+"""Local mode as a whole: holds a home, runs its processes in order, stops them in reverse."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from linnet_runtime.s3 import S3Location, S3Store
+
+from linnet_sdk.local import children, identity, ports, seaweed
+from linnet_sdk.local.child import USUAL_BACKOFF, Backoff, Child, Event
+from linnet_sdk.local.home import Credentials, Home, write_json
+from linnet_sdk.server_address import ServerAddress
+
+LEFTOVER_GRACE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a running local mode is.
+
+    Attributes:
+        server: The gateway, with its token.
+        http: The gateway's Connect and web address.
+        metrics: Pages with figures for Prometheus, by process.
+        store: The object store.
+    """
+
+    server: ServerAddress
+    http: str
+    metrics: dict[str, str]
+    store: str
+
+
+class LocalMode:
+    """Runs the processes of one home; an async context manager.
+
+    The home stays held, and its processes supervised, until the block ends; they are then stopped
+    in reverse order.
+
+    Args:
+        home: The folder.
+        on_event: Told of every start and death of a process.
+        backoff: Pauses before a process is started again.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        on_event: Callable[[Event], None],
+        backoff: Backoff = USUAL_BACKOFF,
+    ) -> None:
+        self.home = home
+        self._on_event = on_event
+        self._backoff = backoff
+        self._children: list[Child] = []
+        self._held = contextlib.ExitStack()
+        self.endpoints: Endpoints
+
+    async def __aenter__(self) -> Self:
+        """Start everything.
+
+        Raises:
+            HomeIsHeld: Another local mode runs on the home.
+            StartFailed: A process can't be started.
+        """
+        self._held.enter_context(self.home.hold())
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def watch(self) -> None:
+        """Wait until supervision fails, which it raises."""
+        await asyncio.gather(*(child.watch() for child in self._children))
+
+    async def stop(self) -> None:
+        """Stop the processes in reverse order and let go of the home."""
+        self.home.endpoint.unlink(missing_ok=True)
+        while self._children:
+            await self._children.pop().stop()
+        self.home.record_processes([])
+        self._held.close()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for child in self._children:
+            child.kill()
+
+    async def _start(self) -> None:
+        await asyncio.to_thread(
+            identity.end, self.home.recorded_processes(), grace_s=LEFTOVER_GRACE_S
+        )
+        assigned = ports.assign(children.PORT_NAMES, self.home.kept_ports())
+        self.home.keep_ports(assigned)
+        credentials = self.home.credentials()
+        seaweed.prepare(self.home.store, credentials)
+        self.home.gateway.mkdir(mode=0o700, exist_ok=True)
+        plan = children.plan(self.home, assigned, credentials)
+        # The analysts use the store only when they are called; they start beside it.
+        await asyncio.gather(*(self._add(spec) for spec in (plan.store, *plan.analysts)))
+        await asyncio.to_thread(_make_bucket, children.store_endpoint(assigned), credentials)
+        await self._add(plan.gateway)
+        self.endpoints = _endpoints(assigned, credentials)
+        self._publish()
+
+    async def _add(self, spec: children.ChildSpec) -> None:
+        child = Child(
+            spec,
+            backoff=self._backoff,
+            on_event=self._on_event,
+            on_process=self._record,
+            inherited=os.environ,
+        )
+        self._children.append(child)
+        await child.start()
+
+    def _record(self) -> None:
+        self.home.record_processes([c.identity for c in self._children if c.identity is not None])
+
+    def _publish(self) -> None:
+        write_json(
+            self.home.endpoint,
+            {
+                "address": self.endpoints.server.target,
+                "token": self.endpoints.server.token,
+                "http": self.endpoints.http,
+                "metrics": self.endpoints.metrics,
+                "pid": os.getpid(),
+            },
+        )
+
+
+def _make_bucket(endpoint: str, credentials: Credentials) -> None:
+    S3Store(
+        S3Location(
+            endpoint=endpoint,
+            access_key=credentials.store_access_key,
+            secret_key=credentials.store_secret_key,
+            bucket=children.BUCKET,
+        )
+    ).create_bucket()
+
+
+def _endpoints(assigned: dict[str, int], credentials: Credentials) -> Endpoints:
+    return Endpoints(
+        server=ServerAddress(f"{children.HOST}:{assigned['gateway']}", credentials.api_token),
+        http=f"http://{children.HOST}:{assigned['gateway_http']}",
+        metrics={
+            name: f"http://{children.HOST}:{assigned[name + '_metrics']}/metrics"
+            for name in ("gateway", "evaluator", "profiler")
+        },
+        store=children.store_endpoint(assigned),
+    )
