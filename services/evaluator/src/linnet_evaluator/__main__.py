@@ -1,0 +1,82 @@
+"""The evaluator's process: settings, adapters, server."""
+
+import asyncio
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from linnet.v1 import evaluator_service_pb2, evaluator_service_pb2_grpc
+from linnet_runtime import logs
+from linnet_runtime.clock import SystemClock
+from linnet_runtime.errors import InvalidInput
+from linnet_runtime.lifecycle import ExitCode, until_terminated
+from linnet_runtime.metrics_http import MetricsPage, new_registry
+from linnet_runtime.rpc.interceptors import RpcMetrics
+from linnet_runtime.rpc.server import Drain, Server
+from linnet_runtime.s3 import S3Store
+from linnet_runtime.sandbox import Sandbox
+
+from linnet_evaluator.evaluate import Evaluator
+from linnet_evaluator.metrics import EvaluatorMetrics
+from linnet_evaluator.model_runner import INFERENCE, ModelRunner
+from linnet_evaluator.servicer import EvaluatorServicer
+from linnet_evaluator.settings import EvaluatorSettings
+from linnet_evaluator.stored_data import DatasetCache
+
+_SERVICE = evaluator_service_pb2.DESCRIPTOR.services_by_name["EvaluatorService"].full_name
+
+
+def _tell(path: Path, address: str, metrics: str) -> None:
+    """Write where the process serves; a reader sees the whole file or none."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(json.dumps({"address": address, "metrics": metrics}), encoding="utf-8")
+    draft.replace(path)
+
+
+async def serve(settings: EvaluatorSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then let calls end."""
+    log = logs.get("linnet.evaluator")
+    sandbox = Sandbox([INFERENCE])
+    await asyncio.to_thread(sandbox.start)
+    registry = new_registry()
+    store = S3Store(settings.store)
+    with ThreadPoolExecutor(2 * settings.concurrency, "model") as pool:
+        evaluator = Evaluator(
+            store,
+            DatasetCache(store, settings.dataset_cache_bytes),
+            ModelRunner(sandbox, settings.model_limits),
+            pool,
+        )
+        server = Server([_SERVICE], RpcMetrics(registry))
+        evaluator_service_pb2_grpc.add_EvaluatorServiceServicer_to_server(
+            EvaluatorServicer(evaluator, store, EvaluatorMetrics(registry), settings.concurrency),
+            server.grpc_server,
+        )
+        port = server.listen(f"{settings.host}:{settings.port}")
+        page = MetricsPage(registry, settings.host, settings.metrics_port)
+        await server.start()
+        address = f"{settings.host}:{port}"
+        if settings.endpoint_file is not None:
+            _tell(settings.endpoint_file, address, f"{settings.host}:{page.port}")
+        log.info("serving", address=address, metrics_port=page.port)
+        came = await until_terminated()
+        log.info("draining", signal=came.name)
+        await server.stop(SystemClock(), Drain(grace_s=settings.drain_s))
+        sandbox.close()
+        page.close()
+
+
+def main() -> None:
+    """Run the evaluator."""
+    try:
+        settings = EvaluatorSettings.read()
+    except InvalidInput as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(ExitCode.USAGE) from error
+    logs.configure(settings.log_level)
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()
