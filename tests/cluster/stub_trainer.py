@@ -54,7 +54,11 @@ class StubPods:
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         """Make the living trainer of a shard exit with that code."""
         pod = next(pod for pod in (await self.of(uid))[index] if _runs(pod))
-        write = f"open('/tmp/exit', 'w').write('{exit_code}')"
+        # Renamed into place, so that the trainer never reads half of it.
+        write = (
+            f"import os; open('/tmp/said', 'w').write('{exit_code}'); "
+            "os.rename('/tmp/said', '/tmp/exit')"
+        )
         await asyncio.to_thread(
             self._kubectl,
             "exec",
