@@ -235,7 +235,9 @@ class AsyncClient:
             training_service_pb2.ListPresetsRequest(input_kind=input_kind),
         )
 
-    async def _call(self, method: grpc.aio.UnaryUnaryMultiCallable[Req, Res], request: Req) -> Res:
+    async def _call(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[Req, Res]", request: Req
+    ) -> Res:
         attempts = Attempts(self._retry, time.monotonic)
         while True:
             try:

@@ -247,7 +247,7 @@ class Client:
             training_service_pb2.ListPresetsRequest(input_kind=input_kind),
         )
 
-    def _call(self, method: grpc.UnaryUnaryMultiCallable[Req, Res], request: Req) -> Res:
+    def _call(self, method: "grpc.UnaryUnaryMultiCallable[Req, Res]", request: Req) -> Res:
         attempts = Attempts(self._retry, time.monotonic)
         while True:
             try:

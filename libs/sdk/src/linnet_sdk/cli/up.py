@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -20,12 +21,23 @@ def up(*, home: options.HomeFolder = None, json: options.Json = False) -> None:
     All state lives in one folder. The command line finds the running server by itself.
     """
     console = make_console()
-    asyncio.run(_run(Home(options.home_path(home)), console, json=json))
+    asyncio.run(run_until_stopped(Home(options.home_path(home)), console, json=json))
 
 
-async def _run(home: Home, console: Console, *, json: bool) -> None:
+def _usual_mode(home: Home, on_event: Callable[[Event], None]) -> LocalMode:
+    return LocalMode(home, on_event=on_event)
+
+
+async def run_until_stopped(
+    home: Home,
+    console: Console,
+    *,
+    json: bool,
+    make_mode: Callable[[Home, Callable[[Event], None]], LocalMode] = _usual_mode,
+) -> None:
+    """Run local mode, telling its events, until SIGINT or SIGTERM."""
     stopping = asyncio.Event()
-    mode = LocalMode(home, on_event=lambda event: tell(event, console, json=json))
+    mode = make_mode(home, lambda event: tell(event, console, json=json))
     listen_for_signals(stopping, mode)
     serving = asyncio.create_task(_serve(mode, console, json=json))
     asked = asyncio.create_task(stopping.wait())

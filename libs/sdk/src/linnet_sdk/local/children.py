@@ -44,7 +44,7 @@ class ChildSpec:
     folder: Path
     log: Path
     probe: Probe = field(repr=False)
-    stop_s: float = 15.0
+    stop_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ def plan(home: Home, ports: Mapping[str, int], credentials: Credentials) -> Plan
                 "PROFILER_ADDRESS": f"{HOST}:{ports['profiler']}",
                 "LAUNCHER": "process",
                 "PROCESS_FOLDER": str(home.gateway / "launches"),
+                "STORE_PUBLIC_ENDPOINT": store_endpoint(ports),
                 "API_TOKEN": credentials.api_token,
             },
         ),
@@ -107,7 +108,6 @@ def _service(
         "PORT": str(ports[name]),
         "METRICS_PORT": str(ports[f"{name}_metrics"]),
         "STORE_ENDPOINT": store_endpoint(ports),
-        "STORE_PUBLIC_ENDPOINT": store_endpoint(ports),
         "STORE_ACCESS_KEY": credentials.store_access_key,
         "STORE_SECRET_KEY": credentials.store_secret_key,
         "STORE_BUCKET": BUCKET,

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ from linnet_sdk.local.home import Credentials, Home, write_json
 from linnet_sdk.server_address import ServerAddress
 
 LEFTOVER_GRACE_S = 20.0
+Planner = Callable[[Home, Mapping[str, int], Credentials], children.Plan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class LocalMode:
         home: The folder.
         on_event: Told of every start and death of a process.
         backoff: Pauses before a process is started again.
+        planner: Says which processes there are.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class LocalMode:
         *,
         on_event: Callable[[Event], None],
         backoff: Backoff = USUAL_BACKOFF,
+        planner: Planner = children.plan,
     ) -> None:
         self.home = home
         self._on_event = on_event
         self._backoff = backoff
+        self._planner = planner
         self._children: list[Child] = []
         self._held = contextlib.ExitStack()
         self.endpoints: Endpoints
@@ -110,7 +114,7 @@ class LocalMode:
         credentials = self.home.credentials()
         seaweed.prepare(self.home.store, credentials)
         self.home.gateway.mkdir(mode=0o700, exist_ok=True)
-        plan = children.plan(self.home, assigned, credentials)
+        plan = self._planner(self.home, assigned, credentials)
         # The analysts use the store only when they are called; they start beside it.
         await asyncio.gather(*(self._add(spec) for spec in (plan.store, *plan.analysts)))
         await asyncio.to_thread(_make_bucket, children.store_endpoint(assigned), credentials)
