@@ -1,0 +1,289 @@
+"""What the core needs of the records; `linnet_gateway.sql` and `tests/fakes` provide it.
+
+Every method is one transaction. A change is decided by a function of the record as it is, which
+may run more than once, and is committed only if nobody changed the record meanwhile. Methods raise
+`Unavailable` when the database can't be reached.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from linnet_gateway.records import (
+    BatchCounts,
+    BatchRecord,
+    DatasetRecord,
+    Event,
+    LaunchRecord,
+    LogChunk,
+    Page,
+    RunFilter,
+    RunRecord,
+)
+from linnet_gateway.states import RunState
+
+Now = Callable[[], datetime]
+"""Tells the present time, aware, in UTC."""
+
+
+class Datasets(Protocol):
+    """Records of datasets."""
+
+    async def create(self, dataset: DatasetRecord) -> None:
+        """Store a new one; raises `AlreadyExists` if its id is taken."""
+        ...
+
+    async def get(self, project: str, id_: str) -> DatasetRecord:
+        """Read one; raises `NotFound`."""
+        ...
+
+    async def list(self, project: str, page: Page) -> Sequence[DatasetRecord]:
+        """List a page, newest first."""
+        ...
+
+    async def change(
+        self, uid: str, decide: Callable[[DatasetRecord], DatasetRecord]
+    ) -> DatasetRecord:
+        """Change one; raises `NotFound` or what `decide` raises."""
+        ...
+
+    async def delete(self, uid: str, prefix: str, now: datetime) -> None:
+        """Delete one that no live run uses and doom its objects.
+
+        Raises:
+            NotAllowedInState: A live run uses it.
+        """
+        ...
+
+
+class Runs(Protocol):
+    """Records of runs."""
+
+    async def create(self, run: RunRecord) -> RunRecord:
+        """Store a new run, or give the one that the same request made before.
+
+        Raises:
+            AlreadyExists: The id is taken, or the request id by another spec.
+        """
+        ...
+
+    async def get(self, project: str, id_: str) -> RunRecord:
+        """Read one; raises `NotFound`."""
+        ...
+
+    async def get_uid(self, uid: str) -> RunRecord:
+        """Read one by its uid; raises `NotFound`."""
+        ...
+
+    async def list(self, project: str, page: Page, which: RunFilter) -> Sequence[RunRecord]:
+        """List a page, newest first."""
+        ...
+
+    async def change(self, uid: str, decide: Callable[[RunRecord], RunRecord]) -> RunRecord:
+        """Change one; a move that the states do not allow raises `NotAllowedInState`."""
+        ...
+
+    async def delete(self, uid: str, now: datetime) -> None:
+        """Delete one with its events, epochs and log, and doom its objects."""
+        ...
+
+
+HandOut = Callable[
+    [LaunchRecord, RunRecord | None, RunRecord | None],
+    tuple[Sequence[RunRecord], RunRecord | None],
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a trainer reported of an attempt in one message.
+
+    Attributes:
+        first: Sequence of the first entry; 0 if it has none.
+        last: Sequence of the last one.
+        entries: Serialized LogEntries.
+        epochs: Serialized Epoch by sequence.
+        progress: Serialized Progress after it; empty if it has no epoch and no ratio.
+        time_used_us: Training time of the run so far, in microseconds.
+    """
+
+    run_uid: str
+    attempt: int
+    first: int
+    last: int
+    entries: bytes
+    epochs: Mapping[int, bytes]
+    progress: bytes
+    phase: int
+    memory_bytes: int
+    time_used_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a report.
+
+    Attributes:
+        sequence: Last entry of the attempt that is stored.
+        current: Whether the attempt is still the run's and open; else nothing was stored.
+        cancelled: Whether the run is to be cancelled.
+        gap: Whether entries before the report's first are missing; then nothing was stored.
+    """
+
+    sequence: int
+    current: bool
+    cancelled: bool
+    gap: bool = False
+
+
+class Trainings(Protocol):
+    """What trainers change."""
+
+    async def hand_out(self, launch_uid: str, shard: int, decide: HandOut) -> RunRecord | None:
+        """Let `decide` choose the next run of a shard.
+
+        It is given the launch, the run whose attempt is open, if any, and the next queued one, if
+        any, again and again until it chooses one or has none left to change.
+
+        Raises:
+            NotFound: The launch does not exist.
+        """
+        ...
+
+    async def store_reports(self, reports: Sequence[Report], now: datetime) -> Sequence[Stored]:
+        """Store reports of different runs together and say what became of each."""
+        ...
+
+    async def epochs(
+        self, run_uid: str, after: tuple[int, int]
+    ) -> Sequence[tuple[int, int, bytes]]:
+        """Read (attempt, sequence, serialized Epoch) after an attempt and sequence, in order."""
+        ...
+
+
+class Launches(Protocol):
+    """Records of launches."""
+
+    async def plan(
+        self, launches: Sequence[tuple[LaunchRecord, Sequence[tuple[str, int]]]]
+    ) -> None:
+        """Store launches with the runs that they take, as (uid, shard); skips runs that moved on.
+
+        A launch none of whose runs are left is not stored.
+        """
+        ...
+
+    async def live(self) -> Sequence[LaunchRecord]:
+        """Read every launch that has not ended, in order of creation."""
+        ...
+
+    async def get(self, uid: str) -> LaunchRecord:
+        """Read one; raises `NotFound`."""
+        ...
+
+    async def change(
+        self, uid: str, decide: Callable[[LaunchRecord], LaunchRecord]
+    ) -> LaunchRecord:
+        """Change one."""
+        ...
+
+    async def unfinished(
+        self, uid: str, shards: Sequence[int] | None = None
+    ) -> Sequence[RunRecord]:
+        """Read runs of a launch that still need a trainer, or those of some shards."""
+        ...
+
+
+class Work(Protocol):
+    """What waits for the reconciler."""
+
+    async def unplanned(self, limit: int) -> Sequence[RunRecord]:
+        """Read queued runs that no launch has and whose batch, if any, is running."""
+        ...
+
+    async def in_state(self, states: frozenset[RunState], limit: int) -> Sequence[RunRecord]:
+        """Read runs in some live states, oldest first."""
+        ...
+
+    async def cancelled_before(self, time: datetime, limit: int) -> Sequence[RunRecord]:
+        """Read live runs whose cancelling was asked for before a time."""
+        ...
+
+    async def silent_since(self, time: datetime, limit: int) -> Sequence[RunRecord]:
+        """Read runs with an open attempt that last reported, or was handed out, before a time."""
+        ...
+
+    async def counts(self) -> Mapping[tuple[str, RunState], int]:
+        """Count live runs by project and state."""
+        ...
+
+
+class Batches(Protocol):
+    """Records of batches."""
+
+    async def create(self, batch: BatchRecord) -> BatchRecord:
+        """Store a new one, or give the one that the same request made before."""
+        ...
+
+    async def get(self, project: str, id_: str) -> BatchRecord:
+        """Read one; raises `NotFound`."""
+        ...
+
+    async def get_uid(self, uid: str) -> BatchRecord:
+        """Read one by its uid; raises `NotFound`."""
+        ...
+
+    async def list(self, project: str, page: Page) -> Sequence[BatchRecord]:
+        """List a page, newest first."""
+        ...
+
+    async def change(self, uid: str, decide: Callable[[BatchRecord], BatchRecord]) -> BatchRecord:
+        """Change one."""
+        ...
+
+    async def add(self, uid: str, runs: Sequence[RunRecord], expected: int) -> int:
+        """Add runs to a batch that holds `expected` of them and give the new number.
+
+        Raises:
+            Conflict: The batch holds another number.
+        """
+        ...
+
+    async def counts(self, uid: str) -> BatchCounts:
+        """Count its runs."""
+        ...
+
+    async def live(self) -> Sequence[BatchRecord]:
+        """Read every batch that is not done."""
+        ...
+
+
+class Events(Protocol):
+    """Events and the output of trainings."""
+
+    async def since(self, id_: int, limit: int) -> Sequence[Event]:
+        """Read events after an id, in order."""
+        ...
+
+    async def last_id(self) -> int:
+        """Give the id of the last event; 0 without one."""
+        ...
+
+    async def log(self, run_uid: str, after: tuple[int, int], limit: int) -> Sequence[Event]:
+        """Read log events that hold entries after an attempt and sequence, in order."""
+        ...
+
+    async def chunks(self, run_uid: str, after: tuple[int, int]) -> Sequence[LogChunk]:
+        """Read stored chunks that hold entries after an attempt and sequence, in order."""
+        ...
+
+    async def archivable(
+        self, older_than: datetime, min_bytes: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
+        """Give (run, attempt) whose log events are old or large enough to become a chunk."""
+        ...
+
+    async def archive(self, chunk: LogChunk) -> None:
+        """Put a stored chunk in the place of the log events that it holds."""
+        ...

@@ -1,0 +1,161 @@
+"""RunnerService: converts, and calls the use cases of trainers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from linnet.v1 import runner_service_pb2, runner_service_pb2_grpc
+from linnet_runtime.errors import InvalidInput, PermissionDenied, Unauthenticated
+
+from linnet_gateway.ingest import Ingest
+from linnet_gateway.ports import Report
+from linnet_gateway.runner import Attempt, Runner, progress_of
+from linnet_gateway.tail import EventTail, Subscription
+
+_ENTRY_LIMIT_CHARACTERS = 16_384
+
+
+def _bearer(context: Any) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
+            return value.removeprefix("Bearer ")
+    raise Unauthenticated(
+        "expected `authorization: Bearer <token>` metadata, received none", reason="NO_TOKEN"
+    )
+
+
+class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
+    """What trainers talk to."""
+
+    def __init__(self, runner: Runner, ingest: Ingest, tail: EventTail) -> None:
+        self._runner = runner
+        self._ingest = ingest
+        self._tail = tail
+
+    async def AcquireAssignment(  # noqa: N802 - named by the contract
+        self,
+        request: runner_service_pb2.AcquireAssignmentRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> runner_service_pb2.AcquireAssignmentResponse:
+        """Hand out the next unfinished run of a shard."""
+        claim = self._runner.launch_of(_bearer(context))
+        assignment = await self._runner.acquire(claim, request.shard)
+        return runner_service_pb2.AcquireAssignmentResponse(assignment=assignment)
+
+    async def Report(  # noqa: N802 - named by the contract
+        self,
+        request_iterator: AsyncIterator[runner_service_pb2.ReportRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[runner_service_pb2.ReportResponse]:
+        """Take log entries and acknowledge them when they are durable."""
+        claim = self._runner.run_of(_bearer(context))
+        attempt = await self._runner.open_attempt(claim)
+        try:
+            with self._tail.subscribe(f"cancel:{attempt.run.uid}") as woken:
+                async for response in self._reports(attempt, request_iterator, woken):
+                    yield response
+        finally:
+            self._runner.close_attempt(attempt)
+
+    async def _reports(
+        self,
+        attempt: Attempt,
+        requests: AsyncIterator[runner_service_pb2.ReportRequest],
+        woken: Subscription,
+    ) -> AsyncIterator[runner_service_pb2.ReportResponse]:
+        run = attempt.run
+        stored, cancelled = run.log_sequence, run.cancel_time is not None
+        yield self._response(run.uid, stored, cancelled=cancelled)
+        waking = asyncio.create_task(woken.wait())
+        following = asyncio.ensure_future(anext(requests, None))
+        try:
+            while True:
+                await asyncio.wait({waking, following}, return_when=asyncio.FIRST_COMPLETED)
+                if waking.done():
+                    cancelled = True
+                    waking = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]  # never ends: one cancel is enough
+                if following.done():
+                    request = following.result()
+                    if request is None:
+                        return
+                    following = asyncio.ensure_future(anext(requests, None))
+                    stored, asked = await self._store(attempt, request)
+                    cancelled = cancelled or asked
+                yield self._response(run.uid, stored, cancelled=cancelled)
+        finally:
+            waking.cancel()
+            following.cancel()
+
+    def _response(
+        self, run_uid: str, stored: int, *, cancelled: bool
+    ) -> runner_service_pb2.ReportResponse:
+        return runner_service_pb2.ReportResponse(
+            stored_sequence=stored,
+            cancelled=cancelled,
+            followed=self._tail.followers(run_uid) > 0,
+        )
+
+    async def _store(
+        self, attempt: Attempt, request: runner_service_pb2.ReportRequest
+    ) -> tuple[int, bool]:
+        stored = await self._ingest.store(_report(attempt, request))
+        if not stored.current:
+            raise PermissionDenied(
+                f"attempt {attempt.run.attempt} of run {attempt.run.name} is not under way any more",
+                reason="STALE_ATTEMPT",
+            )
+        if stored.gap:
+            raise InvalidInput.of(
+                "entries",
+                f"expected the entry after sequence {stored.sequence}, "
+                f"received {request.entries[0].sequence}",
+                reason="SEQUENCE_GAP",
+            )
+        return stored.sequence, stored.cancelled
+
+    async def CreateUploads(  # noqa: N802 - named by the contract
+        self,
+        request: runner_service_pb2.CreateUploadsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> runner_service_pb2.CreateUploadsResponse:
+        """Give presigned addresses to put files of the attempt to."""
+        claim = self._runner.run_of(_bearer(context))
+        uploads = await self._runner.create_uploads(claim, request.files)
+        return runner_service_pb2.CreateUploadsResponse(uploads=uploads)
+
+    async def FinishRun(  # noqa: N802 - named by the contract
+        self,
+        request: runner_service_pb2.FinishRunRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> runner_service_pb2.FinishRunResponse:
+        """End the attempt."""
+        claim = self._runner.run_of(_bearer(context))
+        state = await self._runner.finish(claim, request)
+        return runner_service_pb2.FinishRunResponse(state=int(state))  # type: ignore[arg-type]  # states have the contract's numbers
+
+
+def _report(attempt: Attempt, request: runner_service_pb2.ReportRequest) -> Report:
+    entries = list(request.entries)
+    for index, entry in enumerate(entries):
+        entry.attempt = attempt.run.attempt
+        if entry.sequence != entries[0].sequence + index or entry.sequence < 1:
+            raise InvalidInput.of(
+                f"entries[{index}].sequence",
+                f"expected consecutive numbers from 1, received {entry.sequence}",
+                reason="SEQUENCE_GAP",
+            )
+        entry.text = entry.text[:_ENTRY_LIMIT_CHARACTERS]
+    progress = progress_of(entries, attempt.epochs_planned)
+    return Report(
+        run_uid=attempt.run.uid,
+        attempt=attempt.run.attempt,
+        first=entries[0].sequence if entries else 0,
+        last=entries[-1].sequence if entries else 0,
+        entries=runner_service_pb2.LogEntries(entries=entries).SerializeToString(),
+        epochs={e.sequence: e.epoch.SerializeToString() for e in entries if e.HasField("epoch")},
+        progress=b"" if progress is None else progress.SerializeToString(),
+        phase=int(request.phase),
+        memory_bytes=request.memory_bytes,
+        time_used_us=request.time_used.ToMicroseconds(),
+    )

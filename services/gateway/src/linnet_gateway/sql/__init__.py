@@ -1,0 +1,1 @@
+"""The records in SQL through SQLAlchemy: SQLite or PostgreSQL."""

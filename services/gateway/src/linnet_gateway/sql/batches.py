@@ -1,0 +1,164 @@
+"""Batches in SQL."""
+
+from collections.abc import Callable, Sequence
+
+from linnet_runtime.errors import AlreadyExists, Conflict, NotFound
+from sqlalchemy import Connection, func, insert, select, update
+
+from linnet_gateway.ports import Now
+from linnet_gateway.records import BatchCounts, BatchRecord, EventKind, Page, RunRecord
+from linnet_gateway.sql import schema
+from linnet_gateway.sql.codec import load_batch, plain_row, run_row
+from linnet_gateway.sql.database import Database
+from linnet_gateway.sql.runs import add_event, before
+from linnet_gateway.states import BatchState, FailureReason, RunState
+
+
+class SqlBatches:
+    """Records of batches."""
+
+    def __init__(self, database: Database, now: Now) -> None:
+        self._database = database
+        self._now = now
+
+    async def create(self, batch: BatchRecord) -> BatchRecord:
+        """Store a new one, or give the one that the same request made before."""
+        columns = schema.batches.c
+
+        def work(connection: Connection) -> BatchRecord:
+            if batch.request_id is not None:
+                query = select(schema.batches).where(
+                    columns.project == batch.project, columns.request_id == batch.request_id
+                )
+                row = connection.execute(query).mappings().first()
+                if row is not None:
+                    return load_batch(row)
+            query = select(schema.batches).where(
+                columns.project == batch.project, columns.id == batch.id
+            )
+            if connection.execute(query).first() is not None:
+                raise AlreadyExists(
+                    f"batch {batch.name!r} exists",
+                    reason="BATCH_EXISTS",
+                    metadata={"name": batch.name},
+                )
+            connection.execute(insert(schema.batches).values(**plain_row(batch)))
+            return batch
+
+        return await self._database.write(work)
+
+    async def get(self, project: str, id_: str) -> BatchRecord:
+        """Read one; raises `NotFound`."""
+        columns = schema.batches.c
+        query = select(schema.batches).where(columns.project == project, columns.id == id_)
+
+        def work(connection: Connection) -> BatchRecord:
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                raise NotFound("batch", f"projects/{project}/batches/{id_}")
+            return load_batch(row)
+
+        return await self._database.read(work)
+
+    async def get_uid(self, uid: str) -> BatchRecord:
+        """Read one by its uid; raises `NotFound`."""
+        return await self._database.read(lambda c: _get(c, uid))
+
+    async def list(self, project: str, page: Page) -> Sequence[BatchRecord]:
+        """List a page, newest first."""
+        columns = schema.batches.c
+        query = (
+            select(schema.batches)
+            .where(columns.project == project, before(page, columns))
+            .order_by(columns.create_time.desc(), columns.uid.desc())
+            .limit(page.size)
+        )
+
+        def work(connection: Connection) -> list[BatchRecord]:
+            return [load_batch(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.read(work)
+
+    async def change(self, uid: str, decide: Callable[[BatchRecord], BatchRecord]) -> BatchRecord:
+        """Change one."""
+
+        def work(connection: Connection) -> BatchRecord:
+            old = _get(connection, uid)
+            new = decide(old)
+            before_, after = plain_row(old), plain_row(new)
+            changes = {name: after[name] for name in before_ if before_[name] != after[name]}
+            if not changes:
+                return old
+            changes["version"] = old.version + 1
+            statement = update(schema.batches).where(schema.batches.c.uid == uid)
+            connection.execute(statement.values(**changes))
+            add_event(connection, EventKind.BATCH, uid, uid, self._now())
+            return _get(connection, uid)
+
+        return await self._database.write(work)
+
+    async def add(self, uid: str, runs: Sequence[RunRecord], expected: int) -> int:
+        """Add runs to a batch that holds `expected` of them and give the new number."""
+        rows = [run_row(run) for run in runs]
+
+        def work(connection: Connection) -> int:
+            batch = _get(connection, uid)
+            if batch.run_count != expected or batch.state is not BatchState.FILLING:
+                raise Conflict(
+                    f"batch {batch.name!r} is {batch.state.name} and holds {batch.run_count} runs, "
+                    f"expected FILLING and {expected}",
+                    reason="BATCH_MOVED_ON",
+                    metadata={"batch": batch.name, "run_count": str(batch.run_count)},
+                )
+            count = expected + len(rows)
+            if rows:
+                connection.execute(insert(schema.runs), rows)
+            connection.execute(
+                update(schema.batches).where(schema.batches.c.uid == uid).values(run_count=count)
+            )
+            add_event(connection, EventKind.BATCH, uid, uid, self._now())
+            return count
+
+        return await self._database.write(work)
+
+    async def counts(self, uid: str) -> BatchCounts:
+        """Count its runs."""
+        columns = schema.runs.c
+        query = (
+            select(columns.state, columns.failure_reason, columns.verdict, func.count())
+            .where(columns.batch_uid == uid)
+            .group_by(columns.state, columns.failure_reason, columns.verdict)
+        )
+
+        def work(connection: Connection) -> BatchCounts:
+            states: dict[RunState, int] = {}
+            failures: dict[FailureReason, int] = {}
+            verdicts: dict[int, int] = {}
+            for state_, reason, verdict, count in connection.execute(query):
+                state = RunState(state_)
+                states[state] = states.get(state, 0) + count
+                if state is RunState.FAILED:
+                    why = FailureReason(reason)
+                    failures[why] = failures.get(why, 0) + count
+                if verdict:
+                    verdicts[verdict] = verdicts.get(verdict, 0) + count
+            return BatchCounts(states, failures, verdicts)
+
+        return await self._database.read(work)
+
+    async def live(self) -> Sequence[BatchRecord]:
+        """Read every batch that is not done."""
+        query = select(schema.batches).where(schema.batches.c.state < int(BatchState.DONE))
+
+        def work(connection: Connection) -> list[BatchRecord]:
+            return [load_batch(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.read(work)
+
+
+def _get(connection: Connection, uid: str) -> BatchRecord:
+    query = select(schema.batches).where(schema.batches.c.uid == uid)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise NotFound("batch", uid)
+    return load_batch(row)

@@ -1,0 +1,228 @@
+"""Rows ⇄ records."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from linnet_gateway.records import (
+    BatchRecord,
+    DatasetFacts,
+    DatasetRecord,
+    FileRecord,
+    LaunchRecord,
+    LaunchState,
+    RunRecord,
+    StageRecord,
+)
+from linnet_gateway.states import (
+    BatchState,
+    DatasetState,
+    Failure,
+    FailureReason,
+    RunState,
+    StageKind,
+    StageState,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(time: datetime) -> int:
+    """Give microseconds since 1970."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def from_us(microseconds: int) -> datetime:
+    """Give the time that is so many microseconds after 1970."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _maybe_time(value: int | None) -> datetime | None:
+    return None if value is None else from_us(value)
+
+
+def _maybe_span(value: int | None) -> timedelta | None:
+    return None if value is None else timedelta(microseconds=value)
+
+
+def _scalar(value: Any) -> Any:
+    """Give a value as a column holds it."""
+    if isinstance(value, datetime):
+        return to_us(value)
+    if isinstance(value, timedelta):
+        return value // _MICROSECOND
+    if isinstance(value, RunState | BatchState | DatasetState | LaunchState):
+        return int(value)
+    return value
+
+
+def dump_failure(failure: Failure | None) -> str | None:
+    """Give a failure as JSON."""
+    return None if failure is None else json.dumps(asdict(failure))
+
+
+def load_failure(document: str | None) -> Failure | None:
+    """Read a failure from JSON."""
+    if document is None:
+        return None
+    values = json.loads(document)
+    return Failure(
+        reason=FailureReason(values["reason"]),
+        message=values["message"],
+        exit_code=values["exit_code"],
+        out_of_memory=values["out_of_memory"],
+        log_tail=tuple(values["log_tail"]),
+    )
+
+
+def dump_files(files: tuple[FileRecord, ...]) -> str:
+    """Give files as JSON."""
+    return json.dumps([[f.name, f.key, f.size_bytes, f.sha256] for f in files])
+
+
+def load_files(document: str) -> tuple[FileRecord, ...]:
+    """Read files from JSON."""
+    return tuple(FileRecord(*values) for values in json.loads(document))
+
+
+def dump_stages(stages: tuple[StageRecord, ...]) -> str:
+    """Give stages as JSON."""
+    return json.dumps(
+        [
+            [
+                int(s.kind),
+                int(s.state),
+                _scalar(s.start_time),
+                _scalar(s.end_time),
+                None if s.failure is None else asdict(s.failure),
+            ]
+            for s in stages
+        ]
+    )
+
+
+def load_stages(document: str) -> tuple[StageRecord, ...]:
+    """Read stages from JSON."""
+    return tuple(
+        StageRecord(
+            StageKind(kind),
+            StageState(state),
+            _maybe_time(start),
+            _maybe_time(end),
+            load_failure(None if failure is None else json.dumps(failure)),
+        )
+        for kind, state, start, end, failure in json.loads(document)
+    )
+
+
+_RUN_DOCUMENTS: dict[str, Callable[[Any], Any]] = {
+    "failure": dump_failure,
+    "stages": dump_stages,
+    "artifacts": dump_files,
+    "checkpoint": dump_files,
+    "labels": lambda labels: json.dumps(dict(labels), sort_keys=True),
+    "warnings": lambda warnings: json.dumps(list(warnings)),
+}
+_RUN_FIELDS = tuple(f.name for f in fields(RunRecord))
+_RUN_TIMES = ("create_time", "update_time")
+_RUN_MAYBE_TIMES = ("start_time", "end_time", "cancel_time", "last_report_time")
+
+
+def run_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give fields of a run as columns hold them."""
+    columns = {
+        name: _RUN_DOCUMENTS[name](value) if name in _RUN_DOCUMENTS else _scalar(value)
+        for name, value in values.items()
+    }
+    if "failure" in values:
+        failure = values["failure"]
+        columns["failure_reason"] = 0 if failure is None else int(failure.reason)
+    return columns
+
+
+def run_row(run: RunRecord) -> dict[str, Any]:
+    """Give the row of a new run."""
+    return run_columns({name: getattr(run, name) for name in _RUN_FIELDS}) | {"verdict": 0}
+
+
+def load_run(row: RowMapping) -> RunRecord:
+    """Read a run from its row."""
+    values = {name: row[name] for name in _RUN_FIELDS}
+    for name in _RUN_TIMES:
+        values[name] = from_us(values[name])
+    for name in _RUN_MAYBE_TIMES:
+        values[name] = _maybe_time(values[name])
+    values["state"] = RunState(values["state"])
+    values["failure"] = load_failure(values["failure"])
+    values["stages"] = load_stages(values["stages"])
+    values["artifacts"] = load_files(values["artifacts"])
+    values["checkpoint"] = load_files(values["checkpoint"])
+    values["labels"] = json.loads(values["labels"])
+    values["warnings"] = tuple(json.loads(values["warnings"]))
+    values["time_used"] = timedelta(microseconds=values["time_used"])
+    values["deadline"] = _maybe_span(values["deadline"])
+    return RunRecord(**values)
+
+
+_DATASET_COLUMNS = ("uid", "project", "id", "create_time", "state", "version")
+
+
+def dataset_row(dataset: DatasetRecord) -> dict[str, Any]:
+    """Give the row of a dataset."""
+    values = {f.name: getattr(dataset, f.name) for f in fields(DatasetRecord)}
+    row = {name: _scalar(values.pop(name)) for name in _DATASET_COLUMNS}
+    values["files"] = dump_files(dataset.files)
+    values["facts"] = asdict(dataset.facts)
+    return row | {"document": json.dumps(values)}
+
+
+def load_dataset(row: RowMapping) -> DatasetRecord:
+    """Read a dataset from its row."""
+    values = json.loads(row["document"])
+    facts = values["facts"]
+    for name in ("input_shape", "class_counts"):
+        facts[name] = tuple(facts[name])
+    values["facts"] = DatasetFacts(**facts)
+    values["files"] = load_files(values["files"])
+    for name in ("classes", "feature_names"):
+        values[name] = tuple(values[name])
+    return DatasetRecord(
+        uid=row["uid"],
+        project=row["project"],
+        id=row["id"],
+        create_time=from_us(row["create_time"]),
+        state=DatasetState(row["state"]),
+        version=row["version"],
+        **values,
+    )
+
+
+def plain_row(record: BatchRecord | LaunchRecord) -> dict[str, Any]:
+    """Give the row of a record whose fields are columns."""
+    return {f.name: _scalar(getattr(record, f.name)) for f in fields(record)}
+
+
+def load_batch(row: RowMapping) -> BatchRecord:
+    """Read a batch from its row."""
+    values = {f.name: row[f.name] for f in fields(BatchRecord)}
+    values["create_time"] = from_us(values["create_time"])
+    values["end_time"] = _maybe_time(values["end_time"])
+    values["cancel_time"] = _maybe_time(values["cancel_time"])
+    values["state"] = BatchState(values["state"])
+    return BatchRecord(**values)
+
+
+def load_launch(row: RowMapping) -> LaunchRecord:
+    """Read a launch from its row."""
+    values = {f.name: row[f.name] for f in fields(LaunchRecord)}
+    values["create_time"] = from_us(values["create_time"])
+    values["launch_time"] = _maybe_time(values["launch_time"])
+    values["end_time"] = _maybe_time(values["end_time"])
+    values["deadline"] = _maybe_span(values["deadline"])
+    values["state"] = LaunchState(values["state"])
+    return LaunchRecord(**values)

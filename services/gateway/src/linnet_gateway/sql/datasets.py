@@ -1,0 +1,118 @@
+"""Datasets in SQL."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from linnet_runtime.errors import AlreadyExists, NotAllowedInState, NotFound
+from sqlalchemy import Connection, delete, insert, select, update
+
+from linnet_gateway.records import DatasetRecord, Page
+from linnet_gateway.sql import schema
+from linnet_gateway.sql.codec import dataset_row, load_dataset, to_us
+from linnet_gateway.sql.database import Database
+from linnet_gateway.sql.runs import before
+from linnet_gateway.states import RunState
+
+
+class SqlDatasets:
+    """Records of datasets."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, dataset: DatasetRecord) -> None:
+        """Store a new one; raises `AlreadyExists` if its id is taken."""
+        columns = schema.datasets.c
+
+        def work(connection: Connection) -> None:
+            query = select(columns.uid).where(
+                columns.project == dataset.project, columns.id == dataset.id
+            )
+            if connection.execute(query).first() is not None:
+                raise AlreadyExists(
+                    f"dataset {dataset.name!r} exists",
+                    reason="DATASET_EXISTS",
+                    metadata={"name": dataset.name},
+                )
+            connection.execute(insert(schema.datasets).values(**dataset_row(dataset)))
+
+        await self._database.write(work)
+
+    async def get(self, project: str, id_: str) -> DatasetRecord:
+        """Read one; raises `NotFound`."""
+        columns = schema.datasets.c
+        query = select(schema.datasets).where(columns.project == project, columns.id == id_)
+
+        def work(connection: Connection) -> DatasetRecord:
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                raise NotFound("dataset", f"projects/{project}/datasets/{id_}")
+            return load_dataset(row)
+
+        return await self._database.read(work)
+
+    async def list(self, project: str, page: Page) -> Sequence[DatasetRecord]:
+        """List a page, newest first."""
+        columns = schema.datasets.c
+        query = (
+            select(schema.datasets)
+            .where(columns.project == project, before(page, columns))
+            .order_by(columns.create_time.desc(), columns.uid.desc())
+            .limit(page.size)
+        )
+
+        def work(connection: Connection) -> list[DatasetRecord]:
+            return [load_dataset(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.read(work)
+
+    async def change(
+        self, uid: str, decide: Callable[[DatasetRecord], DatasetRecord]
+    ) -> DatasetRecord:
+        """Change one; raises `NotFound` or what `decide` raises."""
+
+        def work(connection: Connection) -> DatasetRecord:
+            old = _get(connection, uid)
+            new = decide(old)
+            if new == old:
+                return old
+            new = replace(new, version=old.version + 1)
+            statement = update(schema.datasets).where(schema.datasets.c.uid == uid)
+            connection.execute(statement.values(**dataset_row(new)))
+            return new
+
+        return await self._database.write(work)
+
+    async def delete(self, uid: str, prefix: str, now: datetime) -> None:
+        """Delete one that no live run uses and doom its objects."""
+
+        def work(connection: Connection) -> None:
+            dataset = _get(connection, uid)
+            columns = schema.runs.c
+            query = select(columns.id).where(
+                columns.project == dataset.project,
+                columns.dataset == dataset.id,
+                columns.state < int(RunState.SUCCEEDED),
+            )
+            user = connection.execute(query.limit(1)).first()
+            if user is not None:
+                raise NotAllowedInState(
+                    f"dataset {dataset.name!r} is used by run {user[0]!r}, which is not terminal",
+                    reason="DATASET_IN_USE",
+                    metadata={"dataset": dataset.name, "run": user[0]},
+                )
+            connection.execute(delete(schema.datasets).where(schema.datasets.c.uid == uid))
+            connection.execute(
+                insert(schema.doomed_objects).values(prefix=prefix, create_time=to_us(now))
+            )
+
+        await self._database.write(work)
+
+
+def _get(connection: Connection, uid: str) -> DatasetRecord:
+    query = select(schema.datasets).where(schema.datasets.c.uid == uid)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise NotFound("dataset", uid)
+    return load_dataset(row)

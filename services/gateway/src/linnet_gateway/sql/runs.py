@@ -1,0 +1,290 @@
+"""Runs in SQL."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from linnet_runtime.errors import AlreadyExists, NotAllowedInState, NotFound
+from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, update
+
+from linnet_gateway.ports import Now
+from linnet_gateway.records import EventKind, Page, RunFilter, RunRecord
+from linnet_gateway.sql import schema
+from linnet_gateway.sql.codec import load_run, run_columns, run_row, to_us
+from linnet_gateway.sql.database import Database
+from linnet_gateway.states import LIVE, RunState, sources
+
+_FIELDS = tuple(f.name for f in fields(RunRecord))
+_QUIET = {"log_sequence", "progress", "memory_bytes", "time_used", "last_report_time", "checkpoint"}
+"""Fields whose change makes no new version."""
+
+
+def read_runs(connection: Connection, query: Select[Any]) -> list[RunRecord]:
+    """Read the runs that a query on the whole table selects."""
+    return [load_run(row) for row in connection.execute(query).mappings()]
+
+
+def get_run(connection: Connection, uid: str) -> RunRecord:
+    """Read one run; raises `NotFound`."""
+    found = read_runs(connection, select(schema.runs).where(schema.runs.c.uid == uid))
+    if not found:
+        raise NotFound("run", uid)
+    return found[0]
+
+
+def write_change(
+    connection: Connection, old: RunRecord, new: RunRecord, now: datetime
+) -> RunRecord:
+    """Write what differs between two states of a run, with an event.
+
+    Raises:
+        NotAllowedInState: The states do not allow the move.
+    """
+    if old.state is not new.state and old.state not in sources(new.state):
+        raise NotAllowedInState(
+            f"run {old.name} is {old.state.name} and can't become {new.state.name}",
+            metadata={"run": old.name, "state": old.state.name},
+        )
+    changes: dict[str, Any] = {}
+    for name in _FIELDS:
+        value = getattr(new, name)
+        if getattr(old, name) != value:
+            changes[name] = value
+    if not changes:
+        return old
+    columns = run_columns(changes)
+    if not changes.keys() <= _QUIET:
+        columns |= {"version": old.version + 1, "update_time": to_us(now)}
+    if "comparison" in changes:
+        columns["verdict"] = _verdict(new.comparison)
+    connection.execute(update(schema.runs).where(schema.runs.c.uid == old.uid).values(**columns))
+    if not changes.keys() <= _QUIET:
+        add_event(connection, EventKind.RUN, old.uid, old.batch_uid, now)
+    return get_run(connection, old.uid)
+
+
+def _verdict(comparison: bytes) -> int:
+    from linnet.v1 import run_pb2
+
+    return int(run_pb2.Comparison.FromString(comparison).verdict)
+
+
+def add_event(
+    connection: Connection, kind: EventKind, subject: str, batch_uid: str | None, now: datetime
+) -> None:
+    """Tell readers that something changed."""
+    connection.execute(
+        insert(schema.events).values(
+            kind=int(kind),
+            subject=subject,
+            batch_uid=batch_uid,
+            attempt=0,
+            first=0,
+            last=0,
+            create_time=to_us(now),
+            payload=b"",
+        )
+    )
+
+
+def before(page: Page, columns: Any) -> Any:
+    """Give the condition that a record comes after the page's beginning, newest first."""
+    if page.after is None:
+        return True
+    time, uid = to_us(page.after[0]), page.after[1]
+    return or_(columns.create_time < time, and_(columns.create_time == time, columns.uid < uid))
+
+
+class SqlRuns:
+    """Records of runs."""
+
+    def __init__(self, database: Database, now: Now) -> None:
+        self._database = database
+        self._now = now
+
+    async def create(self, run: RunRecord) -> RunRecord:
+        """Store a new run, or give the one that the same request made before."""
+        row = run_row(run)
+
+        def work(connection: Connection) -> RunRecord:
+            known = _same_request(connection, run)
+            if known is not None:
+                return known
+            if _id_taken(connection, run.project, run.id):
+                raise AlreadyExists(
+                    f"run {run.name!r} exists", metadata={"name": run.name}, reason="RUN_EXISTS"
+                )
+            connection.execute(insert(schema.runs).values(**row))
+            add_event(connection, EventKind.RUN, run.uid, run.batch_uid, self._now())
+            return run
+
+        return await self._database.write(work)
+
+    async def get(self, project: str, id_: str) -> RunRecord:
+        """Read one; raises `NotFound`."""
+        columns = schema.runs.c
+        query = select(schema.runs).where(columns.project == project, columns.id == id_)
+        found = await self._database.read(lambda c: read_runs(c, query))
+        if not found:
+            raise NotFound("run", f"projects/{project}/runs/{id_}")
+        return found[0]
+
+    async def get_uid(self, uid: str) -> RunRecord:
+        """Read one by its uid; raises `NotFound`."""
+        return await self._database.read(lambda c: get_run(c, uid))
+
+    async def list(self, project: str, page: Page, which: RunFilter) -> Sequence[RunRecord]:
+        """List a page, newest first."""
+        columns = schema.runs.c
+        query = select(schema.runs).where(columns.project == project, before(page, columns))
+        if which.states:
+            query = query.where(columns.state.in_([int(s) for s in which.states]))
+        if which.batch:
+            query = query.where(columns.batch_id == which.batch)
+        if which.dataset:
+            query = query.where(columns.dataset == which.dataset)
+        for key, value in which.labels.items():
+            # The document is sorted JSON: a pair stands in it exactly like this, and nowhere else.
+            pair = f"{json.dumps(key)}: {json.dumps(value)}"
+            query = query.where(columns.labels.contains(pair, autoescape=True))
+        query = query.order_by(columns.create_time.desc(), columns.uid.desc()).limit(page.size)
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def change(self, uid: str, decide: Callable[[RunRecord], RunRecord]) -> RunRecord:
+        """Change one; a move that the states do not allow raises `NotAllowedInState`."""
+
+        def work(connection: Connection) -> RunRecord:
+            old = get_run(connection, uid)
+            return write_change(connection, old, decide(old), self._now())
+
+        return await self._database.write(work)
+
+    async def delete(self, uid: str, now: datetime) -> None:
+        """Delete one with its events, epochs and log, and doom its objects."""
+
+        def work(connection: Connection) -> None:
+            run = get_run(connection, uid)
+            if run.state in LIVE:
+                raise NotAllowedInState(
+                    f"run {run.name} is {run.state.name}; cancel it first",
+                    metadata={"run": run.name, "state": run.state.name},
+                )
+            delete_runs(connection, [run], now)
+
+        await self._database.write(work)
+
+
+def delete_runs(connection: Connection, runs: Sequence[RunRecord], now: datetime) -> None:
+    """Delete runs with everything that hangs on them, and doom their objects."""
+    uids = [run.uid for run in runs]
+    connection.execute(delete(schema.events).where(schema.events.c.subject.in_(uids)))
+    connection.execute(delete(schema.epochs).where(schema.epochs.c.run_uid.in_(uids)))
+    connection.execute(delete(schema.log_chunks).where(schema.log_chunks.c.run_uid.in_(uids)))
+    connection.execute(delete(schema.runs).where(schema.runs.c.uid.in_(uids)))
+    connection.execute(
+        insert(schema.doomed_objects),
+        [{"prefix": f"{run.prefix}/", "create_time": to_us(now)} for run in runs],
+    )
+
+
+def _same_request(connection: Connection, run: RunRecord) -> RunRecord | None:
+    if run.request_id is None:
+        return None
+    columns = schema.runs.c
+    found = read_runs(
+        connection,
+        select(schema.runs).where(
+            columns.project == run.project, columns.request_id == run.request_id
+        ),
+    )
+    if not found:
+        return None
+    if found[0].spec_digest != run.spec_digest:
+        raise AlreadyExists(
+            f"request id {run.request_id!r} was used for another run, {found[0].name}",
+            reason="REQUEST_ID_REUSED",
+            metadata={"request_id": run.request_id, "name": found[0].name},
+        )
+    return found[0]
+
+
+def _id_taken(connection: Connection, project: str, id_: str) -> bool:
+    columns = schema.runs.c
+    query = select(columns.uid).where(columns.project == project, columns.id == id_)
+    return connection.execute(query).first() is not None
+
+
+class SqlWork:
+    """What waits for the reconciler."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def unplanned(self, limit: int) -> Sequence[RunRecord]:
+        """Read queued runs that no launch has and whose batch, if any, is running."""
+        columns = schema.runs.c
+        query = (
+            select(schema.runs)
+            .outerjoin(schema.batches, schema.batches.c.uid == columns.batch_uid)
+            .where(
+                columns.state == int(RunState.QUEUED),
+                columns.launch_uid.is_(None),
+                columns.cancel_time.is_(None),
+                or_(columns.batch_uid.is_(None), schema.batches.c.state == 2),  # noqa: PLR2004 - BatchState.RUNNING
+            )
+            .order_by(columns.priority.desc(), columns.create_time, columns.batch_index)
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def in_state(self, states: frozenset[RunState], limit: int) -> Sequence[RunRecord]:
+        """Read runs in some live states, oldest first."""
+        columns = schema.runs.c
+        query = (
+            select(schema.runs)
+            .where(columns.state < int(RunState.SUCCEEDED))
+            .where(columns.state.in_([int(s) for s in states]))
+            .order_by(columns.update_time)
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def cancelled_before(self, time: datetime, limit: int) -> Sequence[RunRecord]:
+        """Read live runs whose cancelling was asked for before a time."""
+        columns = schema.runs.c
+        query = (
+            select(schema.runs)
+            .where(columns.state < int(RunState.SUCCEEDED), columns.cancel_time < to_us(time))
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def silent_since(self, time: datetime, limit: int) -> Sequence[RunRecord]:
+        """Read runs with an open attempt that last reported, or was handed out, before a time."""
+        columns = schema.runs.c
+        query = (
+            select(schema.runs)
+            .where(
+                columns.state < int(RunState.ANALYZING),
+                columns.attempt_open.is_(True),
+                columns.last_report_time < to_us(time),
+            )
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def counts(self) -> Mapping[tuple[str, RunState], int]:
+        """Count live runs by project and state."""
+        columns = schema.runs.c
+        query = (
+            select(columns.project, columns.state, func.count())
+            .where(columns.state < int(RunState.SUCCEEDED))
+            .group_by(columns.project, columns.state)
+        )
+
+        def work(connection: Connection) -> dict[tuple[str, RunState], int]:
+            return {(row[0], RunState(row[1])): int(row[2]) for row in connection.execute(query)}
+
+        return await self._database.read(work)

@@ -1,0 +1,218 @@
+"""What trainers change, in SQL."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from linnet_runtime.errors import NotFound
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+
+from linnet_gateway.ports import HandOut, Now, Report, Stored
+from linnet_gateway.records import EventKind, RunRecord
+from linnet_gateway.sql import schema
+from linnet_gateway.sql.codec import load_launch, to_us
+from linnet_gateway.sql.database import Database
+from linnet_gateway.sql.runs import read_runs, write_change
+from linnet_gateway.states import WITH_TRAINER, RunState
+
+_WITH_TRAINER = [int(s) for s in WITH_TRAINER]
+
+
+class SqlTrainings:
+    """What trainers change."""
+
+    def __init__(self, database: Database, now: Now) -> None:
+        self._database = database
+        self._now = now
+
+    async def hand_out(self, launch_uid: str, shard: int, decide: HandOut) -> RunRecord | None:
+        """Let `decide` choose the next run of a shard."""
+
+        def work(connection: Connection) -> RunRecord | None:
+            launches = schema.launches
+            row = connection.execute(select(launches).where(launches.c.uid == launch_uid))
+            found = row.mappings().first()
+            if found is None:
+                raise NotFound("launch", launch_uid)
+            launch = load_launch(found)
+            while True:
+                held = _of_shard(connection, launch_uid, shard, held=True)
+                waiting = _of_shard(connection, launch_uid, shard, held=False)
+                changed, chosen = decide(launch, held, waiting)
+                stored = {run.uid: self._write(connection, run) for run in changed}
+                if chosen is not None:
+                    return stored[chosen.uid]
+                if not changed:
+                    return None
+
+        return await self._database.write(work)
+
+    def _write(self, connection: Connection, run: RunRecord) -> RunRecord:
+        query = select(schema.runs).where(schema.runs.c.uid == run.uid)
+        return write_change(connection, read_runs(connection, query)[0], run, self._now())
+
+    async def store_reports(self, reports: Sequence[Report], now: datetime) -> Sequence[Stored]:
+        """Store reports of different runs together and say what became of each."""
+        return await self._database.write(lambda c: _store(c, reports, to_us(now)))
+
+    async def epochs(
+        self, run_uid: str, after: tuple[int, int]
+    ) -> Sequence[tuple[int, int, bytes]]:
+        """Read (attempt, sequence, serialized Epoch) after an attempt and sequence, in order."""
+        columns = schema.epochs.c
+        query = (
+            select(columns.attempt, columns.sequence, columns.payload)
+            .where(
+                columns.run_uid == run_uid,
+                or_(
+                    columns.attempt > after[0],
+                    and_(columns.attempt == after[0], columns.sequence > after[1]),
+                ),
+            )
+            .order_by(columns.attempt, columns.sequence)
+        )
+
+        def work(connection: Connection) -> list[tuple[int, int, bytes]]:
+            return [(row[0], row[1], bytes(row[2])) for row in connection.execute(query)]
+
+        return await self._database.read(work)
+
+
+def _of_shard(
+    connection: Connection, launch_uid: str, shard: int, *, held: bool
+) -> RunRecord | None:
+    columns = schema.runs.c
+    states = [*_WITH_TRAINER] if held else [*_WITH_TRAINER, int(RunState.QUEUED)]
+    query = (
+        select(schema.runs)
+        .where(
+            columns.launch_uid == launch_uid,
+            columns.shard == shard,
+            columns.state.in_(states),
+            columns.attempt_open.is_(held),
+        )
+        .order_by(columns.batch_index, columns.create_time)
+        .limit(1)
+    )
+    found = read_runs(connection, query)
+    return found[0] if found else None
+
+
+def _store(connection: Connection, reports: Sequence[Report], now_us: int) -> list[Stored]:
+    columns = schema.runs.c
+    query = select(
+        columns.uid,
+        columns.attempt,
+        columns.attempt_open,
+        columns.state,
+        columns.log_sequence,
+        columns.cancel_time,
+        columns.batch_uid,
+        columns.version,
+        columns.start_time,
+        columns.phase,
+    ).where(columns.uid.in_({r.run_uid for r in reports}))
+    known = {row["uid"]: dict(row) for row in connection.execute(query).mappings()}
+    answers: list[Stored] = []
+    logs: list[dict[str, Any]] = []
+    epochs: list[dict[str, Any]] = []
+    updates: list[dict[str, Any]] = []
+    moved: list[dict[str, Any]] = []
+    for report in reports:
+        run = known.get(report.run_uid)
+        answer = _judge(report, run)
+        answers.append(answer)
+        if run is None or not answer.current or answer.gap:
+            continue
+        if report.first and report.last > run["log_sequence"]:
+            logs.append(_log_event(report, now_us))
+            epochs += _epoch_rows(report, after=run["log_sequence"])
+            run["log_sequence"] = report.last
+        if run["state"] == int(RunState.STARTING) or run["phase"] != report.phase:
+            run |= {"version": run["version"] + 1, "state": int(RunState.TRAINING)}
+            run |= {"start_time": run["start_time"] or now_us, "phase": report.phase}
+            moved.append(_run_event(run, now_us))
+        updates.append(_update_of(run, report, now_us))
+    if logs or moved:
+        connection.execute(insert(schema.events), logs + moved)
+    if epochs:
+        connection.execute(insert(schema.epochs), epochs)
+    _write_progress(connection, updates)
+    return answers
+
+
+def _judge(report: Report, run: Mapping[str, Any] | None) -> Stored:
+    if run is None or run["attempt"] != report.attempt or not run["attempt_open"]:
+        return Stored(sequence=0, current=False, cancelled=True)
+    stored = int(run["log_sequence"])
+    cancelled = run["cancel_time"] is not None
+    if report.first > stored + 1:
+        return Stored(stored, current=True, cancelled=cancelled, gap=True)
+    return Stored(max(stored, report.last), current=True, cancelled=cancelled)
+
+
+def _log_event(report: Report, now_us: int) -> dict[str, Any]:
+    return {
+        "kind": int(EventKind.LOG),
+        "subject": report.run_uid,
+        "batch_uid": None,
+        "attempt": report.attempt,
+        "first": report.first,
+        "last": report.last,
+        "create_time": now_us,
+        "payload": report.entries,
+    }
+
+
+def _run_event(run: Mapping[str, Any], now_us: int) -> dict[str, Any]:
+    return {
+        "kind": int(EventKind.RUN),
+        "subject": run["uid"],
+        "batch_uid": run["batch_uid"],
+        "attempt": 0,
+        "first": 0,
+        "last": 0,
+        "create_time": now_us,
+        "payload": b"",
+    }
+
+
+def _epoch_rows(report: Report, after: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_uid": report.run_uid,
+            "attempt": report.attempt,
+            "sequence": sequence,
+            "payload": payload,
+        }
+        for sequence, payload in report.epochs.items()
+        if sequence > after
+    ]
+
+
+def _update_of(run: Mapping[str, Any], report: Report, now_us: int) -> dict[str, Any]:
+    return {
+        "of_uid": run["uid"],
+        "state": run["state"],
+        "version": run["version"],
+        "start_time": run["start_time"],
+        "phase": run["phase"],
+        "log_sequence": run["log_sequence"],
+        "last_report_time": now_us,
+        "memory_bytes": report.memory_bytes,
+        "time_used": report.time_used_us,
+        "progress": report.progress,
+    }
+
+
+def _write_progress(connection: Connection, updates: Sequence[dict[str, Any]]) -> None:
+    for with_progress in (True, False):
+        rows = [
+            row if with_progress else {k: v for k, v in row.items() if k != "progress"}
+            for row in updates
+            if bool(row["progress"]) is with_progress
+        ]
+        if rows:
+            names = [name for name in rows[0] if name != "of_uid"]
+            statement = update(schema.runs).where(schema.runs.c.uid == bindparam("of_uid"))
+            connection.execute(statement.values({n: bindparam(n) for n in names}), rows)
