@@ -17,6 +17,11 @@ if str(_ROOT) not in sys.path:
     sys.path.insert(0, str(_ROOT))  # `from tests.fakes.x import y`: test folders are no packages
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let golden files be written anew."""
+    parser.addoption("--update-golden", action="store_true", help="write golden files anew")
+
+
 @contextlib.contextmanager
 def running_seaweed(folder: Path) -> Iterator[S3Location]:
     """Run SeaweedFS in a folder and say where it is."""

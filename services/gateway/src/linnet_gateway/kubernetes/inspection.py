@@ -46,6 +46,7 @@ class Inspection:
 
     def __init__(self, api: Api, settings: KubernetesSettings, clock: Clock) -> None:
         self._api = api
+        self._selector = marks.pod_selector(settings.instance)
         self._patience = Patience.of(settings)
         self._clock = clock
         self._core = f"/api/v1/namespaces/{settings.namespace}"
@@ -96,13 +97,13 @@ class Inspection:
         if len(uids) <= _ONE_BY_ONE:
             listings = await asyncio.gather(
                 *(
-                    self._api.list(path, labelSelector=f"{marks.POD_SELECTOR},{marks.LAUNCH}={uid}")
+                    self._api.list(path, labelSelector=f"{self._selector},{marks.LAUNCH}={uid}")
                     for uid in uids
                 )
             )
             return {uid: list(one.items) for uid, one in zip(uids, listings, strict=True)}
         found: dict[str, list[Object]] = {uid: [] for uid in uids}
-        for pod in (await self._api.list(path, labelSelector=marks.POD_SELECTOR)).items:
+        for pod in (await self._api.list(path, labelSelector=self._selector)).items:
             uid = pod["metadata"]["labels"].get(marks.LAUNCH)
             if uid in found:
                 found[uid].append(pod)

@@ -38,7 +38,7 @@ def build_job(launch: Launch, settings: KubernetesSettings) -> Manifest:
     deadline_s = settings.ceiling_of(launch.project).deadline_s
     if launch.deadline is not None:
         deadline_s = max(1, round(launch.deadline.total_seconds()))
-    labels = job_labels(launch)
+    labels = job_labels(launch, settings)
     queue = {marks.QUEUE: settings.queue_name} if settings.queue_name else {}
     return {
         "apiVersion": "batch/v1",
@@ -79,7 +79,7 @@ def build_secret(launch: Launch, job_uid: str, settings: KubernetesSettings) -> 
         "metadata": {
             "name": name,
             "namespace": settings.namespace,
-            "labels": job_labels(launch),
+            "labels": job_labels(launch, settings),
             "ownerReferences": [
                 {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job_uid}
             ],
@@ -90,11 +90,12 @@ def build_secret(launch: Launch, job_uid: str, settings: KubernetesSettings) -> 
     }
 
 
-def job_labels(launch: Launch) -> dict[str, str]:
+def job_labels(launch: Launch, settings: KubernetesSettings) -> dict[str, str]:
     """Give the labels of everything that a launch consists of."""
     own = {f"{marks.DOMAIN}/{key}": label_safe(value) for key, value in launch.labels.items()}
     return own | {
         marks.NAME: "linnet-trainer",
+        marks.INSTANCE: settings.instance,
         marks.PART_OF: "linnet",
         marks.COMPONENT: marks.TRAINER,
         marks.MANAGED_BY: marks.MANAGER,

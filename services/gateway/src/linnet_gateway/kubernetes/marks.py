@@ -4,6 +4,7 @@ from linnet_runtime.ids import label_safe
 
 DOMAIN = "linnet.dev"
 NAME = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
 PART_OF = "app.kubernetes.io/part-of"
 COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -27,9 +28,6 @@ MANAGER = "linnet-gateway"
 TRAINER = "trainer"
 """Component label and container name of trainers."""
 
-JOB_SELECTOR = f"{MANAGED_BY}={MANAGER},{COMPONENT}={TRAINER},!{RELEASED}"
-POD_SELECTOR = f"{MANAGED_BY}={MANAGER},{COMPONENT}={TRAINER}"
-
 _NAME_LIMIT = 52
 
 
@@ -39,3 +37,13 @@ def job_name(launch_uid: str) -> str:
     Short enough that name, index and a random suffix stay below 63 characters in a pod's name.
     """
     return label_safe(f"linnet-{launch_uid}", limit=_NAME_LIMIT)
+
+
+def pod_selector(instance: str) -> str:
+    """Select every trainer pod of one installation."""
+    return f"{MANAGED_BY}={MANAGER},{COMPONENT}={TRAINER},{INSTANCE}={instance}"
+
+
+def job_selector(instance: str) -> str:
+    """Select every Job of one installation that it still needs."""
+    return f"{pod_selector(instance)},!{RELEASED}"

@@ -45,6 +45,8 @@ class KubernetesSettings(ServiceSettings):
     """Credentials file; without one those of the pod's service account."""
     namespace: str = Field("linnet-runs", min_length=1, max_length=63)
     """Where Jobs and their Secrets are made; nothing else is touched."""
+    instance: str = Field("linnet", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """Tells installations apart that share the namespace: each sees its own Jobs only."""
 
     trainer_image: str = Field(min_length=1)
     """Image of the trainer, best by digest."""

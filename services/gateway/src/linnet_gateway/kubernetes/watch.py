@@ -67,6 +67,7 @@ class JobWatch:
     ) -> None:
         self.jobs: dict[str, Object] = {}
         self.path = f"/apis/batch/v1/namespaces/{settings.namespace}/jobs"
+        self._selector = marks.job_selector(settings.instance)
         self._api = api
         self._settings = settings
         self._metrics = metrics
@@ -105,7 +106,7 @@ class JobWatch:
         Raises:
             Unavailable: The API server can't be reached.
         """
-        listing = await self._api.list(self.path, labelSelector=marks.JOB_SELECTOR)
+        listing = await self._api.list(self.path, labelSelector=self._selector)
         found = {uid: job for job in listing.items if (uid := _launch_of(job))}
         for uid in self.jobs.keys() - found.keys():
             self._forget(uid)
@@ -137,7 +138,7 @@ class JobWatch:
         async with self._api.stream(
             self.path,
             self._settings.watch_silence_s,
-            labelSelector=marks.JOB_SELECTOR,
+            labelSelector=self._selector,
             resourceVersion=self._version,
             allowWatchBookmarks="true",
             timeoutSeconds=str(int(length_s)),
