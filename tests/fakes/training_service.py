@@ -243,6 +243,8 @@ class FakeTrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             profile.latency.milliseconds = 12.5
             profile.latency.basis = profile_pb2.BASIS_CALIBRATED
             profile.verdict.fits = variant == run_pb2.VARIANT_INT8
+            profile.verdict.ram_fits = profile.verdict.fits
+            profile.verdict.flash_fits = profile.verdict.latency_fits = True
         report.target.id = "cortex-m4f-80mhz"
         report.target.clock_hz = 80_000_000
         report.target.ram_bytes = 131_072

@@ -183,8 +183,7 @@ def test_leftovers_that_ignore_the_signal_are_ended(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import signal,time;signal.signal(15,signal.SIG_IGN);print(1,flush=True);"
-            "time.sleep(60)",
+            "import signal, time; signal.signal(15, 1); print(1, flush=True); time.sleep(60)",
         ],
         stdout=subprocess.PIPE,
     )

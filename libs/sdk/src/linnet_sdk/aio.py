@@ -14,7 +14,6 @@ import grpc
 from linnet.v1 import batch_pb2, dataset_pb2, run_pb2, spec_pb2, training_service_pb2
 from linnet.v1.training_service_pb2_grpc import TrainingServiceStub
 from linnet_runtime.errors import LinnetError, Unavailable
-from linnet_runtime.rpc.status import from_rpc_error
 
 from linnet_sdk import channels, datasets, requests, transfers
 from linnet_sdk.names import is_terminal
@@ -42,10 +41,12 @@ class AsyncClient:
         self.make = requests.Maker(project)
         self._channel = channels.open_async_channel(server)
         self._stub = TrainingServiceStub(self._channel)
+        self._server = server
         self._metadata = channels.call_metadata(server)
         self._http = transfers.open_http()
         self._retry = retry
         self._timeout_s = timeout_s
+        self._reached = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,18 +137,19 @@ class AsyncClient:
     ) -> AsyncIterator[training_service_pb2.WatchRunResponse]:
         """Stream a run's changes and epochs until it is terminal."""
         request = self.make.watch_run(run, resume_token)
-        attempts = Attempts(self._retry, time.monotonic)
+        attempts = Attempts(self._retry, time.monotonic, reached=self._reached)
         while True:
             try:
                 async for response in self._stub.WatchRun(request, metadata=self._metadata):
                     attempts.succeeded()
+                    self._reached = True
                     request.resume_token = response.resume_token or request.resume_token
                     yield response
                     if response.HasField("run") and is_terminal(response.run):
                         return
                 ended: LinnetError = Unavailable("the stream ended before the run did")
             except grpc.RpcError as error:
-                ended = from_rpc_error(error)
+                ended = self._error(error)
             await asyncio.sleep(attempts.pause_after(ended))
 
     async def logs(
@@ -155,11 +157,12 @@ class AsyncClient:
     ) -> AsyncIterator[run_pb2.LogEntry]:
         """Stream a run's output; with `follow` until the run has ended. Each entry comes once."""
         request = self.make.stream_log(run, resume_token, follow=follow)
-        attempts = Attempts(self._retry, time.monotonic)
+        attempts = Attempts(self._retry, time.monotonic, reached=self._reached)
         while True:
             try:
                 async for response in self._stub.StreamLog(request, metadata=self._metadata):
                     attempts.succeeded()
+                    self._reached = True
                     request.resume_token = response.resume_token or request.resume_token
                     for entry in response.entries:
                         yield entry
@@ -169,7 +172,7 @@ class AsyncClient:
                     return
                 ended: LinnetError = Unavailable("the stream ended before the run did")
             except grpc.RpcError as error:
-                ended = from_rpc_error(error)
+                ended = self._error(error)
             await asyncio.sleep(attempts.pause_after(ended))
 
     async def report(self, run: str) -> training_service_pb2.Report:
@@ -202,7 +205,7 @@ class AsyncClient:
             async for response in self._stub.CreateBatch(chunks, metadata=self._metadata):
                 yield response
         except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+            raise self._error(error) from error
 
     async def get_batch(self, batch: str) -> batch_pb2.Batch:
         """Read a batch."""
@@ -238,17 +241,23 @@ class AsyncClient:
     async def _call(
         self, method: "grpc.aio.UnaryUnaryMultiCallable[Req, Res]", request: Req
     ) -> Res:
-        attempts = Attempts(self._retry, time.monotonic)
+        attempts = Attempts(self._retry, time.monotonic, reached=self._reached)
         while True:
             try:
-                return await method(request, timeout=self._timeout_s, metadata=self._metadata)
+                answer = await method(request, timeout=self._timeout_s, metadata=self._metadata)
             except grpc.RpcError as error:
-                await asyncio.sleep(attempts.pause_after(from_rpc_error(error)))
+                await asyncio.sleep(attempts.pause_after(self._error(error)))
+            else:
+                self._reached = True
+                return answer
 
     async def _again(self, action: Callable[[], Res]) -> Res:
-        attempts = Attempts(self._retry, time.monotonic)
+        attempts = Attempts(self._retry, time.monotonic, reached=self._reached)
         while True:
             try:
                 return await asyncio.to_thread(action)
             except LinnetError as error:
                 await asyncio.sleep(attempts.pause_after(error))
+
+    def _error(self, error: grpc.RpcError) -> LinnetError:
+        return channels.call_error(error, self._server, reached=self._reached)

@@ -3,6 +3,8 @@
 from typing import Any
 
 import grpc
+from linnet_runtime.errors import LinnetError, Unavailable
+from linnet_runtime.rpc.status import from_rpc_error
 
 from linnet_sdk.server_address import ServerAddress
 
@@ -40,3 +42,16 @@ def open_async_channel(server: ServerAddress) -> grpc.aio.Channel:
 def call_metadata(server: ServerAddress) -> tuple[tuple[str, str], ...]:
     """Give the metadata that goes with every call."""
     return (("authorization", f"Bearer {server.token}"),) if server.token else ()
+
+
+def call_error(error: grpc.RpcError, server: ServerAddress, *, reached: bool) -> LinnetError:
+    """Make the error that a failed call tells of; one that reached nobody names the address."""
+    found = from_rpc_error(error)
+    if isinstance(found, Unavailable) and not reached and not found.metadata:
+        return Unavailable(
+            f"no gateway answers at {server.target}; start one with `linnet up`, or name one with "
+            "--server or LINNET_SERVER",
+            reason="SERVER_UNREACHABLE",
+            metadata={"server": server.target},
+        )
+    return found

@@ -13,7 +13,6 @@ import grpc
 from linnet.v1 import batch_pb2, dataset_pb2, run_pb2, spec_pb2, training_service_pb2
 from linnet.v1.training_service_pb2_grpc import TrainingServiceStub
 from linnet_runtime.errors import LinnetError, Unavailable
-from linnet_runtime.rpc.status import from_rpc_error
 
 from linnet_sdk import channels, datasets, requests, transfers
 from linnet_sdk.names import is_terminal
@@ -48,10 +47,12 @@ class Client:
         self.make = requests.Maker(project)
         self._channel = channels.open_channel(server)
         self._stub = TrainingServiceStub(self._channel)
+        self._server = server
         self._metadata = channels.call_metadata(server)
         self._http = transfers.open_http()
         self._retry = retry
         self._timeout_s = timeout_s
+        self._reached = False
 
     def __enter__(self) -> Self:
         return self
@@ -149,18 +150,19 @@ class Client:
         A stream that breaks is continued from its last token, so that every epoch comes once.
         """
         request = self.make.watch_run(run, resume_token)
-        attempts = Attempts(self._retry, time.monotonic)
+        attempts = Attempts(self._retry, time.monotonic, reached=self._reached)
         while True:
             try:
                 for response in self._stub.WatchRun(request, metadata=self._metadata):
                     attempts.succeeded()
+                    self._reached = True
                     request.resume_token = response.resume_token or request.resume_token
                     yield response
                     if response.HasField("run") and is_terminal(response.run):
                         return
                 ended: LinnetError = Unavailable("the stream ended before the run did")
             except grpc.RpcError as error:
-                ended = from_rpc_error(error)
+                ended = self._error(error)
             time.sleep(attempts.pause_after(ended))
 
     def logs(
@@ -168,11 +170,12 @@ class Client:
     ) -> Iterator[run_pb2.LogEntry]:
         """Stream a run's output; with `follow` until the run has ended. Each entry comes once."""
         request = self.make.stream_log(run, resume_token, follow=follow)
-        attempts = Attempts(self._retry, time.monotonic)
+        attempts = Attempts(self._retry, time.monotonic, reached=self._reached)
         while True:
             try:
                 for response in self._stub.StreamLog(request, metadata=self._metadata):
                     attempts.succeeded()
+                    self._reached = True
                     request.resume_token = response.resume_token or request.resume_token
                     yield from response.entries
                     if response.end:
@@ -181,7 +184,7 @@ class Client:
                     return
                 ended: LinnetError = Unavailable("the stream ended before the run did")
             except grpc.RpcError as error:
-                ended = from_rpc_error(error)
+                ended = self._error(error)
             time.sleep(attempts.pause_after(ended))
 
     def report(self, run: str) -> training_service_pb2.Report:
@@ -215,7 +218,7 @@ class Client:
         try:
             yield from self._stub.CreateBatch(chunks, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+            raise self._error(error) from error
 
     def get_batch(self, batch: str) -> batch_pb2.Batch:
         """Read a batch."""
@@ -248,17 +251,23 @@ class Client:
         )
 
     def _call(self, method: "grpc.UnaryUnaryMultiCallable[Req, Res]", request: Req) -> Res:
-        attempts = Attempts(self._retry, time.monotonic)
+        attempts = Attempts(self._retry, time.monotonic, reached=self._reached)
         while True:
             try:
-                return method(request, timeout=self._timeout_s, metadata=self._metadata)
+                answer = method(request, timeout=self._timeout_s, metadata=self._metadata)
             except grpc.RpcError as error:
-                time.sleep(attempts.pause_after(from_rpc_error(error)))
+                time.sleep(attempts.pause_after(self._error(error)))
+            else:
+                self._reached = True
+                return answer
 
     def _again(self, action: Callable[[], Res]) -> Res:
-        attempts = Attempts(self._retry, time.monotonic)
+        attempts = Attempts(self._retry, time.monotonic, reached=self._reached)
         while True:
             try:
                 return action()
             except LinnetError as error:
                 time.sleep(attempts.pause_after(error))
+
+    def _error(self, error: grpc.RpcError) -> LinnetError:
+        return channels.call_error(error, self._server, reached=self._reached)

@@ -49,6 +49,11 @@ def report(
         show_report(found, make_console())
 
 
+def has_renderer() -> bool:
+    """Say whether anything that is installed makes pages."""
+    return any(point.name == "html" for point in entry_points(group=RENDERERS))
+
+
 def write_page(found: training_service_pb2.Report, path: Path) -> None:
     """Write a report as a page.
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from linnet_sdk.cli.tables import new_table
 
-_BAR_CELLS = 20
+_BAR_CELLS = 14
 _SIDES = {
     evaluation_pb2.SPLIT_SIDE_VALIDATION: "validation",
     evaluation_pb2.SPLIT_SIDE_TEST: "test",
@@ -96,23 +96,35 @@ def device(report: training_service_pb2.Report, *, boxed: bool) -> Table:
     """Show RAM, flash and time of each variant against the target's own memory."""
     target = report.target
     table = new_table(
-        "variant", "RAM", "of RAM", "flash", "of flash", "latency", "basis", "fits",
-        boxed=boxed, title=f"On {target_line(target)}", right=("RAM", "flash", "latency"),
+        "variant", "what", "needs", "has", "share", "fits", "",
+        boxed=boxed, title=f"On {target_line(target)}", right=("needs", "has", "share"),
     )  # fmt: skip
     for profile in report.profiles:
-        low, high = profile.latency.low_milliseconds, profile.latency.high_milliseconds
-        band = f" ({low:.2f}..{high:.2f})" if high > low > 0 else ""
+        word, verdict = variant_word(profile.variant), profile.verdict
+        memories = (
+            ("RAM", profile.ram.total_bytes, target.ram_bytes, verdict.ram_fits),
+            ("flash", profile.flash.total_bytes, target.flash_bytes, verdict.flash_fits),
+        )
+        for what, needs, has, fits in memories:
+            drawn = bar(needs, has) if boxed else ""
+            row = (kibibytes(needs), kibibytes(has), share(needs, has), _yes(fits), drawn)
+            table.add_row(word, what, *row)
+        latency = profile.latency
+        band = f"{latency.low_milliseconds:.2f}..{latency.high_milliseconds:.2f} ms"
         table.add_row(
-            variant_word(profile.variant),
-            kibibytes(profile.ram.total_bytes),
-            bar(profile.ram.total_bytes, target.ram_bytes, boxed=boxed),
-            kibibytes(profile.flash.total_bytes),
-            bar(profile.flash.total_bytes, target.flash_bytes, boxed=boxed),
-            f"{profile.latency.milliseconds:.2f} ms{band}",
-            basis_word(profile.latency.basis),
-            "[green]yes[/]" if profile.verdict.fits else "[red]no[/]",
+            word,
+            "time",
+            f"{latency.milliseconds:.2f} ms",
+            basis_word(latency.basis),
+            "",
+            _yes(verdict.latency_fits),
+            band if latency.high_milliseconds > 0 else "",
         )
     return table
+
+
+def _yes(fits: bool) -> str:
+    return "[green]yes[/]" if fits else "[red]no[/]"
 
 
 def target_line(target: profile_pb2.Target) -> str:
@@ -123,16 +135,19 @@ def target_line(target: profile_pb2.Target) -> str:
     )
 
 
-def bar(used_bytes: int, have_bytes: int, *, boxed: bool) -> str:
-    """Draw a share as a bar, red when it is more than there is; piped, only the percentage."""
+def share(used_bytes: int, have_bytes: int) -> str:
+    """Give a share as a percentage; empty where there is nothing to compare with."""
+    return f"{used_bytes / have_bytes:.1%}" if have_bytes > 0 else ""
+
+
+def bar(used_bytes: int, have_bytes: int) -> str:
+    """Draw a share as a bar, red and full when it is more than there is."""
     if have_bytes <= 0:
         return ""
-    share = used_bytes / have_bytes
-    if not boxed:
-        return f"{share:.1%}"
-    cells = min(_BAR_CELLS, max(1, round(share * _BAR_CELLS))) if used_bytes else 0
-    colour = "green" if share <= 1 else "red"
-    return f"[{colour}]{'█' * cells}[/][dim]{'░' * (_BAR_CELLS - cells)}[/] {share:.1%}"
+    filled = used_bytes / have_bytes
+    cells = min(_BAR_CELLS, max(1, round(filled * _BAR_CELLS))) if used_bytes else 0
+    colour = "green" if filled <= 1 else "red"
+    return f"[{colour}]{'█' * cells}[/][dim]{'░' * (_BAR_CELLS - cells)}[/]"
 
 
 def kibibytes(size_bytes: int) -> str:

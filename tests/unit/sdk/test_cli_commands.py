@@ -1,0 +1,155 @@
+"""The command line as a program: piped, in a terminal, and when things are wrong."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.training_service import FakeTrainingService, serving
+
+LINNET = [sys.executable, "-m", "linnet_sdk"]
+
+
+@pytest.fixture(scope="module")
+def service() -> FakeTrainingService:
+    return FakeTrainingService()
+
+
+@pytest.fixture(scope="module")
+def server(service: FakeTrainingService) -> Iterator[str]:
+    with serving(service) as address:
+        yield address
+
+
+def linnet(*arguments: str, server: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `linnet` with its output piped."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LINNET_")}
+    if server:
+        variables["LINNET_SERVER"] = server
+    return subprocess.run(
+        [*LINNET, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=inherited | variables,
+        check=False,
+    )
+
+
+def in_terminal(*arguments: str, server: str, columns: int = 80) -> tuple[int, str]:
+    """Run `linnet` in a pseudo-terminal and give exit code and output."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update({"LINNET_SERVER": server, "COLUMNS": str(columns), "TERM": "xterm"})
+        os.execv(sys.executable, [*LINNET, *arguments])
+    printed = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if select.select([terminal], [], [], 1.0)[0]:
+            try:
+                printed += os.read(terminal, 65536)
+            except OSError:
+                break
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(terminal)
+    return code, printed.decode()
+
+
+def test_piped_training_prints_a_line_an_epoch(server: str) -> None:
+    """Piped, `linnet train` prints plain lines: each epoch, the scores, the figures on device."""
+    done = linnet("train", "watch", "--id", "piped", server=server)
+
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert re.findall(r"epoch (\d)/5  loss", done.stdout) == ["1", "2", "3", "4", "5"]
+    assert re.search(r"^actual +→ PEN +→ ABD", done.stdout, re.MULTILINE)
+    assert re.search(r"^PEN +9 +1 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^int8 +RAM +64.0 KiB +128.0 KiB +50.0% +yes", done.stdout, re.MULTILINE)
+
+
+def test_a_terminal_shows_bars(server: str) -> None:
+    """In a terminal of 80 columns there is a progress bar and a bar of RAM, nothing cut off."""
+    code, printed = in_terminal("train", "watch", "--id", "terminal", server=server)
+
+    assert code == 0
+    assert "5/5" in printed
+    assert "━" in printed
+    assert "█" in printed
+    assert "…" not in printed
+
+
+def test_json_is_one_document_a_line(server: str) -> None:
+    """With --json every line is a document of the contract, the last one the finished run."""
+    done = linnet("train", "watch", "--id", "json", "--json", server=server)
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert [e["number"] for line in lines for e in line.get("epochs", [])] == [1, 2, 3, 4, 5]
+    assert lines[-1]["run"]["state"] == "RUN_STATE_SUCCEEDED"
+    listed = json.loads(linnet("runs", "list", "--json", server=server).stdout)
+    assert "projects/default/runs/json" in {run["name"] for run in listed["runs"]}
+
+
+def test_a_failed_run_ends_with_its_reason_and_exit_code(
+    server: str, service: FakeTrainingService, tmp_path: Path
+) -> None:
+    """Watching a run that fails prints reason and last lines and ends with exit code 1."""
+    from linnet.v1 import run_pb2
+    from linnet_sdk import Client, ServerAddress
+
+    run = run_pb2.Run(labels={"fail": "loss became NaN in epoch 3"})
+    run.spec.dataset = "watch"
+    with Client(ServerAddress(server)) as client:
+        client.create_run(run, run_id="failing")
+    done = linnet("runs", "watch", "failing", server=server)
+
+    assert done.returncode == 1
+    assert "DIVERGED: loss became NaN in epoch 3" in done.stdout
+    assert "loss: nan" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("runs", "get", "nobody"), 66, "run 'projects/default/runs/nobody' does not exist"),
+        (("runs", "get", "No Name"), 65, "run: expected ids of"),
+        (("train", "watch", "--layers", "/nowhere"), 65, "spec.architecture.layers: expected a"),
+        (("train", "w", "--preset", "a", "--script", "b"), 65, "spec.architecture: expected one"),
+        (("datasets", "push", "--example", "moon"), 65, "example: expected one of smartwatch-raw"),
+        (("datasets", "push", "--features", "f"), 65, "features: expected --features and --labels"),
+    ],
+)
+def test_errors_are_one_line(server: str, arguments: tuple[str, ...], code: int, told: str) -> None:
+    """What is wrong is told in one line with the field, with an exit code and no traceback."""
+    done = linnet(*arguments, server=server)
+
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"error: {told}")
+
+
+def test_no_server_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Without any server the error says how to start or name one."""
+    done = linnet("runs", "list", LINNET_HOME=str(tmp_path))
+
+    assert done.returncode == 69
+    assert "linnet up" in done.stderr
+
+
+def test_the_endpoint_of_a_running_local_mode_is_found(server: str, tmp_path: Path) -> None:
+    """The command line finds address and token in the home; --server wins over it."""
+    endpoint = {"address": server, "token": "t"}
+    (tmp_path / "endpoint.json").write_text(json.dumps(endpoint))
+
+    assert linnet("runs", "list", LINNET_HOME=str(tmp_path)).returncode == 0
+    elsewhere = linnet("runs", "list", "--server", "127.0.0.1:9", LINNET_HOME=str(tmp_path))
+    assert elsewhere.returncode == 69
+    assert "127.0.0.1:9" in elsewhere.stderr
