@@ -1,0 +1,121 @@
+"""A run's output arrives once, in order, however often the stream breaks."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from linnet.v1 import run_pb2, runner_service_pb2
+from linnet_runtime.errors import PermissionDenied, Unavailable
+from linnet_trainer.runner.reporting import Reporting
+
+
+class FlakyGateway:
+    """Stores entries and breaks streams after a number of messages; a Runner for reports."""
+
+    def __init__(self, lives: list[int]) -> None:
+        self.stored: list[run_pb2.LogEntry] = []
+        self.lives = lives
+        self.cancelled = False
+        self.refuse = False
+        self.phases: list[int] = []
+
+    def report(
+        self, run_token: str, requests: Iterator[runner_service_pb2.ReportRequest]
+    ) -> Iterator[runner_service_pb2.ReportResponse]:
+        if self.refuse:
+            raise PermissionDenied("the attempt is over")
+        life = self.lives.pop(0) if self.lives else 1_000_000
+        for number, request in enumerate(requests):
+            if number >= life:
+                raise Unavailable("cut")
+            self.phases.append(request.phase)
+            last = self.stored[-1].sequence if self.stored else 0
+            self.stored += [e for e in request.entries if e.sequence > last]
+            yield runner_service_pb2.ReportResponse(
+                stored_sequence=self.stored[-1].sequence if self.stored else 0,
+                cancelled=self.cancelled,
+            )
+
+
+def _reporting(gateway) -> Reporting:
+    return Reporting(gateway, "token", attempt=2, memory_bytes=lambda: 1)
+
+
+@pytest.mark.parametrize("lives", [[], [0, 1, 1, 2, 3], [1] * 20])
+def test_entries_arrive_once_and_in_order(lives):
+    """Whatever breaks, the gateway has every entry exactly once, in order, with its attempt."""
+    gateway = FlakyGateway(lives)
+    reporting = _reporting(gateway)
+
+    for number in range(200):
+        reporting.entry(f"line {number}")
+    reporting.flush(60)
+    reporting.close()
+
+    assert [e.text for e in gateway.stored] == [f"line {n}" for n in range(200)]
+    assert [e.sequence for e in gateway.stored] == list(range(1, 201))
+    assert {e.attempt for e in gateway.stored} == {2}
+
+
+def test_entries_of_many_threads_have_no_gap():
+    """Threads that print at once get numbers without gap or repeat."""
+    gateway = FlakyGateway([2, 2])
+    reporting = _reporting(gateway)
+
+    threads = [
+        threading.Thread(target=lambda: [reporting.entry("x") for _ in range(100)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    reporting.flush(60)
+    reporting.close()
+
+    assert [e.sequence for e in gateway.stored] == list(range(1, 401))
+
+
+def test_a_cancelled_run_is_told():
+    """The gateway's word that the run is cancelled reaches the training."""
+    gateway = FlakyGateway([])
+    gateway.cancelled = True
+    reporting = _reporting(gateway)
+
+    reporting.entry("one")
+    reporting.flush(10)
+    reporting.close()
+
+    assert reporting.cancelled
+
+
+def test_a_refusing_gateway_ends_the_wait():
+    """A gateway that takes no more reports is an error at once, not a time-out."""
+    gateway = FlakyGateway([])
+    gateway.refuse = True
+    reporting = _reporting(gateway)
+    reporting.entry("one")
+    begun = time.monotonic()
+
+    with pytest.raises(PermissionDenied):
+        reporting.flush(30)
+
+    assert time.monotonic() - begun < 10
+    reporting.close()
+
+
+def test_a_new_phase_is_told_without_an_entry():
+    """A change of phase is sent by itself, before the next heartbeat."""
+    gateway = FlakyGateway([])
+    reporting = _reporting(gateway)
+    reporting.entry("one")
+    reporting.flush(10)
+
+    reporting.phase(run_pb2.TRAINER_PHASE_EXPORTING, 1.0)
+    deadline = time.monotonic() + 4
+    while run_pb2.TRAINER_PHASE_EXPORTING not in gateway.phases and time.monotonic() < deadline:
+        time.sleep(0.01)
+    reporting.close()
+
+    assert run_pb2.TRAINER_PHASE_EXPORTING in gateway.phases
