@@ -1,0 +1,53 @@
+"""What is known of an epoch and of the end of a fit."""
+
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """Figures of one epoch, as `linnet.v1.Epoch` documents them."""
+
+    number: int
+    fold: int
+    loss: float
+    accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    eta_seconds: float
+    best: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the epoch's entry of history.json."""
+        return asdict(self)
+
+    def line(self, epochs: int) -> str:
+        """Give the line that a person reads."""
+        fold = f"fold {self.fold}, " if self.fold else ""
+        validation = ""
+        if self.val_loss is not None and self.val_accuracy is not None:
+            validation = f", val_loss {self.val_loss:.4f}, val_accuracy {self.val_accuracy:.4f}"
+        return (
+            f"{fold}epoch {self.number}/{epochs}: loss {self.loss:.4f}, "
+            f"accuracy {self.accuracy:.4f}{validation}, {self.seconds:.2f} s, "
+            f"{self.eta_seconds:.0f} s left{', best' if self.best else ''}"
+        )
+
+
+class Ending(Enum):
+    """Why a fit ended."""
+
+    COMPLETED = "completed"
+    EARLY_STOPPING = "early_stopping"
+    TIME_LIMIT = "time_limit"
+    DIVERGED = "diverged"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+
+    @property
+    def is_interruption(self) -> bool:
+        """Whether no model is wanted now."""
+        return self in {Ending.CANCELLED, Ending.TERMINATED}

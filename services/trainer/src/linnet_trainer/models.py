@@ -1,0 +1,230 @@
+"""Layer list to Keras model, and its weights by layer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from linnet_ml.spec import Activation, Layer, LayerKind, LayerList, Padding, Pooling
+from numpy.typing import NDArray
+
+Weights = tuple[NDArray[np.float32], ...]
+
+BATCH_NORM_EPSILON = 1e-3
+"""Keras' default; export folds with the same."""
+LEAKY_SLOPE = 0.3
+"""What the contract says of LEAKY_RELU, Keras' default of the layer."""
+
+_FUSED = {
+    Activation.LINEAR: None,
+    Activation.RELU: "relu",
+    Activation.RELU6: "relu6",
+    Activation.TANH: "tanh",
+    Activation.SIGMOID: "sigmoid",
+}
+_PADDING = {Padding.SAME: "same", Padding.VALID: "valid"}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltModel:
+    """A Keras model and the layers that hold weights, in the order of the layer list.
+
+    Attributes:
+        model: From rows, float32, shape (n, *input_shape), to class probabilities, (n, classes).
+        weighted: Keras layers with weights; `device_ops.plan` reads their arrays in this order.
+    """
+
+    model: Any
+    weighted: tuple[Any, ...]
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Read the arrays of every layer with weights, as Keras orders them within a layer."""
+        return tuple(
+            tuple(np.asarray(array) for array in layer.get_weights()) for layer in self.weighted
+        )
+
+
+class _Builder:
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
+        self.inputs = keras.Input(input_shape, name="features")
+        self.weighted: list[Any] = []
+        self.known: dict[str, Any] = {"input": self.inputs}
+
+    def add(self, layer: Any, value: Any) -> Any:
+        output = layer(value)
+        if layer.weights:
+            self.weighted.append(layer)
+        return output
+
+    def activate(self, activation: Activation, value: Any) -> Any:
+        if activation is Activation.LEAKY_RELU:
+            return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE)(value)
+        if activation is Activation.HARD_SWISH:
+            return keras.layers.Activation("hard_silu")(value)
+        return keras.layers.Activation(_FUSED[activation])(value)
+
+    def fused(self, make: Callable[..., Any], layer: Layer, value: Any, **settings: Any) -> Any:
+        """Add a layer with its activation inside where Keras has it by name."""
+        inside = layer.activation in _FUSED
+        settings["activation"] = _FUSED[layer.activation] if inside else None
+        value = self.add(make(use_bias=not layer.no_bias, **settings), value)
+        return value if inside else self.activate(layer.activation, value)
+
+
+def build(layers: LayerList, input_shape: tuple[int, ...], class_count: int) -> BuiltModel:
+    """Build the Keras model of a layer list whose shapes `linnet_ml.layers.infer` accepts.
+
+    Args:
+        layers: Enabled layers with their defaults filled in, see `linnet_ml.defaults.layers_of`.
+        input_shape: Shape of one row.
+        class_count: Units of the output.
+
+    Returns:
+        A model with fresh weights, drawn from Keras' global random state.
+    """
+    builder = _Builder(input_shape)
+    value = builder.inputs
+    for layer in layers.layers:
+        value = _LAYERS[layer.kind](builder, layer, value)
+        if layer.id:
+            builder.known[layer.id] = value
+    value = _flat(value)
+    output = builder.add(keras.layers.Dense(class_count, activation="softmax"), value)
+    return BuiltModel(keras.Model(builder.inputs, output), tuple(builder.weighted))
+
+
+def _flat(value: Any) -> Any:
+    return keras.layers.Flatten()(value) if len(value.shape) > len(("n", "features")) else value
+
+
+def _is_grid(value: Any) -> bool:
+    return len(value.shape) == len(("n", "height", "width", "channels"))
+
+
+def _size(layer: Layer, value: Any) -> int | tuple[int, int]:
+    if _is_grid(value):
+        return (layer.kernel_size, layer.kernel_width or layer.kernel_size)
+    return layer.kernel_size
+
+
+def _dense(builder: _Builder, layer: Layer, value: Any) -> Any:
+    regularizer = keras.regularizers.L1(layer.activity_l1) if layer.activity_l1 else None
+    return builder.fused(
+        keras.layers.Dense,
+        layer,
+        _flat(value),
+        units=layer.units,
+        activity_regularizer=regularizer,
+    )
+
+
+def _conv(builder: _Builder, layer: Layer, value: Any) -> Any:
+    make = keras.layers.Conv2D if _is_grid(value) else keras.layers.Conv1D
+    for _ in range(layer.stack):
+        limit = layer.kernel_max_norm
+        value = builder.fused(
+            make,
+            layer,
+            value,
+            filters=layer.units,
+            kernel_size=_size(layer, value),
+            strides=layer.stride,
+            padding=_PADDING[layer.padding],
+            kernel_constraint=keras.constraints.MaxNorm(limit) if limit else None,
+        )
+    if layer.pooling is Pooling.NONE:
+        return value
+    return _pooled(
+        value, layer.pooling is Pooling.MAX, layer.pool_size, layer.pool_size, layer.padding
+    )
+
+
+def _pooled(
+    value: Any, is_max: bool, size: int | tuple[int, int], stride: int, padding: Padding
+) -> Any:
+    two = _is_grid(value)
+    if is_max:
+        make = keras.layers.MaxPool2D if two else keras.layers.MaxPool1D
+    else:
+        make = keras.layers.AveragePooling2D if two else keras.layers.AveragePooling1D
+    return make(pool_size=size, strides=stride, padding=_PADDING[padding])(value)
+
+
+def _pool(_builder: _Builder, layer: Layer, value: Any) -> Any:
+    is_max = layer.kind is LayerKind.MAX_POOL
+    return _pooled(value, is_max, _size(layer, value), layer.stride, layer.padding)
+
+
+def _depthwise(builder: _Builder, layer: Layer, value: Any) -> Any:
+    two = _is_grid(value)
+    return builder.fused(
+        keras.layers.DepthwiseConv2D if two else keras.layers.DepthwiseConv1D,
+        layer,
+        value,
+        kernel_size=_size(layer, value),
+        strides=layer.stride,
+        padding=_PADDING[layer.padding],
+        depth_multiplier=layer.depth_multiplier,
+    )
+
+
+def _separable(builder: _Builder, layer: Layer, value: Any) -> Any:
+    two = _is_grid(value)
+    return builder.fused(
+        keras.layers.SeparableConv2D if two else keras.layers.SeparableConv1D,
+        layer,
+        value,
+        filters=layer.units,
+        kernel_size=_size(layer, value),
+        strides=layer.stride,
+        padding=_PADDING[layer.padding],
+        depth_multiplier=layer.depth_multiplier,
+    )
+
+
+def _global_pool(_builder: _Builder, _layer: Layer, value: Any) -> Any:
+    if _is_grid(value):
+        return keras.layers.GlobalAveragePooling2D()(value)
+    return keras.layers.GlobalAveragePooling1D()(value)
+
+
+def _normalization(builder: _Builder, _layer: Layer, value: Any) -> Any:
+    return builder.add(keras.layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON), value)
+
+
+def _reshape(_builder: _Builder, layer: Layer, value: Any) -> Any:
+    tail = (layer.columns, layer.channels) if layer.channels else (layer.columns,)
+    return keras.layers.Reshape((-1, *tail))(value)
+
+
+def _residual(builder: _Builder, layer: Layer, value: Any) -> Any:
+    added = builder.known[layer.add_from]
+    if layer.units:
+        make = keras.layers.Conv2D if _is_grid(added) else keras.layers.Conv1D
+        projection = make(layer.units, 1, strides=layer.stride, padding="same")
+        added = builder.add(projection, added)
+    total = keras.layers.Add()([value, added])
+    return (
+        total
+        if layer.activation is Activation.LINEAR
+        else builder.activate(layer.activation, total)
+    )
+
+
+_LAYERS: dict[LayerKind, Callable[[_Builder, Layer, Any], Any]] = {
+    LayerKind.DENSE: _dense,
+    LayerKind.CONV1D: _conv,
+    LayerKind.CONV2D: _conv,
+    LayerKind.DEPTHWISE_CONV: _depthwise,
+    LayerKind.SEPARABLE_CONV: _separable,
+    LayerKind.MAX_POOL: _pool,
+    LayerKind.AVERAGE_POOL: _pool,
+    LayerKind.GLOBAL_AVERAGE_POOL: _global_pool,
+    LayerKind.BATCH_NORMALIZATION: _normalization,
+    LayerKind.RESHAPE: _reshape,
+    LayerKind.FLATTEN: lambda _b, _l, value: _flat(value),
+    LayerKind.DROPOUT: lambda _b, layer, value: keras.layers.Dropout(layer.rate)(value),
+    LayerKind.RESIDUAL_ADD: _residual,
+    LayerKind.ACTIVATION: lambda b, layer, value: b.activate(layer.activation, value),
+}
