@@ -209,9 +209,7 @@ def profile(
         ModelError: The file can't be read.
         UnknownTargetError: No such board, or no such kernels on it.
     """
-    chosen = _adjusted(
-        find_target(target) if isinstance(target, str) else target, kernels, clock_hz
-    )
+    chosen = adjusted(find_target(target) if isinstance(target, str) else target, kernels, clock_hz)
     return Analysis.of(model).profile(chosen, budgets)
 
 
@@ -239,7 +237,12 @@ def smallest_that_fits(profiles: Iterable[Profile]) -> Profile | None:
     )
 
 
-def _adjusted(target: Target, kernels: str | None, clock_hz: int | None) -> Target:
+def adjusted(target: Target, kernels: str | None, clock_hz: int | None) -> Target:
+    """The same target with other kernels or another clock, where one is given.
+
+    Raises:
+        UnknownTargetError: The core has no build of these kernels.
+    """
     if kernels is not None:
         target = target.with_kernels(kernels)
     return target if clock_hz is None else target.with_clock(clock_hz)

@@ -75,7 +75,7 @@ def count_instructions(
     paths = _builds()[counts.build]
     fit, basis = paths.get(cost.key), counts.basis
     if fit is None:
-        fit = paths.get(cost.key.removesuffix("+relu")) or _relative(paths, cost.key)
+        fit = _relative(paths, cost.key)
         basis = Basis.ESTIMATED
     if fit is None:
         return InstructionCount(_fallback(graph, operator, core), Basis.ESTIMATED, cost.key)

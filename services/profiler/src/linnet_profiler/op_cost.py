@@ -1,9 +1,11 @@
-"""Which kernel path an operator takes and how often its loops run: what the cost model is fitted on."""
+"""Which kernel path an operator takes and how often its loops run: what the cost model fits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from linnet_profiler.counted import Counted
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.model import Operator, Subgraph
 from linnet_profiler.op_cost_conv import (
@@ -13,6 +15,7 @@ from linnet_profiler.op_cost_conv import (
 )
 from linnet_profiler.op_cost_other import other_terms
 from linnet_profiler.op_shapes import window_of
+from linnet_profiler.value_signs import signs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +31,15 @@ class Cost:
     terms: dict[str, float]
 
 
-_POSITIVE = ("relu", "relu6")
-_PASSING = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "MEAN", "EXPAND_DIMS", "SQUEEZE", "PAD")
-
-
-def comes_from_relu(graph: Subgraph, operator: Operator) -> bool:
-    """True where the main input is the output of a ReLU: many zeros, which soft float shortens."""
-    tensor = graph.input(operator, 0)
-    for earlier in reversed(graph.operators[: operator.index]):
-        if tensor is None or tensor.index not in earlier.outputs:
-            continue
-        if earlier.activation in _POSITIVE or earlier.name in ("RELU", "RELU6"):
-            return True
-        if earlier.name not in _PASSING:
-            return False
-        tensor = graph.input(earlier, 0)
-    return False
+# Terms that multiply, and so run shorter in soft float where an operand is zero.
+_MULTIPLIED: Final = {
+    "CONV_2D": "macs",
+    "DEPTHWISE_CONV_2D": "valid_taps",
+    "FULLY_CONNECTED": "macs",
+    "TRANSPOSE_CONV": "macs",
+    "MAX_POOL_2D": "taps",
+    "AVERAGE_POOL_2D": "taps",
+}
 
 
 def cost_of(graph: Subgraph, operator: Operator, kernels: KernelSet, *, soft_float: bool) -> Cost:
@@ -55,23 +51,33 @@ def cost_of(graph: Subgraph, operator: Operator, kernels: KernelSet, *, soft_flo
         kernels: Kernel set of the firmware.
         soft_float: The core has no FPU, so that float work depends on the data.
     """
-    counted: tuple[str, dict[str, float]] | None = None
+    counted = _counted(graph, operator, kernels)
+    place = 2 if operator.name == "TRANSPOSE_CONV" else 1 if operator.name == "SPLIT" else 0
+    image = graph.input(operator, place)
+    dtype = "" if image is None else image.dtype
+    terms = counted.terms
+    multiplied = _MULTIPLIED.get(operator.name)
+    if soft_float and dtype == "FLOAT32" and multiplied in terms and image is not None:
+        zero = signs_of(graph, image.index).zero
+        count = terms[multiplied]
+        terms = {**terms, multiplied: count * (1 - zero), f"{multiplied}_zero": count * zero}
+    output = graph.output(operator)
+    if counted.any_type:
+        dtype = ""
+    elif output is not None and output.dtype != dtype:
+        dtype = f"{dtype}-{output.dtype}"
+    return Cost(f"{counted.family or operator.name}|{dtype}|{counted.path}", terms)
+
+
+def _counted(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted:
+    counted: Counted | None = None
     if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
         counted = convolution_terms(graph, operator, kernels)
     elif operator.name == "FULLY_CONNECTED":
         counted = dense_terms(graph, operator, kernels)
     elif operator.name in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
         counted = pool_terms(graph, operator, kernels)
-    path, terms = counted or other_terms(graph, operator, kernels)
-    place = 2 if operator.name == "TRANSPOSE_CONV" else 1 if operator.name == "SPLIT" else 0
-    image = graph.input(operator, place)
-    dtype = "" if image is None else image.dtype
-    output = graph.output(operator)
-    if output is not None and output.dtype != dtype:
-        dtype = f"{dtype}-{output.dtype}"
-    if soft_float and dtype == "FLOAT32" and comes_from_relu(graph, operator):
-        path += "+relu"
-    return Cost(f"{operator.name}|{dtype}|{path}", terms)
+    return counted or other_terms(graph, operator, kernels)
 
 
 def macs_of(graph: Subgraph, operator: Operator) -> int:

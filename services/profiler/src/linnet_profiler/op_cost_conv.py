@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from linnet_profiler.copies import column_runs, copy_terms, fill_terms, first_tap_runs
+from linnet_profiler.counted import Counted, Terms, add_terms
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.model import Operator, Subgraph
 from linnet_profiler.op_memory_cmsis import (
@@ -19,8 +21,6 @@ from linnet_profiler.op_memory_cmsis import (
 )
 from linnet_profiler.op_shapes import Axis, Window, window_of
 
-Terms = dict[str, float]
-
 _MVE_CHANNEL_BLOCK: Final = 124
 
 
@@ -29,9 +29,7 @@ def blocks(value: int, size: int) -> int:
     return -(-value // size)
 
 
-def convolution_terms(
-    graph: Subgraph, operator: Operator, kernels: KernelSet
-) -> tuple[str, Terms] | None:
+def convolution_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted | None:
     """Path and terms of CONV_2D and DEPTHWISE_CONV_2D."""
     window, image = window_of(graph, operator), graph.input(operator, 0)
     if window is None or image is None:
@@ -45,73 +43,83 @@ def convolution_terms(
         return _cmsis_pointwise(window, kernels)
     if kernels is KernelSet.CMSIS_MVE:
         return _mve_row(window) if _runs_1xn(window) else _mve_convolution(window)
-    return _cmsis_convolution(window)
+    return _cmsis_convolution(window, kernels)
 
 
-def _reference_convolution(window: Window) -> tuple[str, Terms]:
+def _reference_convolution(window: Window) -> Counted:
     outputs = window.positions * window.channels_out
     valid = window.valid_taps * window.channels_out
-    return "reference", {
-        "macs": valid * window.filter_channels,
-        "valid_taps": valid,
-        "outside_taps": outputs * window.taps - valid,
-        "kernel_rows": outputs * window.height.kernel,
-        "outputs": outputs,
-        "positions": window.positions,
-        "calls": 1,
-    }
+    return Counted(
+        "reference",
+        {
+            "macs": valid * window.filter_channels,
+            "valid_taps": valid,
+            "outside_taps": outputs * window.taps - valid,
+            "kernel_rows": outputs * window.height.kernel,
+            "outputs": outputs,
+            "positions": window.positions,
+            "lines": _lines(window),
+            "calls": 1,
+        },
+    )
 
 
-def _reference_depthwise(window: Window) -> tuple[str, Terms]:
+def _reference_depthwise(window: Window) -> Counted:
     outputs = window.positions * window.channels_out
     valid = window.valid_taps * window.channels_out
-    return "reference", {
-        "valid_taps": valid,
-        "outside_taps": outputs * window.taps - valid,
-        "kernel_rows": outputs * window.height.kernel,
-        "outputs": outputs,
-        "channel_loops": window.positions * window.channels_in,
-        "positions": window.positions,
-        "calls": 1,
-    }
+    return Counted(
+        "reference",
+        {
+            "valid_taps": valid,
+            "outside_taps": outputs * window.taps - valid,
+            "kernel_rows": outputs * window.height.kernel,
+            "outputs": outputs,
+            "channel_loops": window.positions * window.channels_in,
+            "positions": window.positions,
+            "lines": _lines(window),
+            "calls": 1,
+        },
+    )
 
 
-def _columns(window: Window, length: int) -> Terms:
-    """Terms of copying `length` channels of every tap of every output into columns."""
-    taps = window.valid_taps
-    outside = window.positions * window.taps - taps
-    return {
-        "copied_taps": taps,
-        "copied_blocks": taps * (length // 4),
-        "copied_rest": taps * (length % 4),
-        "outside_taps": outside,
-        "outside_channels": outside * length,
-        "kernel_rows": window.positions * window.height.kernel,
-    }
+def _lines(window: Window) -> int:
+    """Rows of the output image over all batches."""
+    return window.batches * window.height.out
 
 
-def _cmsis_convolution(window: Window) -> tuple[str, Terms]:
+def _cmsis_convolution(window: Window, kernels: KernelSet) -> Counted:
     depth, channels = window.taps * window.filter_channels, window.channels_out
     pairs, single = divmod(window.positions, 2)
     rows, odd = divmod(channels, 2)
-    return "im2col", {
-        "pair_blocks": pairs * rows * (depth // 4),
-        "pair_rest": pairs * rows * (depth % 4),
-        "pair_outputs": pairs * rows,
-        "odd_blocks": pairs * odd * (depth // 4),
-        "odd_rest": pairs * odd * (depth % 4),
-        "odd_outputs": pairs * odd,
-        "pairs": pairs,
-        "single_blocks": single * channels * (depth // 4),
-        "single_rest": single * channels * (depth % 4),
-        "single_outputs": single * channels,
-        **_columns(window, window.channels_in),
-        "positions": window.positions,
-        "calls": 1,
-    }
+    outside = window.positions * window.taps - window.valid_taps
+    return Counted(
+        "im2col",
+        {
+            "pair_blocks": pairs * rows * (depth // 4),
+            "pair_rest": pairs * rows * (depth % 4),
+            "pair_outputs": pairs * rows,
+            "pair_loops": pairs * rows * (depth >= 4),
+            "pair_rest_loops": pairs * rows * (depth % 4 > 0),
+            "odd_blocks": pairs * odd * (depth // 4),
+            "odd_rest": pairs * odd * (depth % 4),
+            "odd_outputs": pairs * odd,
+            "pairs": pairs,
+            "single_blocks": single * channels * (depth // 4),
+            "single_rest": single * channels * (depth % 4),
+            "single_outputs": single * channels,
+            "widened_blocks": window.positions * (depth // 4),
+            "widened_rest": window.positions * (depth % 4),
+            **copy_terms(column_runs(window), window.channels_in, kernels),
+            **fill_terms(outside, window.channels_in),
+            "kernel_rows": window.positions * window.height.kernel,
+            "positions": window.positions,
+            "lines": _lines(window),
+            "calls": 1,
+        },
+    )
 
 
-def _cmsis_pointwise(window: Window, kernels: KernelSet) -> tuple[str, Terms]:
+def _cmsis_pointwise(window: Window, kernels: KernelSet) -> Counted:
     depth, channels = window.channels_in, window.channels_out
     strided = window.height.stride != 1 or window.width.stride != 1
     if strided:
@@ -121,10 +129,8 @@ def _cmsis_pointwise(window: Window, kernels: KernelSet) -> tuple[str, Terms]:
         calls, rows = 1, window.positions
     if kernels is KernelSet.CMSIS_MVE:
         terms = _mve_matrix(rows, channels, depth, calls)
-    else:
-        terms = matrix_terms(rows, channels, depth, calls)
-    path = "1x1_strided" if strided else "1x1"
-    return path, {**terms, "calls": 1}
+        return Counted("matrix", {**terms, "pointwise_calls": 1})
+    return Counted("1x1", {**matrix_terms(rows, channels, depth, calls), "calls": 1})
 
 
 def matrix_terms(rows: int, channels: int, depth: int, calls: int) -> Terms:
@@ -132,15 +138,19 @@ def matrix_terms(rows: int, channels: int, depth: int, calls: int) -> Terms:
     pairs, odd = divmod(channels, 2)
     twos, single = divmod(rows, 2)
     wide, rest = divmod(depth, 16)
+    quads = calls * pairs * twos
+    singles = calls * pairs * single
     return {
-        "quad_wide": calls * pairs * twos * wide,
-        "quad_blocks": calls * pairs * twos * (rest // 4),
-        "quad_rest": calls * pairs * twos * (depth % 4),
-        "quad_outputs": calls * pairs * twos,
-        "single_wide": calls * pairs * single * wide,
-        "single_blocks": calls * pairs * single * (rest // 4),
-        "single_rest": calls * pairs * single * (depth % 4),
-        "single_outputs": calls * pairs * single,
+        "quad_wide": quads * wide,
+        "quad_blocks": quads * (rest // 4),
+        "quad_rest": quads * (depth % 4),
+        "quad_outputs": quads,
+        "quad_wide_loops": quads * (wide > 0),
+        "quad_block_loops": quads * (rest >= 4),
+        "quad_rest_loops": quads * (depth % 4 > 0),
+        "single_blocks": singles * (depth // 4),
+        "single_rest": singles * (depth % 4),
+        "single_outputs": singles,
         "odd_macs": calls * odd * rows * depth,
         "odd_outputs": calls * odd * rows,
         "sums": calls * pairs * depth,
@@ -165,22 +175,37 @@ def _mve_matrix(rows: int, channels: int, depth: int, calls: int) -> Terms:
     }
 
 
-def _mve_convolution(window: Window) -> tuple[str, Terms]:
-    depth = window.taps * window.filter_channels
-    positions = window.positions // max(1, window.batches)
-    terms = _mve_matrix(positions, window.channels_out, depth, window.batches)
+def _mve_convolution(window: Window) -> Counted:
+    depth, channels = window.taps * window.filter_channels, window.channels_out
+    fours, left = divmod(window.positions // max(1, window.batches), 4)
+    # The matrix product is called for every four columns, then once for what is left.
+    terms = _sum(
+        _mve_matrix(4, channels, depth, window.batches * fours),
+        _mve_matrix(left, channels, depth, window.batches if left else 0),
+    )
     taps = window.valid_taps
     outside = window.positions * window.taps - taps
-    return "im2col", {
-        **terms,
-        "copied_taps": taps,
-        "copied_blocks": taps * blocks(window.channels_in, 16),
-        "outside_taps": outside,
-        "outside_blocks": outside * blocks(window.channels_in, 16),
-        "kernel_rows": window.positions * window.height.kernel,
-        "positions": window.positions,
-        "calls": 1,
-    }
+    return Counted(
+        "matrix",
+        {
+            **terms,
+            "copied_taps": taps,
+            "copied_blocks": taps * blocks(window.channels_in, 16),
+            "outside_taps": outside,
+            "outside_blocks": outside * blocks(window.channels_in, 16),
+            "kernel_rows": window.positions * window.height.kernel,
+            "positions": window.positions,
+            "lines": _lines(window),
+            "column_calls": 1,
+        },
+    )
+
+
+def _sum(*terms: Terms) -> Terms:
+    total: Terms = {}
+    for one in terms:
+        add_terms(total, one)
+    return total
 
 
 def _runs_1xn(window: Window) -> bool:
@@ -196,32 +221,33 @@ def _edge_columns(axis: Axis) -> tuple[int, int, int]:
     return left, max(axis.out - left - right, 0), right
 
 
-def _mve_row(window: Window) -> tuple[str, Terms]:
+def _mve_row(window: Window) -> Counted:
     axis, channels, depth = window.width, window.channels_out, window.filter_channels
     left, middle, right = _edge_columns(axis)
-    full = blocks(axis.kernel * depth, 16)
-    fours, rest = divmod(middle, 4)
-    edges = left + right
-    return "1xn", {
-        "edge_blocks": edges * channels * full,
-        "edge_outputs": edges * channels,
-        "edge_copied": edges * full,
-        "edges": edges,
-        "four_blocks": fours * channels * full,
-        "four_outputs": fours * channels,
-        "fours": fours,
-        "left_blocks": rest * channels * full,
-        "left_outputs": rest * channels,
-        "left_groups": rest * (channels // 4),
-        "left_tail": rest * (1 if channels % 4 else 0),
-        "left": rest,
-        "calls": 1,
-    }
+    column = axis.kernel * depth
+    lines = window.batches
+    terms = _sum(
+        _mve_matrix(left, channels, column, lines if left else 0),
+        _mve_matrix(middle, channels, column, lines),
+        _mve_matrix(right, channels, column, lines if right else 0),
+    )
+    edges = lines * ((1 if left else 0) + (1 if right else 0))
+    return Counted(
+        "matrix",
+        {
+            **terms,
+            "edges": edges,
+            "edge_blocks": edges * blocks(column, 16),
+            "edge_columns": lines * (left + right),
+            "row_lines": lines,
+            "row_calls": 1,
+        },
+    )
 
 
-def _cmsis_depthwise(window: Window, kernels: KernelSet) -> tuple[str, Terms]:
+def _cmsis_depthwise(window: Window, kernels: KernelSet) -> Counted:
     if kernels is KernelSet.CMSIS_MVE and depthwise_runs_as_convolution(window):
-        return "as_conv", _mve_convolution(window)[1]
+        return Counted("matrix", _mve_convolution(window).terms, family="CONV_2D")
     plain = (
         window.channels_in == window.channels_out
         and window.batches == 1
@@ -238,40 +264,50 @@ def _cmsis_depthwise(window: Window, kernels: KernelSet) -> tuple[str, Terms]:
     return _depthwise_columns(window, kernels)
 
 
-def _depthwise_3x3(window: Window) -> tuple[str, Terms]:
+def _depthwise_3x3(window: Window) -> Counted:
     fours, rest = divmod(window.channels_in, 4)
     taps, positions = window.valid_taps, window.positions
     rows = window.height.valid_taps() * window.width.out
-    return "3x3", {
-        "four_taps": taps * fours,
-        "four_rows": rows * fours,
-        "four_outputs": positions * fours,
-        "rest_taps": taps * rest,
-        "rest_rows": rows * rest,
-        "rest_outputs": positions * rest,
-        "positions": positions,
-        "calls": 1,
-    }
+    return Counted(
+        "3x3",
+        {
+            "four_taps": taps * fours,
+            "four_rows": rows * fours,
+            "four_outputs": positions * fours,
+            "rest_taps": taps * rest,
+            "rest_rows": rows * rest,
+            "rest_outputs": positions * rest,
+            "positions": positions,
+            "lines": _lines(window),
+            "calls": 1,
+        },
+    )
 
 
-def _depthwise_columns(window: Window, kernels: KernelSet) -> tuple[str, Terms]:
+def _depthwise_columns(window: Window, kernels: KernelSet) -> Counted:
     if kernels is KernelSet.CMSIS_C:
         return _generic_depthwise(window)
     fours, rest = divmod(window.channels_in, 4)
     positions = window.positions
-    return "opt", {
-        "four_pairs": positions * fours * (window.taps // 2),
-        "four_odd": positions * fours * (window.taps % 2),
-        "four_outputs": positions * fours,
-        "rest_taps": positions * rest * window.taps,
-        "rest_outputs": positions * rest,
-        **_columns(window, window.channels_in),
-        "positions": positions,
-        "calls": 1,
-    }
+    return Counted(
+        "opt",
+        {
+            "four_pairs": positions * fours * (window.taps // 2),
+            "four_odd": positions * fours * (window.taps % 2),
+            "four_outputs": positions * fours,
+            "rest_taps": positions * rest * window.taps,
+            "rest_outputs": positions * rest,
+            "widened": window.valid_taps,
+            "widened_words": window.valid_taps * (window.channels_in // 4),
+            "filled_words": (positions * window.taps - window.valid_taps)
+            * (window.channels_in // 2),
+            "positions": positions,
+            "calls": 1,
+        },
+    )
 
 
-def _mve_depthwise(window: Window) -> tuple[str, Terms]:
+def _mve_depthwise(window: Window) -> Counted:
     fours, left = divmod(window.positions, 4)
     clean = _clean_fours(window)
     groups = sum(
@@ -285,22 +321,25 @@ def _mve_depthwise(window: Window) -> tuple[str, Terms]:
     )
     taps = window.valid_taps
     outside = window.positions * window.taps - taps
-    return "mve", {
-        "clean_taps": clean * groups * window.taps,
-        "clean_groups": clean * groups,
-        "padded_taps": (fours - clean) * groups * window.taps,
-        "padded_groups": (fours - clean) * groups,
-        "left_taps": left * groups * window.taps,
-        "left_groups": left * groups,
-        "copied_taps": taps * slices,
-        "copied_blocks": taps * copies,
-        "outside_taps": outside * slices,
-        "outside_blocks": outside * copies,
-        "kernel_rows": window.positions * window.height.kernel * slices,
-        "positions": window.positions * slices,
-        "slices": slices,
-        "calls": 1,
-    }
+    return Counted(
+        "mve",
+        {
+            "clean_taps": clean * groups * window.taps,
+            "clean_groups": clean * groups,
+            "padded_taps": (fours - clean) * groups * window.taps,
+            "padded_groups": (fours - clean) * groups,
+            "left_taps": left * groups * window.taps,
+            "left_groups": left * groups,
+            "copied_taps": taps * slices,
+            "copied_blocks": taps * copies,
+            "outside_taps": outside * slices,
+            "outside_blocks": outside * copies,
+            "kernel_rows": window.positions * window.height.kernel * slices,
+            "positions": window.positions * slices,
+            "slices": slices,
+            "calls": 1,
+        },
+    )
 
 
 def _clean_fours(window: Window) -> int:
@@ -315,24 +354,37 @@ def _clean_fours(window: Window) -> int:
     return sum(all(flags[start : start + 4]) for start in range(0, len(flags) - 3, 4))
 
 
-def _generic_depthwise(window: Window) -> tuple[str, Terms]:
-    taps, outputs = window.valid_taps, window.positions * window.channels_out
-    fours = window.channels_out // 4 if window.multiplier % 4 == 0 else 0
-    return "generic_mult4" if window.multiplier % 4 == 0 else "generic", {
-        "four_taps": taps * fours,
-        "taps": taps * window.channels_out if not fours else 0,
-        "kernel_rows": window.height.valid_taps() * window.width.out * window.channels_out,
-        "outputs": outputs,
-        "channel_loops": window.positions * window.channels_in,
-        "outside_taps": outputs * window.taps - taps * window.channels_out,
-        "positions": window.positions,
-        "calls": 1,
-    }
+def _generic_depthwise(window: Window) -> Counted:
+    taps, positions = window.valid_taps, window.positions
+    rows = _window_rows(window)
+    # Multipliers of 4 have their own kernel, where neither batches nor dilation are in the way.
+    plain = window.height.dilation == 1 and window.width.dilation == 1 and window.batches == 1
+    if window.multiplier % 4 == 0 and plain:
+        tiles = window.channels_out // 4
+        return Counted(
+            "multiplier_4",
+            {
+                "tile_taps": taps * tiles,
+                "tile_rows": rows * tiles,
+                "tiles": positions * tiles,
+                "calls": 1,
+            },
+        )
+    outputs = positions * window.channels_out
+    dilated = window.height.dilation > 1 or window.width.dilation > 1
+    return Counted(
+        "generic" if window.channels_in > 1 else "generic_1",
+        {
+            "taps": taps * window.channels_out,
+            "rows": rows * window.channels_out,
+            "outputs": outputs,
+            "dilated_outputs": outputs if dilated else 0,
+            "calls": 1,
+        },
+    )
 
 
-def dense_terms(
-    graph: Subgraph, operator: Operator, kernels: KernelSet
-) -> tuple[str, Terms] | None:
+def dense_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted | None:
     """Path and terms of FULLY_CONNECTED."""
     image, weights, output = (
         graph.input(operator, 0),
@@ -344,22 +396,30 @@ def dense_terms(
     depth = weights.shape[-1]
     channels = weights.elements // depth if depth else 0
     batches = output.elements // channels if channels else 0
+    scaled = "per_channel" if len(weights.scales) > 1 else "per_tensor"
     if image.dtype != "INT8" or not kernels.is_cmsis:
-        return "reference", {
-            "macs": batches * channels * depth,
-            "outputs": batches * channels,
-            "batches": batches,
-            "calls": 1,
-        }
+        return Counted(
+            scaled if image.dtype == "INT8" else "reference",
+            {
+                "macs": batches * channels * depth,
+                "outputs": batches * channels,
+                "batches": batches,
+                "calls": 1,
+            },
+            "DENSE",
+        )
     if len(output.shape) > 2 and depth % 4 == 0:
         if kernels is KernelSet.CMSIS_MVE:
-            return "1x1", {**_mve_matrix(batches, channels, depth, 1), "calls": 1}
-        return "1x1", {**matrix_terms(batches, channels, depth, 1), "calls": 1}
-    scaled = "per_channel" if len(weights.scales) > 1 else "per_tensor"
-    return scaled, {**_vector_terms(channels, depth, batches, kernels), "calls": 1}
+            terms = _mve_matrix(batches, channels, depth, 1)
+            return Counted("matrix", {**terms, "dense_calls": 1}, family="CONV_2D")
+        terms = matrix_terms(batches, channels, depth, 1)
+        return Counted("1x1", {**terms, "dense_calls": 1}, family="CONV_2D")
+    terms = {**vector_terms(channels, depth, batches, kernels), "calls": 1}
+    return Counted(scaled, terms, "DENSE")
 
 
-def _vector_terms(channels: int, depth: int, batches: int, kernels: KernelSet) -> Terms:
+def vector_terms(channels: int, depth: int, batches: int, kernels: KernelSet) -> Terms:
+    """Terms of arm_nn_vec_mat_mult_t_s8: a vector by a matrix, several channels at a time."""
     if kernels is KernelSet.CMSIS_MVE:
         fours, rest = divmod(channels, 4)
         deep = blocks(depth, 16)
@@ -370,52 +430,115 @@ def _vector_terms(channels: int, depth: int, batches: int, kernels: KernelSet) -
             "rest_outputs": batches * rest,
             "batches": batches,
         }
-    step = 2 if kernels is KernelSet.CMSIS_DSP else 3
-    groups, rest = divmod(channels, step)
+    if kernels is KernelSet.CMSIS_C:
+        groups, rest = divmod(channels, 3)
+        return {
+            "group_macs": batches * groups * depth,
+            "group_outputs": batches * groups,
+            "rest_macs": batches * rest * depth,
+            "rest_outputs": batches * rest,
+            "batches": batches,
+        }
+    groups, rest = divmod(channels, 2)
+    steps = depth // 4
+    # gcc unrolls the loop over blocks of 4 eight times.
     return {
-        "group_blocks": batches * groups * (depth // 4),
+        "group_unrolled": batches * groups * (steps // 8),
+        "group_blocks": batches * groups * (steps % 8),
         "group_rest": batches * groups * (depth % 4),
         "group_outputs": batches * groups,
-        "rest_blocks": batches * rest * (depth // 4),
+        "group_loops": batches * groups * (steps > 0),
+        "group_rest_loops": batches * groups * (depth % 4 > 0),
+        "rest_blocks": batches * rest * steps,
         "rest_rest": batches * rest * (depth % 4),
         "rest_outputs": batches * rest,
+        "rest_loops": batches * rest * (steps > 0),
+        "rest_rest_loops": batches * rest * (depth % 4 > 0),
         "batches": batches,
     }
 
 
-def pool_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> tuple[str, Terms] | None:
+def pool_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted | None:
     """Path and terms of MAX_POOL_2D and AVERAGE_POOL_2D."""
     window, image = window_of(graph, operator), graph.input(operator, 0)
     if window is None or image is None:
         return None
-    channels, taps, positions = window.channels_in, window.valid_taps, window.positions
-    rows = window.height.valid_taps() * window.width.out
     if image.dtype != "INT8" or not kernels.is_cmsis:
-        return "reference", {
-            "taps": taps * channels,
-            "kernel_rows": rows * channels,
-            "outputs": positions * channels,
-            "positions": positions,
-            "calls": 1,
-        }
+        return Counted(
+            "reference",
+            {
+                "taps": window.valid_taps * window.channels_in,
+                "kernel_rows": _window_rows(window) * window.channels_in,
+                "outputs": window.positions * window.channels_in,
+                "positions": window.positions,
+                "lines": _lines(window),
+                "calls": 1,
+            },
+        )
+    if operator.name == "MAX_POOL_2D":
+        return Counted("cmsis", _max_pool(window, kernels))
+    return Counted("cmsis", _average_pool(window, kernels))
+
+
+def _window_rows(window: Window) -> int:
+    """Rows of the window that overlap the image, summed over the output pixels."""
+    return window.batches * window.height.valid_taps() * window.width.out
+
+
+def _max_pool(window: Window, kernels: KernelSet) -> Terms:
+    channels, positions = window.channels_in, window.positions
+    others, values = window.valid_taps - positions, positions * window.channels_in
+    terms: Terms = {
+        "rows": _window_rows(window),
+        "positions": positions,
+        "lines": _lines(window),
+        "calls": 1,
+    }
     if kernels is KernelSet.CMSIS_MVE:
-        deep, tail = divmod(channels, 16)
-        return "cmsis", {
-            "tap_blocks": taps * deep,
-            "tap_tails": taps * (1 if tail else 0),
-            "tap_channels": taps * tail,
-            "rows": rows,
-            "output_blocks": positions * deep,
-            "output_channels": positions * tail,
-            "positions": positions,
-            "calls": 1,
+        return {
+            **terms,
+            "first_blocks": positions * blocks(channels, 16),
+            "other_taps": others,
+            "other_blocks": others * blocks(channels, 16),
+            "clamped_blocks": blocks(values, 16),
         }
-    return "cmsis", {
-        "tap_blocks": taps * (channels // 4),
-        "tap_rest": taps * (channels % 4),
+    return {
+        **terms,
+        **copy_terms(first_tap_runs(window), channels, kernels),
+        "other_taps": others,
+        "other_words": others * (channels // 4),
+        "other_rest": others * (channels % 4),
+        "clamped_words": values // 4,
+        "clamped_rest": values % 4,
+    }
+
+
+def _average_pool(window: Window, kernels: KernelSet) -> Terms:
+    channels, positions, taps = window.channels_in, window.positions, window.valid_taps
+    rows = _window_rows(window)
+    terms: Terms = {"positions": positions, "lines": _lines(window), "calls": 1}
+    if kernels is KernelSet.CMSIS_MVE:
+        deep = blocks(channels, 16)
+        return {
+            **terms,
+            "tap_blocks": taps * deep,
+            "row_blocks": rows * deep,
+            "output_blocks": positions * deep,
+        }
+    if kernels is KernelSet.CMSIS_C:
+        return {
+            **terms,
+            "tap_channels": taps * channels,
+            "row_channels": rows * channels,
+            "rows": rows,
+            "output_channels": positions * channels,
+        }
+    return {
+        **terms,
         "taps": taps,
+        "tap_words": taps * (channels // 4),
+        "tap_rest": taps * (channels % 4),
         "rows": rows,
         "output_channels": positions * channels,
-        "positions": positions,
-        "calls": 1,
+        "output_words": positions * (channels // 4),
     }
