@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from linnet_gateway.kubernetes.settings import KubernetesSettings
 from testbed.kubectl import Kubectl
+from testbed.patience import wait_until
 
 _CODE = """
 import os, signal, sys, time
@@ -25,6 +27,29 @@ sys.exit(code)
 
 COMMAND = ("python3", "-u", "-c", _CODE)
 """What the container runs; a test tells it to exit 137 to make it use up its memory."""
+
+
+def stub_settings(
+    kubectl: Kubectl, image: str, namespace: str, **changes: object
+) -> KubernetesSettings:
+    """Settings under which the launcher runs stub trainers in a namespace that was just made."""
+
+    def account_made() -> bool:
+        listed = kubectl.get("serviceaccounts", f"--namespace={namespace}")
+        return bool(listed["items"])
+
+    wait_until(account_made, 30, "the namespace has its default service account")
+    values: dict[str, object] = {
+        "kubeconfig": kubectl.kubeconfig,
+        "namespace": namespace,
+        "trainer_image": image,
+        "trainer_command": COMMAND,
+        "image_pull_policy": "Never",
+        "service_account": "default",
+        "gateway_address": "gateway.invalid:1",
+        "grace_s": 1,
+    }
+    return KubernetesSettings.model_validate(values | changes)
 
 
 class StubPods:

@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from linnet_gateway.kubernetes.launcher import KubernetesLauncher, open_launcher
-from linnet_gateway.kubernetes.settings import KubernetesSettings
 from linnet_runtime.clock import SystemClock
 from prometheus_client import CollectorRegistry
-from stub_trainer import COMMAND, StubPods
+from stub_trainer import StubPods, stub_settings
 from testbed.kubectl import Kubectl
-from testbed.patience import wait_until
 
 # The contract's tests run here on the fixture `adapter` below.
 from tests.contract.test_launcher import (  # noqa: F401
@@ -46,28 +44,10 @@ class ClusterAdapter:
 
 
 @pytest.fixture
-def settings(kubectl: Kubectl, python_image: str, restricted_namespace: str) -> KubernetesSettings:
-    """Settings for stub trainers in a namespace of the test's own."""
-
-    def account_made() -> bool:
-        listed = kubectl.get("serviceaccounts", f"--namespace={restricted_namespace}")
-        return bool(listed["items"])
-
-    wait_until(account_made, 30, "the namespace has its default service account")
-    return KubernetesSettings(
-        kubeconfig=kubectl.kubeconfig,
-        namespace=restricted_namespace,
-        trainer_image=python_image,
-        trainer_command=COMMAND,
-        image_pull_policy="Never",
-        service_account="default",
-        gateway_address="gateway.invalid:1",
-        grace_s=1,
-    )
-
-
-@pytest.fixture
-async def adapter(kubectl: Kubectl, settings: KubernetesSettings) -> AsyncIterator[ClusterAdapter]:
-    """The launcher under test."""
+async def adapter(
+    kubectl: Kubectl, python_image: str, restricted_namespace: str
+) -> AsyncIterator[ClusterAdapter]:
+    """The launcher under test, on a namespace of its own."""
+    settings = stub_settings(kubectl, python_image, restricted_namespace)
     async with open_launcher(settings, CollectorRegistry(), SystemClock()) as launcher:
         yield ClusterAdapter(launcher, StubPods(kubectl, settings.namespace))

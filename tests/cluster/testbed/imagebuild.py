@@ -20,6 +20,7 @@ _SOURCES = (
 _PACKAGES = ("python3", "ca-certificates")
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 BASE_IMAGE = "localhost/linnet-base"
+BUILD_BASE_IMAGE = "localhost/linnet-build-base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,17 @@ class Builder:
         name = f"{BASE_IMAGE}:{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
         if not self.has(name):
             self._make_base(name, sources)
+        return name
+
+    def build_base(self, uv: Path) -> str:
+        """Name of the image that builds are made in: the base with the program `uv`."""
+        base = self.base()
+        digest = hashlib.sha256(base.encode() + uv.read_bytes()).hexdigest()[:16]
+        name = f"{BUILD_BASE_IMAGE}:{digest}"
+        if not self.has(name):
+            recipe = self.cache / "build-base.Dockerfile"
+            recipe.write_text(f"FROM {base}\nCOPY {uv.name} /usr/local/bin/uv\n")
+            self.build(recipe, uv.parent, name)
         return name
 
     def build(
@@ -79,6 +91,10 @@ class Builder:
     def has(self, name: str) -> bool:
         """Whether an image of this name was built before."""
         return self._run("images", "--quiet", name).returncode == 0
+
+    def identity(self, name: str) -> str:
+        """Digest of the image's configuration, which changes with any of its content."""
+        return self._buildah("images", "--quiet", "--no-trunc", name).strip()
 
     def size_bytes(self, name: str) -> int:
         """Uncompressed size of the image with its base."""

@@ -1,0 +1,125 @@
+{{/* Evaluator or profiler: include "linnet.analyst" (list $ "evaluator" 50061). */}}
+{{- define "linnet.analyst" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $port := index . 2 -}}
+{{- $own := index $root.Values $component -}}
+{{- $name := include "linnet.name" (list $root $component) -}}
+{{- $prefix := printf "LINNET_%s_" (upper $component) -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "linnet.labels" (list $root $component) | nindent 4 }}
+spec:
+  {{- if not $own.autoscaling.enabled }}
+  replicas: {{ $own.replicas }}
+  {{- end }}
+  selector:
+    matchLabels:
+      {{- include "linnet.selector" (list $root $component) | nindent 6 }}
+  strategy:
+    type: RollingUpdate
+    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+  template:
+    metadata:
+      labels:
+        {{- include "linnet.labels" (list $root $component) | nindent 8 }}
+        {{- with $own.podLabels }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- with $own.podAnnotations }}
+      annotations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+    spec:
+      {{- include "linnet.pod" (list $root $component) | nindent 6 }}
+      containers:
+        - {{- include "linnet.container" (list $root $component) | nindent 10 }}
+          ports:
+            - {name: grpc, containerPort: {{ $port }}}
+            - {name: metrics, containerPort: 9090}
+          env:
+            {{- $known := dict "HOST" "0.0.0.0" "PORT" $port "METRICS_PORT" 9090 "LOG_LEVEL" $own.logLevel }}
+            {{- include "linnet.env" (list $prefix (merge (deepCopy $own.settings) $known)) | nindent 12 }}
+            {{- include "linnet.storeEnv" (list $root $prefix) | nindent 12 }}
+          startupProbe:
+            grpc: {port: {{ $port }}}
+            periodSeconds: 1
+            timeoutSeconds: 3
+            failureThreshold: 90
+          readinessProbe:
+            grpc: {port: {{ $port }}}
+            periodSeconds: 5
+            timeoutSeconds: 3
+          livenessProbe:
+            grpc: {port: {{ $port }}}
+            periodSeconds: 15
+            timeoutSeconds: 5
+            failureThreshold: 4
+          volumeMounts:
+            - {name: scratch, mountPath: /tmp}
+      volumes:
+        - name: scratch
+          emptyDir: {sizeLimit: 4Gi}
+---
+# Headless: a gRPC client sees every pod, and spreads its calls over them.
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "linnet.labels" (list $root $component) | nindent 4 }}
+    linnet.dev/metrics: "true"
+spec:
+  clusterIP: None
+  selector:
+    {{- include "linnet.selector" (list $root $component) | nindent 4 }}
+  ports:
+    - {name: grpc, port: {{ $port }}, targetPort: grpc, appProtocol: grpc}
+    - {name: metrics, port: 9090, targetPort: metrics, appProtocol: http}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "linnet.labels" (list $root $component) | nindent 4 }}
+automountServiceAccountToken: false
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "linnet.labels" (list $root $component) | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels:
+      {{- include "linnet.selector" (list $root $component) | nindent 6 }}
+{{- if $own.autoscaling.enabled }}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "linnet.labels" (list $root $component) | nindent 4 }}
+spec:
+  scaleTargetRef:
+    apiVersion: apps/v1
+    kind: Deployment
+    name: {{ $name }}
+  minReplicas: {{ $own.autoscaling.minReplicas }}
+  maxReplicas: {{ $own.autoscaling.maxReplicas }}
+  metrics:
+    - type: Resource
+      resource:
+        name: cpu
+        target:
+          type: Utilization
+          averageUtilization: {{ $own.autoscaling.cpuPercent }}
+{{- end }}
+{{- end }}

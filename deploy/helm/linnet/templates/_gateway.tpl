@@ -1,0 +1,95 @@
+{{/* The gateway's variables. */}}
+{{- define "linnet.gatewayEnv" -}}
+{{- $own := .Values.gateway -}}
+{{- $known := dict
+  "HOST" "0.0.0.0"
+  "PORT" 50051
+  "RUNNER_PORT" 50052
+  "HTTP_PORT" 8080
+  "METRICS_PORT" 9090
+  "LAUNCHER" "kubernetes"
+  "EVALUATOR_ADDRESS" (include "linnet.address" (list . "evaluator" 50061))
+  "PROFILER_ADDRESS" (include "linnet.address" (list . "profiler" 50071))
+  "STORE_PUBLIC_ENDPOINT" (.Values.store.publicEndpoint | default (include "linnet.storeEndpoint" .))
+  "LOG_LEVEL" $own.logLevel
+-}}
+{{- if include "linnet.sqlite" . -}}
+{{- $_ := set $known "DATABASE_URL" "sqlite:////var/lib/linnet/records.db" -}}
+{{- end -}}
+{{- include "linnet.env" (list "LINNET_GATEWAY_" (merge (deepCopy $own.settings) $known)) }}
+{{- if not (include "linnet.sqlite" .) }}
+- name: LINNET_GATEWAY_DATABASE_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.database.secret }}
+      key: {{ .Values.database.key }}
+{{- end }}
+- name: LINNET_GATEWAY_API_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ $own.apiToken.secret | default (include "linnet.name" (list . "gateway-token")) }}
+      key: {{ $own.apiToken.key }}
+{{ include "linnet.storeEnv" (list . "LINNET_GATEWAY_") }}
+{{- include "linnet.launcherEnv" . }}
+{{- end }}
+
+{{/* Where and how trainers run. */}}
+{{- define "linnet.launcherEnv" -}}
+{{- $runs := .Values.runs -}}
+{{- $ceilings := dict -}}
+{{- range $project, $ceiling := $runs.projectCeilings -}}
+{{- $_ := set $ceilings $project (include "linnet.ceiling" $ceiling | fromJson) -}}
+{{- end -}}
+{{- include "linnet.env" (list "LINNET_KUBERNETES_" (dict
+  "NAMESPACE" $runs.namespace
+  "TRAINER_IMAGE" (include "linnet.image" (list . "trainer"))
+  "IMAGE_PULL_POLICY" .Values.images.pullPolicy
+  "IMAGE_PULL_SECRETS" (toJson .Values.images.pullSecrets)
+  "SERVICE_ACCOUNT" (include "linnet.name" (list . "trainer"))
+  "GATEWAY_ADDRESS" (include "linnet.address" (list . "gateway-internal" 50052))
+  "LEASE_NAME" (include "linnet.name" (list . "gateway"))
+  "CEILING" (include "linnet.ceiling" $runs.ceiling)
+  "PROJECT_CEILINGS" (toJson $ceilings)
+  "SCRATCH_BYTES" (int64 $runs.scratchBytes)
+  "QUEUE_NAME" $runs.queueName
+  "PRIORITY_CLASS" $runs.priorityClass
+  "RUNTIME_CLASS" $runs.runtimeClass
+  "NODE_SELECTOR" (toJson $runs.nodeSelector)
+  "TOLERATIONS" (toJson $runs.tolerations)
+  "EXPERT_RUNTIME_CLASS" $runs.expert.runtimeClass
+  "EXPERT_WITHOUT_SANDBOX" $runs.expert.withoutSandbox
+  "EXPERT_NODE_SELECTOR" (toJson $runs.expert.nodeSelector)
+  "EXPERT_TOLERATIONS" (toJson $runs.expert.tolerations)
+  "EXPERT_HOST_ALIASES" (toJson $runs.expert.hostAliases)
+)) }}
+{{- end }}
+
+{{/* A project's ceiling as the gateway reads it; what is not given has the gateway's default. */}}
+{{- define "linnet.ceiling" -}}
+{{- $known := dict -}}
+{{- range $field, $setting := dict "cpuMillis" "cpu_millis" "memoryBytes" "memory_bytes" "parallelism" "parallelism" "deadlineSeconds" "deadline_s" -}}
+{{- if hasKey $ $field -}}
+{{- $_ := set $known $setting (int64 (index $ $field)) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $known -}}
+{{- end }}
+
+{{/* kubelet's own gRPC probe speaks no TLS; with TLS the probe is that the port accepts. */}}
+{{- define "linnet.gatewayProbes" -}}
+{{- $look := ternary "tcpSocket: {port: 50051}" "grpc: {port: 50051}" .Values.tls.enabled -}}
+startupProbe:
+  {{ $look }}
+  periodSeconds: 1
+  timeoutSeconds: 3
+  failureThreshold: 90
+readinessProbe:
+  {{ $look }}
+  periodSeconds: 5
+  timeoutSeconds: 3
+livenessProbe:
+  {{ $look }}
+  periodSeconds: 15
+  timeoutSeconds: 5
+  failureThreshold: 4
+{{- end }}

@@ -1,0 +1,86 @@
+"""Writes the chart's README from its schema and values; `--check` fails if it is stale."""  # noqa: INP001 - a script
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHART = Path(__file__).with_name("linnet")
+_HEAD = """# linnet
+
+Installs Linnet: gateway, evaluator and profiler in the release's namespace, trainers as Jobs in a
+namespace of their own.
+
+    helm install linnet deploy/helm/linnet --namespace linnet --create-namespace --wait
+    helm test linnet --namespace linnet
+
+Without values it is a trial: SQLite and an object store of its own, each on a volume of the default
+storage class. The files in `ci/` are sets of values that the tests render and check:
+
+| file | for |
+| --- | --- |
+"""
+_TAIL = """
+`helm uninstall` leaves the volume claims that the release made (`*-gateway-records`, `*-store-data`),
+so that a trial can be installed again with its data, and nothing else. The runs' namespace goes with
+its Jobs if the release made it.
+
+## Values
+
+This part is written from `values.schema.json` by `deploy/helm/readme.py`.
+
+| value | default | what it is |
+| --- | --- | --- |
+"""
+
+
+def render() -> str:
+    """The whole README."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    sets = [
+        f"| `{path.name}` | {path.read_text().splitlines()[0].removeprefix('# ')} |"
+        for path in sorted((CHART / "ci").glob("*.yaml"))
+    ]
+    rows = [
+        f"| `{path}` | `{json.dumps(default)}` | {what} |"
+        for path, default, what in _leaves(schema, schema, values, "")
+    ]
+    return _HEAD + "\n".join(sets) + "\n" + _TAIL + "\n".join(rows) + "\n"
+
+
+def _leaves(
+    schema: dict[str, Any], node: dict[str, Any], values: Any, path: str
+) -> Iterator[tuple[str, Any, str]]:
+    for name, child in node.get("properties", {}).items():
+        below = f"{path}.{name}" if path else name
+        value = values.get(name) if isinstance(values, dict) else None
+        if child.get("properties"):
+            yield from _leaves(schema, child, value, below)
+        elif value is not None:
+            yield below, value, _what(child)
+
+
+def _what(node: dict[str, Any]) -> str:
+    choices = node.get("enum")
+    text = str(node["description"])
+    return f"{text} One of {', '.join(f'`{one}`' for one in choices)}." if choices else text
+
+
+def main() -> int:
+    """Write it, or compare it with what is there."""
+    readme = CHART / "README.md"
+    fresh = render()
+    if "--check" in sys.argv[1:]:
+        return int(not readme.exists() or readme.read_text() != fresh)
+    readme.write_text(fresh)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

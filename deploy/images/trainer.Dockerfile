@@ -1,0 +1,38 @@
+# The trainer's image. Build from the repository's root:
+#   docker build -f deploy/images/trainer.Dockerfile -t linnet-trainer .
+# Both bases must have Python 3.11 at the same path; the second must have uv too.
+ARG BASE=python:3.11-slim-bookworm
+ARG BUILD_BASE=ghcr.io/astral-sh/uv:python3.11-bookworm-slim
+
+FROM ${BUILD_BASE} AS dependencies
+WORKDIR /source
+COPY deploy/images/install.sh /usr/local/bin/
+COPY pyproject.toml uv.lock ./
+RUN install.sh dependencies linnet-trainer
+
+FROM dependencies AS program
+COPY protos protos
+COPY libs libs
+COPY services/trainer services/trainer
+RUN install.sh program linnet-trainer
+
+FROM ${BASE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="linnet-trainer" \
+      org.opencontainers.image.description="Trains the runs of one shard and uploads their models" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# Nothing is installed at run time, so the base's own installer goes.
+RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip /usr/local/bin/pip*
+COPY --from=dependencies /app /app
+COPY --from=program /program /
+ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+# Keras writes its configuration below its home, and the root file system is read-only.
+ENV KERAS_HOME=/tmp/keras TF_CPP_MIN_LOG_LEVEL=2
+USER 10001:10001
+WORKDIR /tmp
+ENTRYPOINT ["linnet-trainer"]

@@ -1,0 +1,244 @@
+"""What the chart renders, for every set of values in its folder ci."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+
+Manifest = dict[str, Any]
+
+_OTHERS_KINDS = {
+    "PodMonitor": "monitoring.coreos.com/v1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+    "Certificate": "cert-manager.io/v1",
+}
+_LABELS = {
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/version",
+    "app.kubernetes.io/part-of",
+    "app.kubernetes.io/managed-by",
+    "helm.sh/chart",
+}
+
+
+def _kind(objects: list[Manifest], kind: str) -> list[Manifest]:
+    return [one for one in objects if one["kind"] == kind]
+
+
+def _pods(objects: list[Manifest]) -> Iterator[tuple[str, Manifest, Manifest]]:
+    """Name, metadata and spec of each pod and pod template."""
+    for one in objects:
+        if one["kind"] == "Pod":
+            yield one["metadata"]["name"], one["metadata"], one["spec"]
+        elif one["kind"] == "Deployment":
+            template = one["spec"]["template"]
+            yield one["metadata"]["name"], template["metadata"], template["spec"]
+
+
+def _matches(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    return selector.items() <= labels.items()
+
+
+def test_every_object_is_valid_in_kubernetes_1_34(objects: list[Manifest]) -> None:
+    """Each object passes the 1.34 schema with no unknown field; others' kinds are known ones."""
+    for one in objects:
+        if one["kind"] in _OTHERS_KINDS:
+            assert one["apiVersion"] == _OTHERS_KINDS[one["kind"]]
+        else:
+            kubernetes_validate.validate(one, "1.34", strict=True)
+
+
+def test_lint_finds_nothing(chart_folder: Path, value_set: dict[str, Any]) -> None:
+    """Helm's own lint has no warning and no error."""
+    report = helm_python.lint(str(chart_folder), value_set, strict=True)
+    assert report["errors"] == []
+    assert [one for one in report["messages"] if one["severity"] >= 2] == []
+
+
+def test_every_pod_is_restricted(objects: list[Manifest]) -> None:
+    """Each pod keeps every rule of the restricted profile, and writes to no root file system."""
+    names = []
+    for name, _, spec in _pods(objects):
+        names.append(name)
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(), name
+        pod = spec["securityContext"]
+        assert pod["runAsNonRoot"] is True, name
+        assert pod["runAsUser"] > 0, name
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        volumes = {next(iter(volume.keys() - {"name"})) for volume in spec.get("volumes", [])}
+        assert volumes <= {"emptyDir", "secret", "persistentVolumeClaim"}, name
+        for container in spec["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False, name
+            assert security["readOnlyRootFilesystem"] is True, name
+            assert security["capabilities"] == {"drop": ["ALL"]}, name
+            assert all("hostPort" not in port for port in container.get("ports", [])), name
+    assert {"linnet-gateway", "linnet-evaluator", "linnet-profiler", "linnet-test"} <= set(names)
+
+
+def test_only_the_gateway_has_an_api_token(objects: list[Manifest]) -> None:
+    """Evaluator, profiler, store, test pod and trainers get no credentials of the cluster."""
+    mounted = [
+        name for name, _, spec in _pods(objects) if spec.get("automountServiceAccountToken", True)
+    ]
+    assert mounted == ["linnet-gateway"]
+    for account in _kind(objects, "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False, account["metadata"]["name"]
+
+
+def test_no_service_variables_reach_the_settings(objects: list[Manifest]) -> None:
+    """Kubernetes would add LINNET_GATEWAY_PORT=tcp://…, which is a setting's name."""
+    assert all(spec["enableServiceLinks"] is False for _, _, spec in _pods(objects))
+
+
+def test_every_object_has_the_recommended_labels(objects: list[Manifest]) -> None:
+    """Each object and each pod can be found by release, component and version."""
+    metadata = [one["metadata"] for one in objects] + [meta for _, meta, _ in _pods(objects)]
+    for one in metadata:
+        assert one["labels"].keys() >= _LABELS, one.get("name")
+        assert all(len(value) <= 63 for value in one["labels"].values())
+
+
+def test_every_container_has_requests_and_a_memory_limit(objects: list[Manifest]) -> None:
+    """The scheduler knows what each container needs, and none can take the node's memory."""
+    for name, _, spec in _pods(objects):
+        for container in spec["containers"]:
+            assert container["resources"]["requests"].keys() >= {"cpu", "memory"}, name
+            assert "memory" in container["resources"]["limits"], name
+
+
+def test_selectors_find_the_pods_that_they_mean(objects: list[Manifest]) -> None:
+    """Each Service, budget and policy of the release selects pods of exactly its component."""
+    pods = [(name, meta["labels"]) for name, meta, _ in _pods(objects)]
+    selectors = [
+        (one["metadata"]["name"], one["metadata"]["labels"], one["spec"]["selector"])
+        for one in _kind(objects, "Service")
+    ]
+    selectors += [
+        (one["metadata"]["name"], one["metadata"]["labels"], one["spec"]["selector"]["matchLabels"])
+        for one in [*_kind(objects, "PodDisruptionBudget"), *_kind(objects, "Deployment")]
+    ]
+    assert len(selectors) > 9
+    for name, labels, selector in selectors:
+        component = labels["app.kubernetes.io/component"]
+        found = [pod for pod, pod_labels in pods if _matches(selector, pod_labels)]
+        assert found == [f"linnet-{component}"], name
+
+
+def test_services_and_probes_name_ports_that_exist(objects: list[Manifest]) -> None:
+    """Each target port is a container's port, and each probe asks one."""
+    deployments = _kind(objects, "Deployment")
+    for service in _kind(objects, "Service"):
+        ports = {
+            port["name"]
+            for one in deployments
+            if _matches(service["spec"]["selector"], one["spec"]["template"]["metadata"]["labels"])
+            for container in one["spec"]["template"]["spec"]["containers"]
+            for port in container["ports"]
+        }
+        targets = {port["targetPort"] for port in service["spec"]["ports"]}
+        assert targets <= ports, service["metadata"]["name"]
+    for _, _, spec in _pods(deployments):
+        (container,) = spec["containers"]
+        known = {port["containerPort"] for port in container["ports"]}
+        known |= {port["name"] for port in container["ports"]}
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            (asked,) = (
+                container[probe][how]["port"]
+                for how in ("grpc", "httpGet", "tcpSocket")
+                if how in container[probe]
+            )
+            assert asked in known
+
+
+def test_a_pod_leaves_its_services_before_it_ends(objects: list[Manifest]) -> None:
+    """A pause before SIGTERM and a grace above the drain time let calls end."""
+    for name, _, spec in _pods(_kind(objects, "Deployment")):
+        if name == "linnet-store":
+            continue
+        (container,) = spec["containers"]
+        pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert spec["terminationGracePeriodSeconds"] > pause + 30 - 1, name
+
+
+def test_the_gateway_may_do_no_more_than_it_does(objects: list[Manifest]) -> None:
+    """One Role, in the runs' namespace only; no wildcard; secrets are never read."""
+    assert not _kind(objects, "ClusterRole")
+    assert not _kind(objects, "ClusterRoleBinding")
+    (role,) = _kind(objects, "Role")
+    (binding,) = _kind(objects, "RoleBinding")
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "linnet-runs"
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "linnet-gateway", "namespace": "linnet"}
+    ]
+    allowed: dict[str, set[str]] = {}
+    for rule in role["rules"]:
+        for resource in rule["resources"]:
+            allowed.setdefault(resource, set()).update(rule["verbs"])
+    assert allowed == {
+        "jobs": {"create", "get", "list", "watch", "patch", "delete"},
+        "pods": {"get", "list"},
+        "pods/log": {"get"},
+        "secrets": {"create", "delete"},
+        "leases": {"create", "get", "update", "patch"},
+    }
+
+
+def test_everything_is_denied_first(objects: list[Manifest]) -> None:
+    """In both namespaces a policy takes all pods and opens nothing but the release's DNS."""
+    policies = {
+        (one["metadata"].get("namespace", "linnet"), one["metadata"]["name"]): one["spec"]
+        for one in _kind(objects, "NetworkPolicy")
+    }
+    runs = policies["linnet-runs", "linnet-default-deny"]
+    assert runs == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    release = policies["linnet", "linnet-default-deny"]
+    assert "ingress" not in release
+    assert [rule.get("to") for rule in release["egress"]] == [None]
+    assert {port["port"] for rule in release["egress"] for port in rule["ports"]} == {53}
+
+
+def test_trainers_reach_runner_and_store_only(objects: list[Manifest]) -> None:
+    """What their policies open is the gateway's inner port, the store, and names on port 53."""
+    policies = [
+        one["spec"]
+        for one in _kind(objects, "NetworkPolicy")
+        if one["metadata"].get("namespace") == "linnet-runs"
+    ]
+    assert all("ingress" not in policy for policy in policies)
+    ports = {
+        port["port"]
+        for policy in policies
+        for rule in policy.get("egress", [])
+        for port in rule["ports"]
+    }
+    assert 50052 in ports
+    assert ports - {50052, 53} <= {8333, 443, 9000}
+    for policy in policies:
+        for rule in policy.get("egress", []):
+            assert "to" in rule or {port["port"] for port in rule["ports"]} == {53}
+
+
+def test_the_runs_namespace_is_restricted(objects: list[Manifest]) -> None:
+    """Where the chart makes the namespace, admission refuses any pod that is not restricted."""
+    for namespace in _kind(objects, "Namespace"):
+        labels = namespace["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("component", ["evaluator", "profiler"])
+def test_an_autoscaler_and_a_number_never_disagree(objects: list[Manifest], component: str) -> None:
+    """With an autoscaler the Deployment names no number, which each upgrade would set back."""
+    scaled = [
+        one["spec"]["scaleTargetRef"]["name"] for one in _kind(objects, "HorizontalPodAutoscaler")
+    ]
+    for one in _kind(objects, "Deployment"):
+        if one["metadata"]["name"] == f"linnet-{component}":
+            assert ("replicas" in one["spec"]) != (one["metadata"]["name"] in scaled)

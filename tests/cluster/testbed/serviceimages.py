@@ -1,0 +1,80 @@
+"""The images of Linnet's services, from the Dockerfiles that production uses, on the node."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cluster import Cluster
+from .faults import TestbedFault
+from .imagebuild import Builder
+
+SERVICES = ("gateway", "profiler", "evaluator", "trainer")
+_REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def name(service: str) -> str:
+    """Name of the service's image on the node."""
+    return f"localhost/linnet-{service}:testbed"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceImages:
+    """Builds the services' images and hands them to the node."""
+
+    builder: Builder
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> ServiceImages:
+        """Images in the cache of `cluster`."""
+        return cls(Builder(cluster.places.cache / "images"))
+
+    def build(self, service: str) -> str:
+        """Build the image of `service`, as far as its content changed, and return its name.
+
+        Raises:
+            TestbedFault: The build failed.
+        """
+        cache = _uv("cache", "dir")
+        offline = self.builder.cache / "uv.toml"
+        offline.parent.mkdir(parents=True, exist_ok=True)
+        # Setup has filled uv's cache with everything that the lock names.
+        offline.write_text("offline = true\n")
+        self.builder.build(
+            _REPOSITORY / f"deploy/images/{service}.Dockerfile",
+            _REPOSITORY,
+            name(service),
+            arguments={
+                "BASE": self.builder.base(),
+                "BUILD_BASE": self.builder.build_base(Path(_uv_program())),
+            },
+            volumes=[f"{cache}:/root/.cache/uv:rw", f"{offline}:/etc/uv/uv.toml:ro"],
+        )
+        return name(service)
+
+    def provide(self, cluster: Cluster, service: str) -> str:
+        """Build the image and import it, unless the node has this very image; return its name."""
+        image = self.build(service)
+        identity = self.builder.identity(image)
+        imported = cluster.places.containerd_root / f"{service}.imported"
+        known = imported.read_text() if imported.exists() else ""
+        if known != identity or image not in cluster.image_names():
+            archive = cluster.places.state / f"{service}.tar"
+            self.builder.export(image, archive)
+            cluster.import_image(archive)
+            archive.unlink()
+            imported.write_text(identity)
+        return image
+
+
+def _uv(*words: str) -> str:
+    done = subprocess.run(["uv", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise TestbedFault(f"uv {words[0]} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _uv_program() -> str:
+    """Path of uv itself; what is on PATH may be a script that finds it."""
+    return _uv("run", "--no-project", "--offline", "--", "printenv", "UV")
