@@ -1,9 +1,12 @@
 """The processes of local mode: what each is started with, in order of start."""
 
+import importlib.util
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from linnet_runtime.errors import NotAllowedInState
 
 from linnet_sdk.local import seaweed
 from linnet_sdk.local.home import Credentials, Home
@@ -62,7 +65,18 @@ def store_endpoint(ports: Mapping[str, int]) -> str:
 
 
 def plan(home: Home, ports: Mapping[str, int], credentials: Credentials) -> Plan:
-    """Say what is started."""
+    """Say what is started.
+
+    Raises:
+        NotAllowedInState: A service is not installed.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(f"linnet_{name}") is None]
+    if missing:
+        raise NotAllowedInState(
+            "local mode needs services that are not installed: pip install "
+            + " ".join(f"linnet-{name}" for name in missing),
+            reason="SERVICES_NOT_INSTALLED",
+        )
     return Plan(
         store=ChildSpec(
             name="store",
@@ -85,7 +99,7 @@ def plan(home: Home, ports: Mapping[str, int], credentials: Credentials) -> Plan
                 "EVALUATOR_ADDRESS": f"{HOST}:{ports['evaluator']}",
                 "PROFILER_ADDRESS": f"{HOST}:{ports['profiler']}",
                 "LAUNCHER": "process",
-                "PROCESS_FOLDER": str(home.gateway / "launches"),
+                "PROCESS_FOLDER": str(home.launches),
                 "STORE_PUBLIC_ENDPOINT": store_endpoint(ports),
                 "API_TOKEN": credentials.api_token,
             },
@@ -94,6 +108,7 @@ def plan(home: Home, ports: Mapping[str, int], credentials: Credentials) -> Plan
 
 
 _ANALYSTS = ("evaluator", "profiler")
+_NEEDED = ("gateway", "trainer", *_ANALYSTS)
 
 
 def _service(

@@ -72,6 +72,11 @@ class Home:
         return self.path / "gateway"
 
     @property
+    def launches(self) -> Path:
+        """Where the gateway keeps its trainers' folders."""
+        return self.gateway / "launches"
+
+    @property
     def endpoint(self) -> Path:
         """Where the running gateway is; exists while it runs."""
         return self.path / ENDPOINT_FILE

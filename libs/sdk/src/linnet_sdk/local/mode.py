@@ -10,12 +10,13 @@ from typing import Self
 
 from linnet_runtime.s3 import S3Location, S3Store
 
-from linnet_sdk.local import children, identity, ports, seaweed
+from linnet_sdk.local import children, identity, ports, seaweed, trainers
 from linnet_sdk.local.child import USUAL_BACKOFF, Backoff, Child, Event
 from linnet_sdk.local.home import Credentials, Home, write_json
 from linnet_sdk.server_address import ServerAddress
 
 LEFTOVER_GRACE_S = 20.0
+TRAINER_GRACE_S = 15.0
 Planner = Callable[[Home, Mapping[str, int], Credentials], children.Plan]
 
 
@@ -96,7 +97,10 @@ class LocalMode:
         """Stop the processes in reverse order and let go of the home."""
         self.home.endpoint.unlink(missing_ok=True)
         while self._children:
-            await self._children.pop().stop()
+            child = self._children.pop()
+            await child.stop()
+            if child.spec.name == "gateway":  # it would only start them again before
+                await asyncio.to_thread(trainers.end, self.home.launches, grace_s=TRAINER_GRACE_S)
         self.home.record_processes([])
         self._held.close()
 
