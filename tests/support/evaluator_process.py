@@ -17,10 +17,9 @@ import grpc
 import numpy as np
 from linnet.v1 import dataset_pb2, evaluator_service_pb2_grpc
 from linnet.v1 import evaluator_service_pb2 as pb
-from linnet_runtime.errors import LinnetError
 from linnet_runtime.s3 import S3Location, S3Store
-from linnet_sdk.local import ports, seaweed
-from linnet_sdk.local.home import Credentials
+
+Stub = evaluator_service_pb2_grpc.EvaluatorServiceStub
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen, log: Path) -> None:
@@ -30,43 +29,6 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen, log: Path) 
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def s3_store(folder: Path) -> Iterator[S3Location]:
-    """Run a SeaweedFS of its own with an empty bucket."""
-    credentials = Credentials()
-    seaweed.prepare(folder, credentials)
-    chosen = ports.assign(seaweed.PORT_NAMES, {})
-    log = folder / "log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            seaweed.command(chosen),
-            cwd=folder,
-            env={**os.environ, **seaweed.environment(credentials)},
-            stdout=file,
-            stderr=file,
-        )
-    location = S3Location(
-        f"http://127.0.0.1:{chosen['store']}",
-        credentials.store_access_key,
-        credentials.store_secret_key,
-        "linnet",
-    )
-
-    def ready() -> bool:
-        try:
-            S3Store(location).create_bucket()
-        except (LinnetError, OSError):
-            return False
-        return True
-
-    try:
-        wait_until(ready, process, log)
-        yield location
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextlib.contextmanager

@@ -18,11 +18,14 @@ from linnet_runtime.s3 import S3Store
 from linnet_runtime.sandbox import Sandbox
 
 from linnet_evaluator.evaluate import Evaluator
+from linnet_evaluator.explorer import Explorer
 from linnet_evaluator.metrics import EvaluatorMetrics
 from linnet_evaluator.model_runner import INFERENCE, ModelRunner
+from linnet_evaluator.projector import WARM_MODULES, SandboxProjector
 from linnet_evaluator.servicer import EvaluatorServicer
 from linnet_evaluator.settings import EvaluatorSettings
 from linnet_evaluator.stored_data import DatasetCache
+from linnet_evaluator.workplace import Workplace
 
 _SERVICE = evaluator_service_pb2.DESCRIPTOR.services_by_name["EvaluatorService"].full_name
 
@@ -37,20 +40,24 @@ def _tell(path: Path, address: str, metrics: str) -> None:
 async def serve(settings: EvaluatorSettings) -> None:
     """Serve until SIGTERM or SIGINT, then let calls end."""
     log = logs.get("linnet.evaluator")
-    sandbox = Sandbox([INFERENCE])
-    await asyncio.to_thread(sandbox.start)
+    models, projections = Sandbox([INFERENCE]), Sandbox(WARM_MODULES, subject="PROJECTION")
+    # Before gRPC has threads; children are forked by these two, never by this process.
+    await asyncio.gather(*(asyncio.to_thread(zygote.start) for zygote in (models, projections)))
     registry = new_registry()
     store = S3Store(settings.store)
+    data = DatasetCache(store, settings.dataset_cache_bytes)
+    runner = ModelRunner(models, settings.model_limits)
     with ThreadPoolExecutor(2 * settings.concurrency, "model") as pool:
-        evaluator = Evaluator(
-            store,
-            DatasetCache(store, settings.dataset_cache_bytes),
-            ModelRunner(sandbox, settings.model_limits),
-            pool,
-        )
+        evaluator = Evaluator(store, data, runner, pool)
+        projector = SandboxProjector(projections, settings.projection_limits)
         server = Server([_SERVICE], RpcMetrics(registry))
         evaluator_service_pb2_grpc.add_EvaluatorServiceServicer_to_server(
-            EvaluatorServicer(evaluator, store, EvaluatorMetrics(registry), settings.concurrency),
+            EvaluatorServicer(
+                evaluator,
+                Explorer(store, data, runner, evaluator, projector),
+                store,
+                Workplace(EvaluatorMetrics(registry), settings.concurrency),
+            ),
             server.grpc_server,
         )
         port = server.listen(f"{settings.host}:{settings.port}")
@@ -63,7 +70,8 @@ async def serve(settings: EvaluatorSettings) -> None:
         came = await until_terminated()
         log.info("draining", signal=came.name)
         await server.stop(SystemClock(), Drain(grace_s=settings.drain_s))
-        sandbox.close()
+        models.close()
+        projections.close()
         page.close()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet_evaluator import bootstrap
+from linnet_evaluator.mcnemar import paired_interval
 from linnet_evaluator.record import Interval, SplitSide, Variant, VariantComparison
 
 MAX_FLIPPED_ROWS = 1000
@@ -11,23 +11,6 @@ TOLERATED_DROP = 0.02
 """Share of accuracy that int8 may cost: the size and speed it gives are worth two points."""
 NEEDLESS_DROP = 0.10
 """Above this quantization has broken the model, and training with it in mind is due."""
-
-
-def _drop_interval(
-    float_right: NDArray[np.bool_],
-    int_right: NDArray[np.bool_],
-    groups: NDArray[np.int64] | None,
-) -> tuple[float, float]:
-    """Bootstrap the paired difference: each row is a loss (1), a gain (-1) or neither."""
-    kinds = 1 + float_right.astype(np.int64) - int_right.astype(np.int64)
-    if groups is None:
-        drawn: NDArray[np.generic] = bootstrap.draw_cells(
-            np.bincount(kinds, minlength=3), bootstrap.DRAWS, bootstrap.SEED
-        )
-    else:
-        drawn = bootstrap.draw_groups(kinds, groups, 3, bootstrap.DRAWS, bootstrap.SEED)
-    counts = drawn.astype(np.float64)
-    return bootstrap.percentiles((counts[:, 2] - counts[:, 0]) / counts.sum(axis=1))
 
 
 def _recommend(drop: float, low: float, high: float) -> tuple[Variant, str]:
@@ -72,7 +55,7 @@ def compare(
     float_right, int_right = float_predicted == labels, int_predicted == labels
     flipped = float_predicted != int_predicted
     drop = float(float_right.mean() - int_right.mean())
-    low, high = _drop_interval(float_right, int_right, groups)
+    low, high = paired_interval(int_right, float_right, groups)
     recommended, reason = _recommend(drop, low, high)
     return VariantComparison(
         side=side,

@@ -2,21 +2,33 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from linnet_ml import datasets
+from linnet_ml.scaling import Scaler
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.objectstore import ObjectStore
 from numpy.typing import NDArray
 
-from linnet_evaluator import comparison, to_record
+from linnet_evaluator.assembly import RunScores, assemble
 from linnet_evaluator.model_runner import ModelRun, ModelRunner
-from linnet_evaluator.record import Evaluation, SplitSide, Variant, VariantComparison
-from linnet_evaluator.run_files import MANIFEST, SPLIT, Split, read_scaler, read_split
-from linnet_evaluator.scoring import Scoring, number_groups, score_all
+from linnet_evaluator.record import Evaluation, SplitSide, Variant
+from linnet_evaluator.run_files import (
+    MANIFEST,
+    OUT_OF_FOLD,
+    SPLIT,
+    OutOfFold,
+    Split,
+    read_out_of_fold,
+    read_scaler,
+    read_split,
+)
+from linnet_evaluator.scored_set import ScoredSet
+from linnet_evaluator.scores_file import StoredScores
+from linnet_evaluator.scoring import number_groups
 from linnet_evaluator.stored_data import (
     MODEL_LIMIT_BYTES,
     Dataset,
@@ -30,6 +42,7 @@ MODEL_NAMES = {Variant.FLOAT32: "model.float32.tflite", Variant.INT8: "model.int
 METHOD = "1"
 """Version of the method; a change makes every stored result one of another fingerprint."""
 
+_SIDES = (SplitSide.VALIDATION, SplitSide.TEST, SplitSide.TRAINING)
 _LIMIT_BYTES = 1 << 28
 
 
@@ -42,6 +55,8 @@ class EvaluationInput:
     dataset_files: tuple[FileRef, ...]
     classes: tuple[str, ...]
     dataset_digest: str
+    sides: tuple[SplitSide, ...] = ()
+    all_rows_as_test: bool = False
 
     def fingerprint(self) -> str:
         """Digest of everything that the result depends on."""
@@ -51,17 +66,24 @@ class EvaluationInput:
             "dataset_files": sorted((f.name, f.sha256 or f.key) for f in self.dataset_files),
             "classes": self.classes,
             "dataset_digest": self.dataset_digest,
+            "sides": sorted(self.sides),
+            "all_rows_as_test": self.all_rows_as_test,
         }
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class VariantRun:
-    """A variant's scores of every row that is on some side."""
+class Evaluated:
+    """An evaluation and the scores behind it."""
 
+    evaluation: Evaluation
+    scores: StoredScores
+
+
+@dataclass(frozen=True, slots=True)
+class _VariantRun:
     model_sha256: str
     run: ModelRun
-    scores: NDArray[np.float32]
 
 
 class Evaluator:
@@ -82,38 +104,69 @@ class Evaluator:
         self._models = models
         self._pool = pool
 
-    def evaluate(self, wanted: EvaluationInput) -> Evaluation:
+    def evaluate(self, wanted: EvaluationInput) -> Evaluated:
         """Score every variant on every side that has rows.
 
         Raises:
             InvalidInput: A file can't be used; names it, with a stable reason.
             NotFound: The store lacks a file.
         """
-        run_files = by_name(wanted.run_files, "run_files", [SPLIT])
+        needed = [] if wanted.all_rows_as_test else [SPLIT]
+        run_files = by_name(wanted.run_files, "run_files", needed)
         models = {v: run_files[name] for v, name in MODEL_NAMES.items() if name in run_files}
         if not models:
             raise InvalidInput.of(
                 "run_files", f"expected one of {', '.join(MODEL_NAMES.values())}, received none"
             )
-        needed = [datasets.FEATURES, datasets.LABELS]
-        dataset_files = by_name(wanted.dataset_files, "dataset_files", needed)
+        dataset_files = by_name(
+            wanted.dataset_files, "dataset_files", [datasets.FEATURES, datasets.LABELS]
+        )
         dataset = self._data.get(dataset_files, len(wanted.classes))
-        split = read_split(
-            read(self._store, run_files[SPLIT], limit_bytes=_LIMIT_BYTES), len(dataset.labels)
-        )
-        rows = np.unique(np.concatenate([split.training, split.validation, split.test]))
+        split = self.split(wanted, run_files, len(dataset.labels))
+        sides = [
+            side
+            for side in _SIDES
+            if split.side(side).size and (not wanted.sides or side in wanted.sides)
+        ]
+        if not sides:
+            raise InvalidInput.of("sides", "expected a side that has rows, received none")
+        rows = np.unique(np.concatenate([split.side(side) for side in sides]))
         runs = self._run_models(models, run_files, dataset, rows, len(wanted.classes))
-        scorings = _score_sides(runs, rows, dataset, split)
-        return Evaluation(
-            classes=wanted.classes,
-            sets=tuple(
-                to_record.set_evaluation(s, variant, side, runs[variant].model_sha256)
-                for (variant, side), s in scorings.items()
-            ),
-            comparison=_compare(scorings, dataset, split),
-            dataset_digest=wanted.dataset_digest,
-            fingerprint=wanted.fingerprint(),
+        folds = self._out_of_fold(run_files, dataset, len(wanted.classes))
+        stored = _stored(wanted, dataset, split, rows, runs, folds=folds)
+        scored = RunScores(
+            sets={(variant, side): stored.on(variant, side) for variant in runs for side in sides},
+            model_sha256={variant: run.model_sha256 for variant, run in runs.items()},
+            samples=dataset.samples,
+            labels=dataset.labels,
+            out_of_fold=folds,
         )
+        evaluation = assemble(scored, wanted.classes, wanted.dataset_digest, wanted.fingerprint())
+        return Evaluated(evaluation, stored)
+
+    def split(
+        self, wanted: EvaluationInput, run_files: Mapping[str, FileRef], row_count: int
+    ) -> Split:
+        """Read a run's split, or make one of test rows only."""
+        if wanted.all_rows_as_test:
+            nothing = np.zeros(0, np.int64)
+            return Split(nothing, nothing, np.arange(row_count))
+        data = read(self._store, run_files[SPLIT], limit_bytes=_LIMIT_BYTES)
+        return read_split(data, row_count)
+
+    def _out_of_fold(
+        self, run_files: Mapping[str, FileRef], dataset: Dataset, class_count: int
+    ) -> OutOfFold | None:
+        if OUT_OF_FOLD not in run_files:
+            return None
+        data = read(self._store, run_files[OUT_OF_FOLD], limit_bytes=_LIMIT_BYTES)
+        return read_out_of_fold(data, len(dataset.labels), class_count)
+
+    def scaler(self, run_files: Mapping[str, FileRef]) -> Scaler | None:
+        """Read the scaling ahead of a run's models."""
+        if MANIFEST not in run_files:
+            return None
+        return read_scaler(read(self._store, run_files[MANIFEST], limit_bytes=_LIMIT_BYTES))
 
     def _run_models(
         self,
@@ -122,13 +175,10 @@ class Evaluator:
         dataset: Dataset,
         rows: NDArray[np.int64],
         class_count: int,
-    ) -> dict[Variant, VariantRun]:
-        manifest = None
-        if MANIFEST in run_files:
-            manifest = read(self._store, run_files[MANIFEST], limit_bytes=_LIMIT_BYTES)
-        scaler = read_scaler(manifest)
+    ) -> dict[Variant, _VariantRun]:
+        scaler = self.scaler(run_files)
 
-        def run(file: FileRef) -> VariantRun:
+        def run(file: FileRef) -> _VariantRun:
             model = read(self._store, file, limit_bytes=MODEL_LIMIT_BYTES)
             ran = self._models.run(
                 model,
@@ -138,46 +188,33 @@ class Evaluator:
                 rows=rows,
                 class_count=class_count,
             )
-            return VariantRun(hashlib.sha256(model).hexdigest(), ran, ran.scores.floats())
+            return _VariantRun(hashlib.sha256(model).hexdigest(), ran)
 
         return dict(zip(models, self._pool.map(run, models.values()), strict=True))
 
 
-def _score_sides(
-    runs: Mapping[Variant, VariantRun], rows: NDArray[np.int64], dataset: Dataset, split: Split
-) -> dict[tuple[Variant, SplitSide], Scoring]:
-    found = {}
-    for variant, run in runs.items():
-        for side in _sides(split):
-            on_side = split.side(side)
-            group = dataset.samples.group
-            found[variant, side] = score_all(
-                run.scores[np.searchsorted(rows, on_side)],
-                dataset.labels[on_side],
-                None if group is None else group[on_side],
-            )
-    return found
-
-
-def _sides(split: Split) -> Sequence[SplitSide]:
-    order = (SplitSide.VALIDATION, SplitSide.TEST, SplitSide.TRAINING)
-    return [side for side in order if split.side(side).size]
-
-
-def _compare(
-    scorings: Mapping[tuple[Variant, SplitSide], Scoring], dataset: Dataset, split: Split
-) -> VariantComparison | None:
-    """Compare on the set that nothing was chosen by, else on validation."""
-    for side in (SplitSide.TEST, SplitSide.VALIDATION, SplitSide.TRAINING):
-        if all((variant, side) in scorings for variant in MODEL_NAMES):
-            rows = split.side(side)
-            group = dataset.samples.group
-            return comparison.compare(
-                dataset.labels[rows],
-                scorings[Variant.FLOAT32, side].predicted,
-                scorings[Variant.INT8, side].predicted,
-                rows=rows,
-                side=side,
-                groups=None if group is None else number_groups(group[rows]),
-            )
-    return None
+def _stored(
+    wanted: EvaluationInput,
+    dataset: Dataset,
+    split: Split,
+    rows: NDArray[np.int64],
+    runs: Mapping[Variant, _VariantRun],
+    *,
+    folds: OutOfFold | None,
+) -> StoredScores:
+    sides = np.zeros(len(dataset.labels), np.uint8)
+    for side in _SIDES:
+        sides[split.side(side)] = side
+    group = dataset.samples.group
+    return StoredScores(
+        dataset_digest=wanted.dataset_digest,
+        fingerprint=wanted.fingerprint(),
+        rows=rows,
+        labels=dataset.labels[rows],
+        sides=sides[rows],
+        scores={variant: run.run.scores for variant, run in runs.items()},
+        groups=None if group is None else number_groups(group)[rows],
+        out_of_fold=None
+        if folds is None
+        else ScoredSet.of(folds.rows, dataset.labels[folds.rows], folds.scores),
+    )

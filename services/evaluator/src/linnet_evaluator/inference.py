@@ -4,7 +4,6 @@ LiteRT runs without its default delegate: XNNPACK refuses int8 files that a micr
 and its results are further from TensorFlow Lite Micro's than the built-in kernels'.
 """
 
-import io
 import math
 import time
 from collections.abc import Sequence
@@ -13,14 +12,14 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from linnet_ml import npy
 from linnet_ml.scaling import Scaler
 from linnet_runtime.errors import InvalidInput
 from numpy.typing import NDArray
 
+from linnet_evaluator.features import features_view
+
 BATCH_ROWS = 32
 _CHECKED_ROWS = 8
-_HEADER_BYTES = 16_384
 _CHUNK_ROWS = 4096
 _INT_TYPES = (np.int8, np.uint8, np.int16)
 _CLASSIFIERS = ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL")
@@ -41,18 +40,6 @@ class _Tensor:
         scale, zero_point = details["quantization"]
         shape = tuple(int(n) for n in details["shape"])
         return cls(int(details["index"]), shape, details["dtype"], float(scale), int(zero_point))
-
-
-def features_view(file: memoryview) -> NDArray[Any]:
-    """View a .npy file's values without copying them, shape (rows, *input_shape)."""
-    head = io.BytesIO(bytes(file[:_HEADER_BYTES]))
-    header = npy.read_header(head, "features.npy")
-    values = file[head.tell() :]
-    if values.nbytes != header.data_bytes:
-        raise InvalidInput.of(
-            "features.npy", f"expected {header.data_bytes} bytes of values, got {values.nbytes}"
-        )
-    return np.frombuffer(values, header.dtype).reshape(header.shape)
 
 
 def _open(model: bytes, *, keep_tensors: bool) -> Interpreter:

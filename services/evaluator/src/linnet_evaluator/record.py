@@ -3,7 +3,7 @@
 The contract documents every field.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -22,6 +22,24 @@ class SplitSide(IntEnum):
     TRAINING = 1
     VALIDATION = 2
     TEST = 3
+    OUT_OF_FOLD = 4
+
+
+class FeatureSource(IntEnum):
+    """What is projected."""
+
+    UNSPECIFIED = 0
+    INPUT = 1
+    EMBEDDING = 2
+
+
+class ProjectionMethod(IntEnum):
+    """How it is projected."""
+
+    UNSPECIFIED = 0
+    PCA = 1
+    UMAP = 2
+    TSNE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,134 @@ class VariantComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class FoldScores:
+    """Scores of one fold's model on the fold's own rows."""
+
+    fold: int
+    sample_count: int
+    accuracy: float
+    loss: float
+    balanced_accuracy: float
+    mcc: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean and spread of a score over folds."""
+
+    mean: float
+    standard_deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """The folds of a k-fold run."""
+
+    folds: tuple[FoldScores, ...]
+    summary: dict[str, Spread]
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdCurve:
+    """Scores at the thresholds 0.00, 0.01 ... 1.00."""
+
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1: tuple[float, ...]
+    certain_share: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdOutcome:
+    """What thresholds do on one set."""
+
+    side: SplitSide
+    thresholds: tuple[float, ...]
+    confusion: ConfusionMatrix
+    uncertain_counts: tuple[int, ...]
+    certain_share: float
+    certain_accuracy: float
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdAnalysis:
+    """What a threshold on the top score does."""
+
+    variant: Variant
+    chosen_on: SplitSide
+    suggested: float
+    suggested_by_class: tuple[float, ...]
+    overall: ThresholdCurve
+    classes: tuple[ThresholdCurve, ...]
+    outcomes: tuple[ThresholdOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HardSample:
+    """A row that the model finds hard."""
+
+    row: int
+    sample_id: str
+    actual: int
+    predicted: int
+    actual_score: float
+    predicted_score: float
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusedPair:
+    """Two classes that the model confuses."""
+
+    actual: int
+    predicted: int
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSuspect:
+    """A row whose label is likely wrong."""
+
+    row: int
+    sample_id: str
+    given: int
+    suggested: int
+    given_score: float
+    suggested_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupScores:
+    """Accuracy of a group."""
+
+    group: str
+    sample_count: int
+    accuracy: float
+    interval: Interval
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailureAnalysis:
+    """Where a variant fails on one set."""
+
+    variant: Variant
+    side: SplitSide
+    hardest: tuple[HardSample, ...]
+    confused_pairs: tuple[ConfusedPair, ...]
+    label_suspects: tuple[LabelSuspect, ...]
+    groups: tuple[GroupScores, ...]
+    worst_group: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """How good the exported files of a run are."""
 
@@ -119,4 +265,7 @@ class Evaluation:
     sets: tuple[SetEvaluation, ...]
     comparison: VariantComparison | None = None
     dataset_digest: str = ""
-    fingerprint: str = field(default="")
+    fingerprint: str = ""
+    cross_validation: CrossValidation | None = None
+    thresholds: tuple[ThresholdAnalysis, ...] = ()
+    failures: tuple[FailureAnalysis, ...] = ()

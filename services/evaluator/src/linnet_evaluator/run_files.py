@@ -62,7 +62,7 @@ def read_split(data: bytes, row_count: int) -> Split:
     """Read split.npz: int64 arrays `training`, `validation` and `test`, each may be missing.
 
     Raises:
-        InvalidInput: It holds no rows, or rows that the dataset has not.
+        InvalidInput: It holds no rows, a row twice, or rows that the dataset has not.
     """
     members = read_npz(data, SPLIT)
     sides = {}
@@ -80,8 +80,13 @@ def read_split(data: bytes, row_count: int) -> Split:
             )
         sides[name] = rows.astype(np.int64)
     split = Split(**sides)
-    if not split.training.size + split.validation.size + split.test.size:
+    everything = np.concatenate([split.training, split.validation, split.test])
+    if not everything.size:
         raise InvalidInput.of(SPLIT, "expected rows on some side, received none")
+    if len(np.unique(everything)) != len(everything):
+        raise InvalidInput.of(
+            SPLIT, "expected each row on one side and once, received some more often"
+        )
     return split
 
 

@@ -41,6 +41,10 @@ class EvaluatorSettings(ServiceSettings):
     """Longest time that one model file may run, in seconds."""
     model_memory_bytes: int = Field(default=2 << 30, ge=1 << 24)
     """Memory that one model file may take beyond its input, in bytes."""
+    projection_wall_s: float = Field(default=900.0, gt=0)
+    """Longest time of one projection, in seconds."""
+    projection_memory_bytes: int = Field(default=4 << 30, ge=1 << 26)
+    """Memory that one projection may take beyond its input, in bytes."""
     drain_s: float = Field(default=20.0, ge=0)
     """Time that calls have to end after SIGTERM, in seconds."""
 
@@ -58,4 +62,13 @@ class EvaluatorSettings(ServiceSettings):
     @property
     def model_limits(self) -> Limits:
         """What one model file may use."""
-        return Limits(wall_s=self.model_wall_s, memory_bytes=self.model_memory_bytes)
+        return Limits(
+            wall_s=self.model_wall_s,
+            memory_bytes=self.model_memory_bytes,
+            output_bytes=self.model_memory_bytes,
+        )
+
+    @property
+    def projection_limits(self) -> Limits:
+        """What one projection may use."""
+        return Limits(wall_s=self.projection_wall_s, memory_bytes=self.projection_memory_bytes)
