@@ -334,13 +334,15 @@ def test_a_job_deleted_by_hand_is_told() -> None:
 
 
 def test_a_job_that_the_gateway_stops_has_no_failure() -> None:
-    """Our own stop is told without a reason and not as ended, even if the Job ended meanwhile."""
-    job = a_job(1, conditions=[condition("Failed", "DeadlineExceeded")])
+    """Our own stop is told without a reason and not as ended, and left out once nothing runs."""
+    job = a_job(1, active=1)
     job["metadata"]["deletionTimestamp"] = ago(1)
     job["metadata"]["annotations"][marks.STOPPING] = "true"
     status = read(job)
     assert not status.ended
     assert status.failure is None
+    job["status"]["conditions"] = [condition("Failed", "DeadlineExceeded")]
+    assert read_launch(job, Evidence(), NOW) is None
 
 
 def test_a_retried_shard_keeps_its_failure() -> None:

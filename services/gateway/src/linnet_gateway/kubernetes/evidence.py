@@ -46,7 +46,8 @@ def need_of(job: Object, now: datetime) -> Need:
     if failed or failed_indexes or terminating:
         failures = (failed, failed_indexes, terminating, has_ended(job))
     since = moment(status.get("startTime"))
-    if since is None or has_ended(job) or not is_prepared(job) or job["spec"].get("suspend"):
+    started = since is not None and is_prepared(job) and not job["spec"].get("suspend")
+    if since is None or not started or has_ended(job):
         return Need(failures, waiting=False, starved=False, waited_s=0.0)
     waited_s = (now - since).total_seconds()
     active = int(status.get("active") or 0)

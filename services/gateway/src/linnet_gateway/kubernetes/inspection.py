@@ -18,7 +18,7 @@ from linnet_gateway.kubernetes.evidence import (
     shard_index,
     weigh_pods,
 )
-from linnet_gateway.kubernetes.jobstatus import Evidence
+from linnet_gateway.kubernetes.jobstatus import Evidence, is_stopping
 from linnet_gateway.kubernetes.obstacles import Patience
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 from linnet_gateway.kubernetes.terminations import log_lines, pod_failure
@@ -46,7 +46,7 @@ class Inspection:
 
     def __init__(self, api: Api, settings: KubernetesSettings, clock: Clock) -> None:
         self._api = api
-        self._selector = marks.pod_selector(settings.instance)
+        self._selector = marks.selector(settings.instance)
         self._patience = Patience.of(settings)
         self._clock = clock
         self._core = f"/api/v1/namespaces/{settings.namespace}"
@@ -81,6 +81,8 @@ class Inspection:
         )
 
     def _need(self, uid: str, job: Object) -> Need | None:
+        if is_stopping(job):
+            return None
         need = need_of(job, self._clock.now())
         known = self._known.get(uid)
         if known is None:

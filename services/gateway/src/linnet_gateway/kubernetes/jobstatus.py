@@ -36,12 +36,14 @@ class Evidence:
 
 
 def read_launch(job: Object, evidence: Evidence, now: datetime) -> LaunchStatus | None:
-    """Say how a launch does; None while its Job is still being made.
+    """Say how a launch does; None while its Job is still being made, and when it is done with.
 
     One that the gateway stops has not ended, and no failure, until its Job is gone.
     """
     uid = job["metadata"]["labels"][marks.LAUNCH]
     if is_stopping(job):
+        if has_ended(job):
+            return None
         shards = _shards(job, evidence, None, ended=False)
         return LaunchStatus(uid=uid, ended=False, shards=shards)
     conditions = true_conditions(job)
@@ -66,8 +68,7 @@ def is_prepared(job: Object) -> bool:
 
 def is_stopping(job: Object) -> bool:
     """Whether the gateway itself ended the launch or needs it no more."""
-    metadata = job["metadata"]
-    return marks.STOPPING in metadata.get("annotations", {}) or marks.RELEASED in metadata["labels"]
+    return marks.STOPPING in job["metadata"].get("annotations", {})
 
 
 def has_ended(job: Object) -> bool:

@@ -109,12 +109,10 @@ class KubernetesLauncher:
         release = known is not None and has_ended(known) and not self._crowded()
         changes: dict[str, Any] = {"metadata": {"annotations": {marks.STOPPING: "true"}}}
         if release:
-            changes["metadata"]["labels"] = {marks.RELEASED: "true"}
             changes["spec"] = {"ttlSecondsAfterFinished": self._settings.released_ttl_s}
         try:
-            job = await self._api.merge(path, changes)
+            self._watch.put(await self._api.merge(path, changes))
             if not release:
-                self._watch.put(job)
                 await self._api.delete(path, "Foreground")
         except ApiError as error:
             if error.status != _NOT_FOUND:

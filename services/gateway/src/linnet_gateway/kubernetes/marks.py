@@ -13,14 +13,12 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 LAUNCH = f"{DOMAIN}/launch"
 PROJECT = f"{DOMAIN}/project"
 CLASS = f"{DOMAIN}/class"
-RELEASED = f"{DOMAIN}/released"
-"""Label of a Job that ended and that the gateway needs no more."""
 
 SPEC_DIGEST = f"{DOMAIN}/spec-digest"
 PREPARED = f"{DOMAIN}/prepared"
 """Annotation of a Job whose Secret exists; one without it was never started."""
 STOPPING = f"{DOMAIN}/stopping"
-"""Annotation of a Job that the gateway itself ends."""
+"""Annotation of a Job that the gateway itself ends, or needs no more."""
 
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -39,11 +37,6 @@ def job_name(launch_uid: str) -> str:
     return label_safe(f"linnet-{launch_uid}", limit=_NAME_LIMIT)
 
 
-def pod_selector(instance: str) -> str:
-    """Select every trainer pod of one installation."""
+def selector(instance: str) -> str:
+    """Select every trainer's Job or pod of one installation."""
     return f"{MANAGED_BY}={MANAGER},{COMPONENT}={TRAINER},{INSTANCE}={instance}"
-
-
-def job_selector(instance: str) -> str:
-    """Select every Job of one installation that it still needs."""
-    return f"{pod_selector(instance)},!{RELEASED}"

@@ -68,8 +68,8 @@ class KubernetesSettings(ServiceSettings):
     """By project id."""
     scratch_bytes: int = Field(2 * GIB, ge=64 * MIB)
     """Size of a trainer's /tmp; the only place that it can write."""
-    run_as_user: int = Field(65532, ge=1)
-    """User and group of trainers, never root."""
+    run_as_user: int = Field(10001, ge=1)
+    """User and group of trainers, never root; the image's own."""
     host_users: bool | None = None
     """False gives each pod a user namespace, where nodes can; None leaves it to the cluster."""
     grace_s: int = Field(60, ge=1)

@@ -67,7 +67,7 @@ class JobWatch:
     ) -> None:
         self.jobs: dict[str, Object] = {}
         self.path = f"/apis/batch/v1/namespaces/{settings.namespace}/jobs"
-        self._selector = marks.job_selector(settings.instance)
+        self._selector = marks.selector(settings.instance)
         self._api = api
         self._settings = settings
         self._metrics = metrics
@@ -161,7 +161,6 @@ class JobWatch:
         elif event["type"] == "DELETED":
             known = self.jobs.get(_launch_of(job))
             if known is not None and _same(known, job):
-                self.jobs[_launch_of(job)] = _slim(job)
                 self._forget(_launch_of(job))
 
     def _forget(self, uid: str) -> None:
