@@ -19,7 +19,7 @@ from linnet_profiler.profile import Budgets, Latency, OperatorProfile, Profile, 
 from linnet_profiler.suggest import suggest
 from linnet_profiler.support import unsupported_operators
 from linnet_profiler.targets import Core, Counts, Target, find_target, targets
-from linnet_profiler.timing import timing_of
+from linnet_profiler.timing import streamed_bytes, timing_of
 
 STACK_BYTES: Final = 2048
 # Static data besides interpreter and resolver in the measured builds.
@@ -38,6 +38,7 @@ class _Facts:
     macs: int
     valid_macs: int
     parameters: int
+    streamed_bytes: int
 
 
 class Analysis:
@@ -124,7 +125,11 @@ class Analysis:
         counted = self.counts(target.core, counts)
         timing = timing_of(target, floating=self.precision == "float32")
         instructions = sum(count.instructions for count in counted)
-        cycles = instructions * timing.cycles_per_instruction
+        each = [
+            timing.cycles(count.instructions, facts.streamed_bytes)
+            for facts, count in zip(self._facts, counted, strict=True)
+        ]
+        cycles = sum(each) + timing.overhead_cycles
         microseconds = cycles / target.clock_hz * 1e6
         instructions_basis = weakest(*(count.basis for count in counted))
         latency = Latency(
@@ -137,8 +142,8 @@ class Analysis:
             basis=timing.basis,
         )
         operators = tuple(
-            _operator_profile(facts, count, timing.cycles_per_instruction, target, instructions)
-            for facts, count in zip(self._facts, counted, strict=True)
+            _operator_profile(facts, count, own, target, cycles)
+            for facts, count, own in zip(self._facts, counted, each, strict=True)
         )
         ram, flash = self.ram(target), self.flash(counts)
         return Profile(
@@ -269,6 +274,7 @@ def _facts(graph: Subgraph, operator: Operator) -> _Facts:
         parameters=sum(tensor.elements for tensor in constants if tensor.is_constant)
         if weighted
         else 0,
+        streamed_bytes=streamed_bytes(graph, operator),
     )
 
 
@@ -292,11 +298,10 @@ _WEIGHTED: Final = frozenset(
 def _operator_profile(
     facts: _Facts,
     count: InstructionCount,
-    cycles_per_instruction: float,
+    cycles: float,
     target: Target,
     total: float,
 ) -> OperatorProfile:
-    cycles = count.instructions * cycles_per_instruction
     return OperatorProfile(
         index=facts.operator.index,
         subgraph=facts.graph.index,
@@ -312,7 +317,7 @@ def _operator_profile(
         instructions=count.instructions,
         cycles=cycles,
         microseconds=cycles / target.clock_hz * 1e6,
-        share=count.instructions / total if total else 0.0,
+        share=cycles / total if total else 0.0,
         basis=count.basis,
     )
 
