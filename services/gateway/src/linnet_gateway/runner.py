@@ -14,7 +14,7 @@ from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway import transitions
 from linnet_gateway.artifact_names import check_artifact_names
-from linnet_gateway.converters import dataset_message
+from linnet_gateway.converters import dataset_message, read_failure
 from linnet_gateway.ports import Datasets, Launches, Runs, Trainings
 from linnet_gateway.records import FileRecord, LaunchRecord, RunRecord
 from linnet_gateway.states import Failure, RunState
@@ -181,6 +181,12 @@ class Runner:
         fit = spec_pb2.TrainingSpec.FromString(run.spec).fit
         return Attempt(run, fit.epochs)
 
+    async def is_cancelled(self, attempt: Attempt) -> bool:
+        """Say whether the trainer of an attempt has to stop."""
+        run = await self._runs.get_uid(attempt.run.uid)
+        current = run.attempt == attempt.run.attempt and run.attempt_open
+        return run.cancel_time is not None or not current
+
     def close_attempt(self, attempt: Attempt) -> None:
         """End a stream of reports."""
         self._open.discard((attempt.run.uid, attempt.run.attempt))
@@ -238,8 +244,6 @@ class Runner:
                     now,
                 )
             if outcome == "failure":
-                from linnet_gateway.converters import read_failure
-
                 failure = read_failure(request.failure)
                 return transitions.trainer_failed(current, failure, self._limits, now)
             if current.cancel_time is None:

@@ -52,7 +52,7 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         claim = self._runner.run_of(_bearer(context))
         attempt = await self._runner.open_attempt(claim)
         try:
-            with self._tail.subscribe(f"cancel:{attempt.run.uid}") as woken:
+            with self._tail.subscribe(attempt.run.uid, follows=False) as woken:
                 async for response in self._reports(attempt, request_iterator, woken):
                     yield response
         finally:
@@ -73,8 +73,11 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
             while True:
                 await asyncio.wait({waking, following}, return_when=asyncio.FIRST_COMPLETED)
                 if waking.done():
-                    cancelled = True
-                    waking = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]  # never ends: one cancel is enough
+                    waking = asyncio.create_task(woken.wait())
+                    now_cancelled = await self._runner.is_cancelled(attempt)
+                    if now_cancelled == cancelled and not following.done():
+                        continue
+                    cancelled = now_cancelled
                 if following.done():
                     request = following.result()
                     if request is None:
@@ -102,7 +105,7 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         stored = await self._ingest.store(_report(attempt, request))
         if not stored.current:
             raise PermissionDenied(
-                f"attempt {attempt.run.attempt} of run {attempt.run.name} is not under way any more",
+                f"attempt {attempt.run.attempt} of {attempt.run.name} is not under way any more",
                 reason="STALE_ATTEMPT",
             )
         if stored.gap:

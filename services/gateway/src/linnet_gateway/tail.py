@@ -23,7 +23,8 @@ _RETRY_S = 1.0
 class Subscription:
     """Events of one run or batch, as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, follows: bool = True) -> None:
+        self.follows = follows
         self._events: deque[Event] = deque()
         self._came = asyncio.Event()
         self._lagged = False
@@ -79,13 +80,13 @@ class EventTail:
         self._listeners.append(listener)
 
     def followers(self, subject: str) -> int:
-        """Count who waits for events of a subject here."""
-        return len(self._subscriptions.get(subject, ()))
+        """Count the clients that wait for events of a subject here."""
+        return sum(s.follows for s in self._subscriptions.get(subject, ()))
 
     @contextmanager
-    def subscribe(self, subject: str) -> Iterator[Subscription]:
-        """Wait for events of a run or batch."""
-        subscription = Subscription()
+    def subscribe(self, subject: str, *, follows: bool = True) -> Iterator[Subscription]:
+        """Wait for events of a run or batch; a trainer waits for its own run's but follows none."""
+        subscription = Subscription(follows=follows)
         self._subscriptions[subject].add(subscription)
         try:
             yield subscription

@@ -9,8 +9,16 @@ from datetime import datetime
 
 from linnet_runtime.errors import NotAllowedInState, PermissionDenied
 
-from linnet_gateway.records import FileRecord, LaunchRecord, LaunchState, RunRecord, StageRecord
+from linnet_gateway.records import (
+    BatchRecord,
+    FileRecord,
+    LaunchRecord,
+    LaunchState,
+    RunRecord,
+    StageRecord,
+)
 from linnet_gateway.states import (
+    BatchState,
     Failure,
     FailureReason,
     RunState,
@@ -249,6 +257,37 @@ def trainer_failed(
     if failure.reason.retryable and failure.reason is not FailureReason.OUT_OF_MEMORY:
         return lose_attempt(run, failure, limits, now)
     return fail(run, failure, now)
+
+
+def starting(run: RunRecord) -> RunRecord:
+    """Note that the launch of a run is under way."""
+    return replace(run, state=RunState.STARTING) if run.state is RunState.QUEUED else run
+
+
+def step_back(run: RunRecord, now: datetime) -> RunRecord:
+    """Put a run whose launch was stopped on purpose back into the queue, without a charge."""
+    if run.state.terminal or run.state is RunState.ANALYZING:
+        return run
+    if run.cancel_time is not None:
+        return _ended(run, RunState.CANCELLED, now)
+    run = with_stage(run, StageKind.TRAIN, StageState.PENDING, now)
+    return replace(
+        run, state=RunState.QUEUED, attempt_open=False, launch_uid=None, shard=0, phase=0
+    )
+
+
+def batch_done(batch: BatchRecord, now: datetime) -> BatchRecord:
+    """Note that the last run of a batch is terminal; a batch that is being filled goes on."""
+    if batch.state not in {BatchState.RUNNING, BatchState.SUSPENDED}:
+        return batch
+    return replace(batch, state=BatchState.DONE, end_time=now)
+
+
+def stage_begun(run: RunRecord, kind: StageKind, now: datetime) -> RunRecord:
+    """Note that evaluation or profiling began."""
+    if run.state is not RunState.ANALYZING or run.stage(kind).state is not StageState.PENDING:
+        return run
+    return with_stage(run, kind, StageState.RUNNING, now)
 
 
 def stage_ended(

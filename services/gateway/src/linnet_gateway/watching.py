@@ -49,12 +49,16 @@ def _read_token(text: str, count: int) -> tuple[int, ...]:
         return (0,) * count
     try:
         numbers = json.loads(base64.urlsafe_b64decode(text.encode()))
-        if len(numbers) != count or not all(type(n) is int and n >= 0 for n in numbers):
-            raise ValueError(numbers)
-    except (ValueError, TypeError) as error:
+    except ValueError:
+        numbers = None
+    if (
+        not isinstance(numbers, list)
+        or len(numbers) != count
+        or not all(type(n) is int and n >= 0 for n in numbers)
+    ):
         raise InvalidInput.of(
             "resume_token", "expected a token of this stream, received something else"
-        ) from error
+        )
     return tuple(numbers)
 
 

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import LinnetError
 
 from linnet_gateway.kubernetes import marks
+from linnet_gateway.kubernetes.answers import ApiError
 from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.evidence import (
     LOOK_AGAIN_S,
@@ -51,6 +53,7 @@ class Inspection:
         self._clock = clock
         self._core = f"/api/v1/namespaces/{settings.namespace}"
         self._known: dict[str, _Known] = {}
+        self._log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
     def evidence(self, uid: str) -> Evidence:
         """Give what the last look at a launch told."""
@@ -114,9 +117,7 @@ class Inspection:
     async def _weigh(self, uid: str, job: Object, need: Need, pods: list[Object]) -> None:
         events: list[Object] = []
         if need.starved:
-            about = f"involvedObject.kind=Job,involvedObject.uid={job['metadata']['uid']}"
-            listing = await self._api.list(f"{self._core}/events", fieldSelector=about)
-            events = list(listing.items)
+            events = await self._events(str(job["metadata"]["uid"]))
         known = self._known.setdefault(uid, _Known())
         evidence = weigh_pods(
             pods,
@@ -129,6 +130,15 @@ class Inspection:
         known.evidence = await self._with_logs(known, evidence, pods)
         known.failures_key = need.failures
         known.looked_at = self._clock.monotonic()
+
+    async def _events(self, job_uid: str) -> list[Object]:
+        about = f"involvedObject.kind=Job,involvedObject.uid={job_uid}"
+        try:
+            return list((await self._api.list(f"{self._core}/events", fieldSelector=about)).items)
+        except ApiError as error:
+            # Events only explain: a role without them costs the explanation.
+            self._log.warning("events_not_read", error=error.message)
+            return []
 
     async def _with_logs(self, known: _Known, evidence: Evidence, pods: list[Object]) -> Evidence:
         newest: dict[int, Object] = {}

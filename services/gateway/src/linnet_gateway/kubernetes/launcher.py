@@ -1,20 +1,17 @@
 """The Launcher port on Kubernetes: a launch is an Indexed Job and a Secret that it owns."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import AlreadyExists, Internal, LinnetError, QuotaExceeded, Unavailable
-from prometheus_client import CollectorRegistry
 
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.answers import ApiError
 from linnet_gateway.kubernetes.changefeed import ChangeFeed
-from linnet_gateway.kubernetes.client import Api, ApiMetrics
+from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.inspection import Inspection
 from linnet_gateway.kubernetes.jobstatus import (
     Evidence,
@@ -244,27 +241,6 @@ class KubernetesLauncher:
 
     def _job_path(self, uid: str) -> str:
         return f"{self._watch.path}/{marks.job_name(uid)}"
-
-
-@asynccontextmanager
-async def open_launcher(
-    settings: KubernetesSettings, registry: CollectorRegistry, clock: Clock
-) -> AsyncIterator[KubernetesLauncher]:
-    """Connect to the cluster and watch its Jobs as long as the context lasts.
-
-    Raises:
-        Unavailable: There are no credentials for a cluster.
-    """
-    api = await Api.connect(settings, ApiMetrics(registry), clock)
-    async with api:
-        launcher = KubernetesLauncher(api, settings, WatchMetrics(registry), clock)
-        watching = asyncio.create_task(launcher.run(), name="kubernetes-watch")
-        try:
-            yield launcher
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
 
 
 def _refused(error: ApiError) -> LinnetError:

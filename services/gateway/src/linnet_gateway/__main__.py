@@ -1,0 +1,34 @@
+"""The gateway as a process."""
+
+import asyncio
+import sys
+
+from linnet_runtime import logs
+from linnet_runtime.clock import SystemClock
+from linnet_runtime.errors import InvalidInput
+from linnet_runtime.lifecycle import ExitCode, until_terminated
+
+from linnet_gateway.assembly import Gateway
+from linnet_gateway.settings import GatewaySettings
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    async with Gateway(settings, SystemClock()):
+        await until_terminated()
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT."""
+    try:
+        settings = GatewaySettings.read()
+    except InvalidInput as error:
+        for violation in error.violations:
+            print(f"{violation.field}: {violation.description}", file=sys.stderr)  # noqa: T201 - before logging is set up
+        return ExitCode.USAGE
+    logs.configure(settings.log_level)
+    asyncio.run(_serve(settings))
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The launcher of local mode: trainers as processes of this machine."""

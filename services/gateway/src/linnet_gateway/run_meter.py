@@ -1,0 +1,95 @@
+"""Follows events and keeps the run metrics up to date."""
+
+import asyncio
+from collections.abc import Callable
+
+from linnet.v1 import run_pb2, runner_service_pb2
+from linnet_runtime import logs
+from linnet_runtime.clock import Clock
+from linnet_runtime.errors import LinnetError, NotFound
+
+from linnet_gateway.metrics import RunMetrics
+from linnet_gateway.ports import Runs, Work
+from linnet_gateway.records import Event, EventKind, RunRecord
+from linnet_gateway.tail import EventTail
+
+_PERIOD_S = 1.0
+_COUNT_EVERY = 5
+
+
+class RunMeter:
+    """Reads runs that changed, at most once a second each, and tells the metrics."""
+
+    def __init__(
+        self, runs: Runs, work: Work, tail: EventTail, metrics: RunMetrics, clock: Clock
+    ) -> None:
+        self._runs = runs
+        self._work = work
+        self._metrics = metrics
+        self._clock = clock
+        self._changed: set[str] = set()
+        self._epochs: dict[str, run_pb2.Epoch] = {}
+        self._known: dict[str, RunRecord] = {}
+        self._log = logs.get("linnet.meter")
+        tail.listen(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        if event.kind is EventKind.RUN:
+            self._changed.add(event.subject)
+        elif event.kind is EventKind.LOG:
+            entries = runner_service_pb2.LogEntries.FromString(event.payload).entries
+            for entry in reversed(entries):
+                if entry.HasField("epoch"):
+                    self._epochs[event.subject] = entry.epoch
+                    break
+
+    async def run(self, counts_ends: Callable[[], bool]) -> None:
+        """Follow until cancelled.
+
+        Args:
+            counts_ends: Whether this replica is the one that counts runs that end: every replica
+                hears of every run, and each run is to be counted once.
+        """
+        turn = 0
+        while True:
+            try:
+                await self._look(counts_ends)
+                if turn % _COUNT_EVERY == 0:
+                    await self._count()
+            except LinnetError as error:
+                self._log.warning("metrics_late", error=error.message)
+            turn += 1
+            await asyncio.sleep(_PERIOD_S)
+
+    async def _look(self, counts_ends: Callable[[], bool]) -> None:
+        changed, self._changed = self._changed, set()
+        epochs, self._epochs = self._epochs, {}
+        for uid in changed | (epochs.keys() - self._known.keys()):
+            await self._read(uid, counts_ends)
+        for uid, epoch in epochs.items():
+            run = self._known.get(uid)
+            if run is not None:
+                self._metrics.epoch(run, epoch)
+
+    async def _read(self, uid: str, counts_ends: Callable[[], bool]) -> None:
+        try:
+            run = await self._runs.get_uid(uid)
+        except NotFound:
+            self._metrics.left(uid)
+            self._known.pop(uid, None)
+            return
+        if not run.state.terminal:
+            self._known[uid] = run
+            return
+        self._metrics.left(uid)
+        # A run that was terminal before this gateway heard of it was counted by another.
+        if self._known.pop(uid, None) is not None and counts_ends():
+            self._metrics.ended(run)
+
+    async def _count(self) -> None:
+        counts = await self._work.counts()
+        waiting = await self._work.unplanned(1)
+        oldest_s = 0.0
+        if waiting:
+            oldest_s = (self._clock.now() - waiting[0].create_time).total_seconds()
+        self._metrics.counted(counts, oldest_s)

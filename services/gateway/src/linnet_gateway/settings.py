@@ -1,0 +1,131 @@
+"""Settings of the gateway, from LINNET_GATEWAY_* variables."""
+
+import ipaddress
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, Self
+
+from linnet_runtime.s3 import S3Location
+from linnet_runtime.settings import ServiceSettings
+from pydantic import Field, SecretStr, model_validator
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+class GatewaySettings(ServiceSettings):
+    """What a deployment decides."""
+
+    model_config = ServiceSettings.env("LINNET_GATEWAY_")
+
+    host: str = "127.0.0.1"
+    """Address of TrainingService, the web and /metrics; `0.0.0.0` in a pod."""
+    port: int = Field(default=0, ge=0, le=65_535)
+    """Port of TrainingService over gRPC; 0 picks a free one."""
+    runner_host: str = "127.0.0.1"
+    """Address of RunnerService."""
+    runner_port: int = Field(default=0, ge=0, le=65_535)
+    """Port of RunnerService; 0 picks a free one. Never a public one."""
+    http_port: int = Field(default=0, ge=0, le=65_535)
+    """Port of TrainingService over Connect, for browsers and curl; 0 picks a free one."""
+    metrics_port: int = Field(default=0, ge=0, le=65_535)
+    """Port of /metrics; 0 picks a free one."""
+    endpoint_file: Path | None = None
+    """Where {"address", "runner", "http", "metrics"} is written as JSON once it serves."""
+    database_url: str = Field(min_length=1)
+    """SQLAlchemy's URL of the records: `sqlite:////path` or `postgresql+psycopg://...`."""
+    store_endpoint: str = Field(min_length=1)
+    """`http://host:port` of the object store."""
+    store_public_endpoint: str = ""
+    """The same as clients and trainers reach it."""
+    store_access_key: str = Field(min_length=1)
+    """Access key of the object store."""
+    store_secret_key: SecretStr
+    """Secret key of the object store."""
+    store_bucket: str = "linnet"
+    """Bucket that holds everything; made when it does not exist."""
+    evaluator_address: str = Field(min_length=1)
+    """`host:port` of the evaluator."""
+    profiler_address: str = Field(min_length=1)
+    """`host:port` of the profiler."""
+    api_token: SecretStr | None = None
+    """Static token that every caller must present; without one only loopback is served."""
+    launcher: Literal["process", "kubernetes"] = "process"
+    """How trainers run: on this machine, or as Jobs (LINNET_KUBERNETES_*)."""
+    process_folder: Path | None = None
+    """Where the process launcher keeps launches."""
+    trainer_command: tuple[str, ...] = (sys.executable, "-P", "-m", "linnet_trainer", "run")
+    """What the process launcher runs, as a JSON list."""
+    process_shards: int = Field(default=2, ge=1, le=256)
+    """Trainers that the process launcher runs at once."""
+    max_shards: int = Field(default=1000, ge=1, le=100_000)
+    """Shards of all projects that run at once on Kubernetes."""
+    max_shards_per_project: int = Field(default=1000, ge=1, le=100_000)
+    """Shards of one project that run at once."""
+    batch_parallelism: int = Field(default=50, ge=1, le=1000)
+    """Shards of a batch that run at once where the batch does not say."""
+    default_cpu_millis: int = Field(default=1000, ge=1)
+    """CPU of a trainer whose spec does not say."""
+    max_cpu_millis: int = Field(default=16_000, ge=1)
+    """Most CPU that a spec may ask for."""
+    default_memory_bytes: int = Field(default=2 * GIB, ge=256 * MIB)
+    """Memory of a trainer whose spec does not say."""
+    max_memory_bytes: int = Field(default=16 * GIB, ge=256 * MIB)
+    """Most memory that a spec may ask for."""
+    max_deadline_s: float = Field(default=86_400.0, gt=0)
+    """Longest wall time of a run, and its default, in seconds."""
+    expert_allowed: bool = True
+    """Whether specs may bring scripts."""
+    heartbeat_s: float = Field(default=60.0, gt=0)
+    """A trainer that is silent for longer is taken for dead, in seconds."""
+    cancel_grace_s: float = Field(default=30.0, gt=0)
+    """Time that a trainer has to end a cancelled run, in seconds."""
+    lost_attempts: int = Field(default=3, ge=1)
+    """Attempts of a run that may be lost with their trainer."""
+    analysis_at_once: int = Field(default=4, ge=1, le=256)
+    """Runs that are evaluated at once, and as many that are profiled."""
+    analysis_call_s: float = Field(default=300.0, gt=0)
+    """Deadline of one call to evaluator or profiler, in seconds."""
+    analysis_total_s: float = Field(default=1800.0, gt=0)
+    """How long evaluation and profiling are tried, in seconds."""
+    log_level: str = "INFO"
+    """Lowest level that is logged."""
+    drain_pause_s: float = Field(default=0.0, ge=0)
+    """Time between NOT_SERVING and the end of new calls, in seconds; 5 in a cluster."""
+    drain_grace_s: float = Field(default=5.0, ge=0)
+    """Time that calls have to end, in seconds."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.launcher == "process" and self.process_folder is None:
+            raise ValueError("the process launcher needs LINNET_GATEWAY_PROCESS_FOLDER")
+        if self.api_token is None and not _is_loopback(self.host):
+            raise ValueError(
+                f"without LINNET_GATEWAY_API_TOKEN only a loopback address is served, "
+                f"received host {self.host!r}"
+            )
+        return self
+
+    @property
+    def store(self) -> S3Location:
+        """Where the object store is."""
+        return S3Location(
+            endpoint=self.store_endpoint,
+            access_key=self.store_access_key,
+            secret_key=self.store_secret_key.get_secret_value(),
+            bucket=self.store_bucket,
+            public_endpoint=self.store_public_endpoint,
+        )
+
+    @property
+    def max_deadline(self) -> timedelta:
+        """The longest wall time of a run."""
+        return timedelta(seconds=self.max_deadline_s)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,202 @@
+"""TrainingService without a transport: requests of the contract in, its messages out.
+
+gRPC and Connect both hand every call through to here, so that neither can differ.
+"""
+
+from collections.abc import AsyncIterator
+
+from google.protobuf import empty_pb2
+from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2
+from linnet.v1 import training_service_pb2 as pb
+from linnet_ml.layers import LayerShape, parameter_count
+from linnet_runtime.clock import Clock
+from linnet_runtime.ids import parse_name
+
+from linnet_gateway import catalog, run_filter
+from linnet_gateway.converters import dataset_message, run_message
+from linnet_gateway.datasets import UPLOAD_LIFE, DatasetRequests
+from linnet_gateway.pagination import cut, read_page
+from linnet_gateway.records import FileRecord
+from linnet_gateway.reports import Reports
+from linnet_gateway.runs import RunRequests
+from linnet_gateway.spec_resolution import SpecResolution
+from linnet_gateway.targets import Targets
+from linnet_gateway.watching import Watching
+
+
+class TrainingApi:
+    """Every method of TrainingService."""
+
+    def __init__(
+        self,
+        *,
+        datasets: DatasetRequests,
+        runs: RunRequests,
+        watching: Watching,
+        reports: Reports,
+        specs: SpecResolution,
+        targets: Targets,
+        clock: Clock,
+    ) -> None:
+        self._datasets = datasets
+        self._runs = runs
+        self._watching = watching
+        self._reports = reports
+        self._specs = specs
+        self._targets = targets
+        self._clock = clock
+
+    async def create_dataset(self, request: pb.CreateDatasetRequest) -> pb.CreateDatasetResponse:
+        """Create a dataset and give addresses to put its files to."""
+        dataset, uploads = await self._datasets.create(
+            project=parse_name(request.parent, field="parent").project,
+            dataset_id=request.dataset_id,
+            display_name=request.dataset.display_name,
+            input_kind=int(request.dataset.input_kind),
+            classes=request.dataset.classes,
+            feature_names=request.dataset.feature_names,
+            files=[FileRecord(f.name, "", f.size_bytes, f.sha256) for f in request.files],
+        )
+        response = pb.CreateDatasetResponse(dataset=dataset_message(dataset))
+        for file, url in uploads:
+            upload = response.uploads.add(
+                name=file.name,
+                method="PUT",
+                url=url,
+                size_bytes=file.size_bytes,
+                sha256=file.sha256,
+            )
+            upload.expire_time.FromDatetime(self._clock.now() + UPLOAD_LIFE)
+        return response
+
+    async def finalize_dataset(self, request: pb.FinalizeDatasetRequest) -> dataset_pb2.Dataset:
+        """Validate the uploaded files and make the dataset ready."""
+        name = parse_name(request.name, "datasets")
+        return dataset_message(await self._datasets.finalize(name))
+
+    async def get_dataset(self, request: pb.GetDatasetRequest) -> dataset_pb2.Dataset:
+        """Read a dataset."""
+        return dataset_message(await self._datasets.get(parse_name(request.name, "datasets")))
+
+    async def list_datasets(self, request: pb.ListDatasetsRequest) -> pb.ListDatasetsResponse:
+        """List datasets, newest first."""
+        project = parse_name(request.parent, field="parent").project
+        page = read_page(request.page_size, request.page_token, "datasets", project)
+        found = await self._datasets.list(project, page)
+        kept, token = cut(found, page, "datasets", project)
+        return pb.ListDatasetsResponse(
+            datasets=[dataset_message(d) for d in kept], next_page_token=token
+        )
+
+    async def delete_dataset(self, request: pb.DeleteDatasetRequest) -> empty_pb2.Empty:
+        """Delete a dataset that no live run uses."""
+        await self._datasets.delete(parse_name(request.name, "datasets"), request.etag)
+        return empty_pb2.Empty()
+
+    async def create_run(self, request: pb.CreateRunRequest) -> run_pb2.Run:
+        """Create a run."""
+        record = await self._runs.create(
+            parse_name(request.parent, field="parent").project,
+            request.run_id,
+            request.run,
+            request.request_id,
+            validate_only=request.validate_only,
+        )
+        return run_message(record)
+
+    async def get_run(self, request: pb.GetRunRequest) -> run_pb2.Run:
+        """Read a run."""
+        return run_message(await self._runs.get(parse_name(request.name, "runs")))
+
+    async def list_runs(self, request: pb.ListRunsRequest) -> pb.ListRunsResponse:
+        """List runs, newest first."""
+        project = parse_name(request.parent, field="parent").project
+        arguments = ("runs", project, request.filter)
+        page = read_page(request.page_size, request.page_token, *arguments)
+        found = await self._runs.list(project, page, run_filter.parse(request.filter))
+        kept, token = cut(found, page, *arguments)
+        return pb.ListRunsResponse(runs=[run_message(r) for r in kept], next_page_token=token)
+
+    async def cancel_run(self, request: pb.CancelRunRequest) -> run_pb2.Run:
+        """Cancel a run that is not terminal."""
+        name = parse_name(request.name, "runs")
+        return run_message(await self._runs.cancel(name, request.etag))
+
+    async def delete_run(self, request: pb.DeleteRunRequest) -> empty_pb2.Empty:
+        """Delete a terminal run and its artifacts."""
+        await self._runs.delete(parse_name(request.name, "runs"), request.etag)
+        return empty_pb2.Empty()
+
+    async def watch_run(self, request: pb.WatchRunRequest) -> AsyncIterator[pb.WatchRunResponse]:
+        """Stream the run at each change and each epoch, until it is terminal."""
+        name = parse_name(request.name, "runs")
+        async for update in self._watching.watch(name.project, name.id, request.resume_token):
+            yield pb.WatchRunResponse(
+                run=run_message(update.run), epochs=update.epochs, resume_token=update.token
+            )
+
+    async def stream_log(self, request: pb.StreamLogRequest) -> AsyncIterator[pb.StreamLogResponse]:
+        """Stream the run's output from the beginning or a token, until it has ended."""
+        name = parse_name(request.name, "runs")
+        updates = self._watching.log(
+            name.project, name.id, request.resume_token, follow=request.follow
+        )
+        async for update in updates:
+            yield pb.StreamLogResponse(
+                entries=update.entries, resume_token=update.token, end=update.end
+            )
+
+    async def get_report(self, request: pb.GetReportRequest) -> pb.Report:
+        """Read everything known of a run."""
+        return await self._reports.report(parse_name(request.name, "runs"))
+
+    async def get_evaluation(self, request: pb.GetEvaluationRequest) -> evaluation_pb2.Evaluation:
+        """Read the evaluation of a run."""
+        return await self._reports.evaluation(parse_name(request.name, "runs"))
+
+    async def get_profile(self, request: pb.GetProfileRequest) -> pb.GetProfileResponse:
+        """Profile the variants of a run for any targets."""
+        return await self._reports.profile(parse_name(request.name, "runs"), request)
+
+    async def download_artifact(
+        self, request: pb.DownloadArtifactRequest
+    ) -> dataset_pb2.PresignedRequest:
+        """Give an address to read an artifact from."""
+        return await self._reports.artifact(parse_name(request.name, "runs"), request.artifact)
+
+    async def validate_spec(self, request: pb.ValidateSpecRequest) -> pb.ValidateSpecResponse:
+        """Check a spec and say what it would make, without training."""
+        project = parse_name(request.parent, field="parent").project
+        resolved = await self._specs.resolve(project, request.spec, "spec")
+        response = pb.ValidateSpecResponse(spec=resolved.message, warnings=resolved.warnings)
+        shapes = resolved.shapes()
+        if shapes is not None:
+            response.parameter_count = parameter_count(shapes)
+            last = len(shapes) - 1
+            for index, shape in enumerate(shapes):
+                response.layers.append(_layer(-1 if index == last else index, shape))
+        return response
+
+    async def list_targets(self, _request: pb.ListTargetsRequest) -> pb.ListTargetsResponse:
+        """List the microcontrollers that models are profiled for."""
+        return pb.ListTargetsResponse(targets=await self._targets.all())
+
+    async def list_presets(self, request: pb.ListPresetsRequest) -> pb.ListPresetsResponse:
+        """List the architecture presets."""
+        return pb.ListPresetsResponse(presets=catalog.list_presets(int(request.input_kind)))
+
+    async def list_layer_types(
+        self, _request: pb.ListLayerTypesRequest
+    ) -> pb.ListLayerTypesResponse:
+        """List the kinds of layers and what each takes."""
+        return pb.ListLayerTypesResponse(types=catalog.list_layer_types())
+
+
+def _layer(index: int, shape: LayerShape) -> pb.LayerShape:
+    kind = spec_pb2.LayerKind.Name(spec_pb2.LayerKind.ValueType(int(shape.kind)))
+    return pb.LayerShape(
+        index=index,
+        title=kind.removeprefix("LAYER_KIND_").replace("_", " ").lower(),
+        output_shape=shape.output_shape,
+        parameter_count=shape.parameter_count,
+    )
