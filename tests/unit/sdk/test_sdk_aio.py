@@ -6,6 +6,8 @@ import pytest
 from linnet.v1 import run_pb2
 from linnet_runtime.errors import NotFound
 from linnet_sdk import AsyncClient, Client, ServerAddress
+from linnet_sdk.aio_batches import AsyncBatches
+from linnet_sdk.batches import Batches
 from linnet_sdk.retries import RetryPolicy
 
 from tests.fakes.training_service import FakeTrainingService, serving
@@ -54,3 +56,4 @@ def test_both_clients_offer_the_same() -> None:
         }
 
     assert offered(AsyncClient) == offered(Client)
+    assert offered(AsyncBatches) == offered(Batches)

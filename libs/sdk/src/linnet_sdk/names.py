@@ -1,6 +1,6 @@
 """Short names and full ones: `run-3f9a` or `projects/default/runs/run-3f9a`."""
 
-from linnet.v1 import run_pb2
+from linnet.v1 import run_pb2, training_service_pb2
 from linnet_runtime.ids import parse_name
 
 TERMINAL_STATES = frozenset(
@@ -31,3 +31,8 @@ def is_terminal(run: run_pb2.Run) -> bool:
 def state_word(run: run_pb2.Run) -> str:
     """Give the state as a person reads it, such as `SUCCEEDED`."""
     return run_pb2.RunState.Name(run.state).removeprefix("RUN_STATE_")
+
+
+def tells_end_of_run(response: training_service_pb2.WatchRunResponse) -> bool:
+    """Say whether a response tells that the run is over."""
+    return response.HasField("run") and is_terminal(response.run)

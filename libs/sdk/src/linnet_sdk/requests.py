@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from linnet.v1 import batch_pb2, dataset_pb2, run_pb2, spec_pb2
+from linnet.v1 import dataset_pb2, run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as service
 
 from linnet_sdk.names import full_name
@@ -107,19 +107,21 @@ class Maker:
 
     def validate_spec(self, spec: spec_pb2.TrainingSpec) -> service.ValidateSpecRequest:
         """Make the request that checks a spec."""
-        completed = spec_pb2.TrainingSpec()
-        completed.CopyFrom(spec)
-        if completed.dataset:
-            completed.dataset = self._dataset(completed.dataset)
-        return service.ValidateSpecRequest(parent=self.parent, spec=completed)
+        return service.ValidateSpecRequest(parent=self.parent, spec=self._completed(spec))
 
     def create_batch(
-        self, runs: Iterator[run_pb2.Run], batch_id: str, request_id: str
+        self,
+        runs: Iterator[run_pb2.Run],
+        header: service.BatchHeader | None,
+        batch_id: str,
+        request_id: str,
     ) -> Iterator[service.CreateBatchRequest]:
         """Make the messages of a batch: the header, then chunks of runs."""
-        header = service.BatchHeader(parent=self.parent, batch_id=batch_id, request_id=request_id)
-        header.batch.CopyFrom(batch_pb2.Batch())
-        yield service.CreateBatchRequest(header=header)
+        first = service.CreateBatchRequest(header=header or service.BatchHeader())
+        first.header.MergeFrom(
+            service.BatchHeader(parent=self.parent, batch_id=batch_id, request_id=request_id)
+        )
+        yield first
         while chunk := list(islice(runs, CHUNK_RUNS)):
             yield service.CreateBatchRequest(
                 runs=[self.create_run(run, "", "").run for run in chunk]
@@ -138,3 +140,46 @@ class Maker:
     def cancel_batch(self, batch: str) -> service.CancelBatchRequest:
         """Make the request that cancels a batch."""
         return service.CancelBatchRequest(name=self._batch(batch))
+
+    def suspend_batch(self, batch: str) -> service.SuspendBatchRequest:
+        """Make the request that suspends a batch."""
+        return service.SuspendBatchRequest(name=self._batch(batch))
+
+    def resume_batch(self, batch: str) -> service.ResumeBatchRequest:
+        """Make the request that goes on with a batch."""
+        return service.ResumeBatchRequest(name=self._batch(batch))
+
+    def retry_failed(self, batch: str) -> service.RetryFailedRequest:
+        """Make the request of new runs for failed ones."""
+        return service.RetryFailedRequest(name=self._batch(batch))
+
+    def export_batch(self, batch: str) -> service.ExportBatchRequest:
+        """Make the request of a batch's results."""
+        return service.ExportBatchRequest(name=self._batch(batch))
+
+    def watch_batch(self, batch: str, resume_token: str) -> service.WatchBatchRequest:
+        """Make the request of a batch's changes."""
+        return service.WatchBatchRequest(name=self._batch(batch), resume_token=resume_token)
+
+    def get_evaluation(self, run: str) -> service.GetEvaluationRequest:
+        """Make the request of a run's evaluation."""
+        return service.GetEvaluationRequest(name=self._run(run))
+
+    def get_profile(
+        self, run: str, targets: Sequence[str], kernels: str, clock_hz: int
+    ) -> service.GetProfileRequest:
+        """Make the request of a run's profiles."""
+        return service.GetProfileRequest(
+            name=self._run(run), targets=targets, kernels=kernels, clock_hz=clock_hz
+        )
+
+    def render_script(self, spec: spec_pb2.TrainingSpec) -> service.RenderScriptRequest:
+        """Make the request of a spec's script."""
+        return service.RenderScriptRequest(parent=self.parent, spec=self._completed(spec))
+
+    def _completed(self, spec: spec_pb2.TrainingSpec) -> spec_pb2.TrainingSpec:
+        completed = spec_pb2.TrainingSpec()
+        completed.CopyFrom(spec)
+        if completed.dataset:
+            completed.dataset = self._dataset(completed.dataset)
+        return completed

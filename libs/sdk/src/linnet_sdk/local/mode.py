@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from linnet_runtime.s3 import S3Location, S3Store
-
 from linnet_sdk.local import children, identity, ports, seaweed, trainers
 from linnet_sdk.local.child import USUAL_BACKOFF, Backoff, Child, Event
 from linnet_sdk.local.home import Credentials, Home, write_json
@@ -121,7 +119,6 @@ class LocalMode:
         plan = self._planner(self.home, assigned, credentials)
         # The analysts use the store only when they are called; they start beside it.
         await asyncio.gather(*(self._add(spec) for spec in (plan.store, *plan.analysts)))
-        await asyncio.to_thread(_make_bucket, children.store_endpoint(assigned), credentials)
         await self._add(plan.gateway)
         self.endpoints = _endpoints(assigned, credentials)
         self._publish()
@@ -151,17 +148,6 @@ class LocalMode:
                 "pid": os.getpid(),
             },
         )
-
-
-def _make_bucket(endpoint: str, credentials: Credentials) -> None:
-    S3Store(
-        S3Location(
-            endpoint=endpoint,
-            access_key=credentials.store_access_key,
-            secret_key=credentials.store_secret_key,
-            bucket=children.BUCKET,
-        )
-    ).create_bucket()
 
 
 def _endpoints(assigned: dict[str, int], credentials: Credentials) -> Endpoints:
