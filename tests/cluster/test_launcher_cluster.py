@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from linnet_gateway.kubernetes.launcher import KubernetesLauncher, open_launcher
+from linnet_gateway.kubernetes.cluster import open_cluster
+from linnet_gateway.kubernetes.launcher import KubernetesLauncher
 from linnet_runtime.clock import SystemClock
 from prometheus_client import CollectorRegistry
 from stub_trainer import StubPods, stub_settings
@@ -49,5 +50,5 @@ async def adapter(
 ) -> AsyncIterator[ClusterAdapter]:
     """The launcher under test, on a namespace of its own."""
     settings = stub_settings(kubectl, python_image, restricted_namespace)
-    async with open_launcher(settings, CollectorRegistry(), SystemClock()) as launcher:
-        yield ClusterAdapter(launcher, StubPods(kubectl, settings.namespace))
+    async with open_cluster(settings, "test", CollectorRegistry(), SystemClock()) as cluster:
+        yield ClusterAdapter(cluster.launcher, StubPods(kubectl, settings.namespace))

@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from linnet_gateway.kubernetes.launcher import KubernetesLauncher, open_launcher
+from linnet_gateway.kubernetes.cluster import open_cluster
+from linnet_gateway.kubernetes.launcher import KubernetesLauncher
 from linnet_gateway.launcher import LaunchStatus, ShardState
 from linnet_gateway.states import FailureReason as Reason
 from linnet_runtime.clock import SystemClock
@@ -56,8 +57,8 @@ def place(kubectl: Kubectl, python_image: str, restricted_namespace: str) -> obj
     @asynccontextmanager
     async def opened(**changes: object) -> AsyncIterator[Place]:
         settings = stub_settings(kubectl, python_image, restricted_namespace, **changes)
-        async with open_launcher(settings, CollectorRegistry(), SystemClock()) as launcher:
-            yield Place(launcher, StubPods(kubectl, restricted_namespace))
+        async with open_cluster(settings, "test", CollectorRegistry(), SystemClock()) as cluster:
+            yield Place(cluster.launcher, StubPods(kubectl, restricted_namespace))
 
     return opened
 

@@ -1,4 +1,4 @@
-"""What `linnet doctor --cluster` asks a cluster: is the installation whole, does protection hold?"""
+"""What `linnet doctor --cluster` asks a cluster about an installation and its protections."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,8 +12,8 @@ from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.rights import (
     FORBIDDEN,
     FORBIDDEN_TO_TRAINERS,
-    NEEDED,
     Right,
+    needed,
 )
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 
@@ -174,7 +174,8 @@ async def check_rights(api: Api, installation: Installation) -> list[Finding]:
     settings = installation.settings
     gateway = f"system:serviceaccount:{installation.namespace}:{installation.account}"
     trainer = f"system:serviceaccount:{settings.namespace}:{settings.service_account}"
-    missing = [r for r in NEEDED if not await _may(api, gateway, r, settings.namespace)]
+    asked = needed(settings.lease_name)
+    missing = [r for r in asked if not await _may(api, gateway, r, settings.namespace)]
     excess = [r for r in FORBIDDEN if await _may(api, gateway, r, settings.namespace)]
     trainers = [r for r in FORBIDDEN_TO_TRAINERS if await _may(api, trainer, r, settings.namespace)]
     return [
@@ -254,8 +255,7 @@ async def _may(api: Api, user: str, right: Right, namespace: str) -> bool:
         "group": right.group,
         "resource": right.resource,
         "subresource": right.subresource,
-        # The Role names the one lease that may be read and changed.
-        "name": "",
+        "name": right.name,
     }
     _, account_namespace, _ = user.removeprefix("system:").split(":")
     review = {

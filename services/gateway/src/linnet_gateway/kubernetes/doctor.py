@@ -23,7 +23,7 @@ def doctor(
     namespace: str = "",
     kubeconfig: str = "",
     probe: bool = True,
-    as_json: bool = False,
+    json_lines: bool = False,
 ) -> None:
     """Say whether an installation is whole and its protections hold.
 
@@ -40,14 +40,14 @@ def doctor(
     except LinnetError as error:
         sys.stderr.write(f"linnet doctor: {error.message}\n")
         raise SystemExit(_EXIT_FINDINGS) from error
-    sys.stdout.write(render(findings, as_json=as_json))
+    sys.stdout.write(render(findings, json_lines=json_lines))
     if any(finding.verdict.name == "FAILED" for finding in findings):
         raise SystemExit(_EXIT_FINDINGS)
 
 
-def render(findings: Iterable["Finding"], *, as_json: bool) -> str:
+def render(findings: Iterable["Finding"], *, json_lines: bool) -> str:
     """Give a line a finding, for people or as JSON."""
-    if as_json:
+    if json_lines:
         return "".join(
             json.dumps(
                 {

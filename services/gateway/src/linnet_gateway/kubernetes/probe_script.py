@@ -68,8 +68,7 @@ def main() -> None:
         "seccomp": status_field("Seccomp"),
         "kernel": platform.release(),
     }
-    json.dump(found, sys.stdout)
-    print()
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,21 +14,27 @@ class Right:
     resource: str
     verb: str
     subresource: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
         what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
         return f"{self.verb} {what}"
 
 
-NEEDED = (
-    *(Right("batch", "jobs", v) for v in ("create", "get", "list", "watch", "patch", "delete")),
-    *(Right("", "pods", verb) for verb in ("get", "list")),
-    Right("", "pods", "get", "log"),
-    # Why a Job has no pods, such as a quota, stands only in its events.
-    Right("", "events", "list"),
-    *(Right("", "secrets", verb) for verb in ("create", "delete")),
-    *(Right("coordination.k8s.io", "leases", verb) for verb in ("create", "get", "update")),
-)
+def needed(lease_name: str) -> tuple[Right, ...]:
+    """List what the gateway can't do without."""
+    return (
+        *(Right("batch", "jobs", v) for v in ("create", "get", "list", "watch", "patch", "delete")),
+        *(Right("", "pods", verb) for verb in ("get", "list")),
+        Right("", "pods", "get", "log"),
+        # Why a Job has no pods, such as a quota, stands only in its events.
+        Right("", "events", "list"),
+        *(Right("", "secrets", verb) for verb in ("create", "delete")),
+        Right("coordination.k8s.io", "leases", "create"),
+        *(Right("coordination.k8s.io", "leases", v, name=lease_name) for v in ("get", "update")),
+    )
+
+
 FORBIDDEN = (
     *(Right("", "secrets", verb) for verb in ("get", "list", "watch")),
     *(Right("", "pods", verb) for verb in ("create", "delete")),
