@@ -1,14 +1,17 @@
 """What every launcher keeps, on the fake and on the process adapter."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 from linnet_gateway.launcher import Launch, Launcher, LaunchStatus, ShardState
+from linnet_gateway.process.launcher import ProcessLauncher, ProcessSettings
 from linnet_gateway.states import FailureReason
+from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import AlreadyExists
 
 from tests.fakes.launcher import FakeLauncher
@@ -39,10 +42,48 @@ class FakeAdapter:
         self.fake.finish(uid, index, exit_code)
 
 
-@pytest.fixture(params=[FakeAdapter])
-async def adapter(request: pytest.FixtureRequest) -> Adapter:
-    made: Adapter = request.param()
-    return made
+class ProcessAdapter:
+    """Trainers are shells that wait for a file with the exit code to end with."""
+
+    COMMAND = (
+        "/bin/sh",
+        "-c",
+        "while [ ! -e finish ]; do sleep 0.02; done; read code < finish; rm finish; exit $code",
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        settings = ProcessSettings(folder=folder, command=self.COMMAND, grace_s=1.0)
+        self.launcher: ProcessLauncher = ProcessLauncher(settings, SystemClock())
+        self.task = asyncio.create_task(self.launcher.run())
+
+    async def running(self, uid: str) -> list[int]:
+        statuses = await self.launcher.statuses()
+        shards = statuses[uid].shards if uid in statuses else ()
+        return [s.index for s in shards if s.state is ShardState.RUNNING]
+
+    async def finish(self, uid: str, index: int, exit_code: int) -> None:
+        (self.folder / uid / str(index) / "finish").write_text(f"{exit_code}\n")
+
+    async def close(self) -> None:
+        for uid in await self.launcher.statuses():
+            await self.launcher.stop(uid)
+
+        async def gone() -> bool:
+            return not await self.launcher.statuses()
+
+        await until(gone)
+        self.task.cancel()
+
+
+@pytest.fixture(params=["fake", "process"])
+async def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Adapter]:
+    if request.param == "fake":
+        yield FakeAdapter()
+        return
+    made = ProcessAdapter(tmp_path / "launches")
+    yield made
+    await made.close()
 
 
 def a_launch(uid: str = "l-one", shard_count: int = 1, parallelism: int = 1) -> Launch:

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format
-
+from grpc_status import rpc_status
 from linnet.v1 import (
     dataset_pb2,
     evaluation_pb2,
@@ -21,7 +21,6 @@ from linnet.v1 import (
 from linnet_runtime.errors import Internal, LinnetError
 from linnet_runtime.objectstore import ObjectStore
 from linnet_runtime.rpc.status import to_status
-from grpc_status import rpc_status
 
 TARGETS = [
     profile_pb2.Target(id="cortex-m4f-80mhz", ram_bytes=128 * 1024, flash_bytes=1024 * 1024),
@@ -58,7 +57,7 @@ class FakeAnalysts(
             sha256=hashlib.sha256(data).hexdigest(),
         )
 
-    async def Evaluate(
+    async def Evaluate(  # noqa: N802 - named by the contract
         self, request: evaluator_service_pb2.EvaluateRequest, context: Any
     ) -> evaluator_service_pb2.EvaluateResponse:
         await self._fail(context)
@@ -73,7 +72,7 @@ class FakeAnalysts(
             evaluation=evaluation, result=self._keep(request.result_key, evaluation)
         )
 
-    async def Profile(
+    async def Profile(  # noqa: N802 - named by the contract
         self, request: profiler_service_pb2.ProfileRequest, context: Any
     ) -> profiler_service_pb2.ProfileResponse:
         await self._fail(context)
@@ -91,7 +90,7 @@ class FakeAnalysts(
             response.result.CopyFrom(stored)
         return response
 
-    async def ListTargets(
+    async def ListTargets(  # noqa: N802 - named by the contract
         self,
         _request: profiler_service_pb2.ProfilerServiceListTargetsRequest,
         _context: Any,

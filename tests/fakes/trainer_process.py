@@ -20,7 +20,6 @@ from queue import SimpleQueue
 from typing import Any
 
 import grpc
-
 from linnet.v1 import dataset_pb2, run_pb2, runner_service_pb2, runner_service_pb2_grpc
 
 FILES = {

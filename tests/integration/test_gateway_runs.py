@@ -1,13 +1,13 @@
-"""A run's way through a real gateway: real SQL, S3 and gRPC, trainer processes without TensorFlow."""
+"""A run's way through a gateway: real SQL, S3 and gRPC; trainer processes without TensorFlow."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
 from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_runtime.s3 import S3Location
+
 from tests.fakes.gateway import Bench, running
 
 

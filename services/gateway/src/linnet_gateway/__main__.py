@@ -13,8 +13,11 @@ from linnet_gateway.settings import GatewaySettings
 
 
 async def _serve(settings: GatewaySettings) -> None:
+    # Signals are heard from the first moment on: a gateway that is starting can be stopped.
+    terminated = asyncio.create_task(until_terminated())
+    await asyncio.sleep(0)
     async with Gateway(settings, SystemClock()):
-        await until_terminated()
+        await terminated
 
 
 def main() -> int:
