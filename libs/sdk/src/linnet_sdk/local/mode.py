@@ -60,7 +60,7 @@ class LocalMode:
         self._on_event = on_event
         self._backoff = backoff
         self._planner = planner
-        self._children: list[Child] = []
+        self._children: dict[str, Child] = {}
         self._held = contextlib.ExitStack()
         self.endpoints: Endpoints
 
@@ -89,22 +89,22 @@ class LocalMode:
 
     async def watch(self) -> None:
         """Wait until supervision fails, which it raises."""
-        await asyncio.gather(*(child.watch() for child in self._children))
+        await asyncio.gather(*(child.watch() for child in self._children.values()))
 
     async def stop(self) -> None:
-        """Stop the processes in reverse order and let go of the home."""
+        """Stop the processes in reverse order, and trainers, and let go of the home."""
         self.home.endpoint.unlink(missing_ok=True)
-        while self._children:
-            child = self._children.pop()
-            await child.stop()
-            if child.spec.name == "gateway":  # it would only start them again before
-                await asyncio.to_thread(trainers.end, self.home.launches, grace_s=TRAINER_GRACE_S)
+        await self._stop("gateway")
+        # After the gateway, which would only start them again.
+        await asyncio.to_thread(trainers.end, self.home.launches, grace_s=TRAINER_GRACE_S)
+        await self._stop("evaluator", "profiler")
+        await self._stop(*self._children)
         self.home.record_processes([])
         self._held.close()
 
     def kill(self) -> None:
         """End all processes at once."""
-        for child in self._children:
+        for child in self._children.values():
             child.kill()
 
     async def _start(self) -> None:
@@ -117,25 +117,39 @@ class LocalMode:
         seaweed.prepare(self.home.store, credentials)
         self.home.gateway.mkdir(mode=0o700, exist_ok=True)
         plan = self._planner(self.home, assigned, credentials)
-        # The analysts use the store only when they are called; they start beside it.
-        await asyncio.gather(*(self._add(spec) for spec in (plan.store, *plan.analysts)))
-        await self._add(plan.gateway)
+        # Evaluator and profiler use the store only when they are called; the gateway at its start.
+        try:
+            async with asyncio.TaskGroup() as starting:
+                starting.create_task(self._run_in_turn(plan.store, plan.gateway))
+                for spec in plan.analysts:
+                    starting.create_task(self._run_in_turn(spec))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
         self.endpoints = _endpoints(assigned, credentials)
         self._publish()
 
-    async def _add(self, spec: children.ChildSpec) -> None:
-        child = Child(
-            spec,
-            backoff=self._backoff,
-            on_event=self._on_event,
-            on_process=self._record,
-            inherited=os.environ,
-        )
-        self._children.append(child)
-        await child.start()
+    async def _run_in_turn(self, *specs: children.ChildSpec) -> None:
+        for spec in specs:
+            child = Child(
+                spec,
+                backoff=self._backoff,
+                on_event=self._on_event,
+                on_process=self._record,
+                inherited=os.environ,
+            )
+            self._children[spec.name] = child
+            await child.start()
+
+    async def _stop(self, *names: str) -> None:
+        found = [name for name in names if name in self._children]
+        await asyncio.gather(*(self._children[name].stop() for name in found))
+        for name in found:
+            del self._children[name]
 
     def _record(self) -> None:
-        self.home.record_processes([c.identity for c in self._children if c.identity is not None])
+        self.home.record_processes(
+            [c.identity for c in self._children.values() if c.identity is not None]
+        )
 
     def _publish(self) -> None:
         write_json(
