@@ -10,11 +10,11 @@ import numpy as np
 from linnet_runtime.errors import InvalidInput
 
 from linnet_trainer.epochs import EpochRecord
+from linnet_trainer.file_names import CHECKPOINT
 from linnet_trainer.fitting import FitProgress
 from linnet_trainer.loop import LoopState
 from linnet_trainer.watching import Watch
 
-FILE = "checkpoint/state.npz"
 _VERSION = 1
 
 
@@ -68,9 +68,9 @@ def from_bytes(stored: bytes, spec_digest: str) -> RunProgress:
         meta = json.loads(arrays["meta"].tobytes())
         fits = [_get_fit(arrays, f"fit{i}", entry) for i, entry in enumerate(meta["fits"])]
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise InvalidInput.of(FILE, f"expected a checkpoint of this run: {error}") from error
+        raise InvalidInput.of(CHECKPOINT, f"expected a checkpoint of this run: {error}") from error
     if meta["version"] != _VERSION or meta["spec"] != spec_digest:
-        raise InvalidInput.of(FILE, "expected a checkpoint of this spec and version")
+        raise InvalidInput.of(CHECKPOINT, "expected a checkpoint of this spec and version")
     running = fits.pop() if meta["running"] else None
     return RunProgress(meta["fold"], running, fits, meta["seconds"], meta["log_sequence"])
 

@@ -196,6 +196,17 @@ class TrainingLoop:
             correct += float(right)
         return loss / rows.count, correct / rows.count
 
+    def probabilities(self, state: LoopState, rows: Rows, most_rows: int) -> Array:
+        """Give the class probabilities of rows in inference mode, float32, (n, classes)."""
+        parts = self._parts(tf.convert_to_tensor(state.weights))
+        fixed = [tf.convert_to_tensor(a) for a in state.fixed]
+        found = []
+        for start in range(0, rows.count, most_rows):
+            part = rows.features[start : start + most_rows]
+            scores, _ = self._model.stateless_call(parts, fixed, part, training=False)
+            found.append(np.asarray(scores))
+        return np.concatenate(found)
+
     def _tensors(self, state: LoopState) -> list[Tensor]:
         return [
             tf.constant(np.float32(state.loss_sum)),

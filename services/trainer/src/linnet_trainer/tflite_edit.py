@@ -34,6 +34,29 @@ def operator_names(model: bytes) -> list[str]:
     ]
 
 
+def tensor_facts(model: bytes) -> dict[str, Any]:
+    """Describe input and output of a model: type, shape, scale and zero point, and operators."""
+    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    graph = parsed.subgraphs[0]
+    return {
+        "input": _tensor(graph.tensors[int(graph.inputs[0])]),
+        "output": _tensor(graph.tensors[int(graph.outputs[0])]),
+        "operators": operator_names(model),
+    }
+
+
+def _tensor(tensor: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "type": flatbuffer_utils.type_to_name(tensor.type).lower(),
+        "shape": [int(size) for size in tensor.shape],
+    }
+    quantization = tensor.quantization
+    if quantization is not None and quantization.scale is not None and len(quantization.scale):
+        facts["scale"] = float(quantization.scale[0])
+        facts["zero_point"] = int(quantization.zeroPoint[0])
+    return facts
+
+
 def _code(parsed: Any, operator: Any) -> int:
     code = parsed.operatorCodes[operator.opcodeIndex]
     return int(max(code.builtinCode, code.deprecatedBuiltinCode))

@@ -1,0 +1,98 @@
+"""How TensorFlow computes: decided from the spec and the data alone, and written down.
+
+Bits change with threads, oneDNN and XLA, so none of them may follow from the machine, from a
+run's place in a shard or from what is left of it after an interruption.
+"""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from linnet_ml.spec import LayerKind, LayerList
+
+XLA_STEPS = 20_000
+"""Steps from which compiling a dense network by XLA, about 1 s, costs less than it saves."""
+_XLA_KINDS = {
+    LayerKind.DENSE,
+    LayerKind.FLATTEN,
+    LayerKind.RESHAPE,
+    LayerKind.ACTIVATION,
+    LayerKind.DROPOUT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How a run is computed.
+
+    Attributes:
+        threads: Threads inside and between operations; one is fastest for networks this small.
+        onednn: Whether oneDNN's kernels are used.
+        xla: Whether the loop is compiled by XLA; harmful for convolutions on a CPU.
+    """
+
+    threads: int
+    onednn: bool
+    xla: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what a manifest stores."""
+        return {"threads": self.threads, "onednn": self.onednn, "xla": self.xla}
+
+
+THREADS = 1
+
+
+def choose(layers: LayerList | None, total_steps: int) -> Engine:
+    """Choose how to compute a run of that many steps; None stands for an expert script."""
+    dense = layers is not None and all(layer.kind in _XLA_KINDS for layer in layers.layers)
+    return Engine(THREADS, onednn=True, xla=dense and total_steps >= XLA_STEPS)
+
+
+def prepare_environment() -> None:
+    """Set what TensorFlow reads while it is imported: quiet logs, oneDNN, no GPU."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+
+
+def set_threads() -> None:
+    """Set TensorFlow's threads; must come before its first operation."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    tf.get_logger().setLevel("ERROR")
+
+
+def first_operation() -> None:
+    """Make TensorFlow set its devices up."""
+    import tensorflow as tf
+
+    tf.constant(0)
+
+
+def versions() -> dict[str, str]:
+    """Give the versions that a run's bits depend on."""
+    packages = ("linnet-trainer", "tensorflow-cpu", "keras", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def cpu_type() -> str:
+    """Name the CPU type; bits are equal on the same type."""
+    wanted = {"model name": "", "flags": ""}
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - a device
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip() in wanted and not wanted[key.strip()]:
+                    wanted[key.strip()] = value.strip()
+    except OSError:
+        return platform.machine()
+    kinds = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
+    flags = [flag for flag in kinds if flag in wanted["flags"].split()]
+    return " ".join([platform.machine(), wanted["model name"], *flags])

@@ -1,0 +1,154 @@
+"""Where a run's Keras model comes from and how it is exported."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from linnet_ml.layers import infer
+from linnet_ml.spec import ExportOptions, LayerList
+from linnet_ml.wire import to_json
+from numpy.typing import NDArray
+
+from linnet_trainer.archives import npz_bytes
+from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, LAYERS, WEIGHTS
+from linnet_trainer.models import BuiltModel, build
+from linnet_trainer.zygote import Call, ChildLost, Zygote
+
+EXPORT_TIMEOUT_S = 600.0
+CHECK_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export made.
+
+    Attributes:
+        input_shape: Shape of the exported models' input, batch included; None when nothing came.
+        problems: Why a variant is missing or not usable on a device, for a person.
+    """
+
+    input_shape: tuple[int, ...] | None
+    problems: tuple[str, ...] = ()
+
+
+class Network(Protocol):
+    """A network that can be built anew, trained and exported."""
+
+    @property
+    def key(self) -> str:
+        """Equal for networks that may share a traced loop."""
+        ...
+
+    @property
+    def layers(self) -> LayerList | None:
+        """Its layers; None for an expert script."""
+        ...
+
+    def build(self) -> Any:
+        """Build the Keras model with fresh weights from Keras' global random state."""
+        ...
+
+    def export(
+        self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path
+    ) -> Exported:
+        """Write the .tflite variants of a trained model into a folder."""
+        ...
+
+
+class LayerNetwork:
+    """A layer list, built here and exported in a child process."""
+
+    def __init__(
+        self, layers: LayerList, input_shape: tuple[int, ...], class_count: int, children: Zygote
+    ) -> None:
+        from linnet.v1 import spec_pb2
+
+        self.layers: LayerList | None = layers
+        self._input_shape = input_shape
+        self._class_count = class_count
+        self._children = children
+        self._json = to_json(layers, spec_pb2.LayerList)
+        self._built: dict[int, BuiltModel] = {}
+
+    @property
+    def key(self) -> str:
+        """Equal for networks that may share a traced loop."""
+        return json.dumps([self._json, self._input_shape, self._class_count])
+
+    def build(self) -> Any:
+        """Build the Keras model with fresh weights from Keras' global random state."""
+        assert self.layers is not None
+        built = build(self.layers, self._input_shape, self._class_count)
+        self._built = {id(built.model): built}
+        return built.model
+
+    def export(
+        self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path
+    ) -> Exported:
+        """Write the .tflite variants, made for the device, and have TFLite Micro load them."""
+        weights = self._built[id(model)].weights()
+        arrays = {
+            f"{layer}_{number}": array
+            for layer, own in enumerate(weights)
+            for number, array in enumerate(own)
+        }
+        (folder / LAYERS).write_text(self._json)
+        (folder / WEIGHTS).write_bytes(npz_bytes(arrays))
+        np.save(folder / CALIBRATION, calibration)
+        arguments = {
+            "folder": str(folder),
+            "input_shape": self._input_shape,
+            "class_count": self._class_count,
+            "skip_int8": options.skip_int8,
+            "int8_io": int(options.int8_io),
+            "per_tensor_dense": options.per_tensor_dense,
+        }
+        problems = []
+        shape = None
+        try:
+            result = self._children.call(Call("export", arguments, EXPORT_TIMEOUT_S))
+            shape = tuple(result["input_shape"])
+            if result["error"]:
+                problems.append(f"There is no int8 model, the converter says: {result['error']}")
+        except ChildLost as lost:
+            problems.append(f"There is no exported model, the converter crashed: {lost.reason}.")
+        for name in (LAYERS, WEIGHTS, CALIBRATION):
+            (folder / name).unlink(missing_ok=True)
+        problems += self._refusals(folder)
+        return Exported(shape, tuple(problems))
+
+    def _refusals(self, folder: Path) -> list[str]:
+        assert self.layers is not None
+        shapes = infer(self.layers, self._input_shape, self._class_count)
+        values = max(prod(s.input_shape) + prod(s.output_shape) for s in shapes)
+        return [
+            problem
+            for name in (FLOAT32, INT8)
+            if (folder / name).exists()
+            for problem in refusals(self._children, folder / name, values)
+        ]
+
+
+def refusals(children: Zygote, path: Path, largest_values: int) -> list[str]:
+    """Have TFLite Micro load and run a model in a child; give what it says against it.
+
+    Args:
+        children: Who forks the child.
+        path: The model.
+        largest_values: Most values that are alive at once, for the size of the arena.
+    """
+    arena = (1 << 20) + path.stat().st_size + 16 * largest_values
+    arguments = {"path": str(path), "arena_bytes": arena}
+    try:
+        result: Mapping[str, Any] = children.call(
+            Call("check", arguments, CHECK_TIMEOUT_S, reused=False)
+        )
+    except ChildLost as lost:
+        return [f"TFLite Micro can't run {path.name}: {lost.reason}."]
+    if result["error"]:
+        return [f"TFLite Micro refuses {path.name}: {result['error']}"]
+    return []

@@ -1,0 +1,63 @@
+"""Brings TensorFlow up in the one order that works: environment, import, fork, threads."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from linnet_trainer import engine
+from linnet_trainer.zygote import Zygote
+
+if TYPE_CHECKING:
+    from linnet_trainer.training import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a process trains with.
+
+    Attributes:
+        trainer: Keeps traced loops from run to run.
+        children: Forks the processes that export and that run scripts.
+    """
+
+    trainer: "Trainer"
+    children: Zygote
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Send what TensorFlow's own libraries print while they start, past its log level, nowhere."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def workshop() -> Iterator[Workshop]:
+    """Import TensorFlow, fork the zygote and set the threads; once a process, before any thread."""
+    engine.prepare_environment()
+    with _silence():
+        # The zygote's children shall find all of these imported.
+        import keras  # noqa: F401 - as said above
+
+        from linnet_trainer import convert, training  # noqa: F401 - as said above
+        from linnet_trainer.export_job import check, export
+
+        children = Zygote({"export": export, "check": check})
+        engine.set_threads()
+        engine.first_operation()
+    try:
+        yield Workshop(training.Trainer(time.monotonic), children)
+    finally:
+        children.close()

@@ -1,0 +1,22 @@
+"""Trains one run with what a process has: a layer list here, an expert script in a child."""
+
+from pathlib import Path
+
+from linnet_ml.defaults import layers_of
+
+from linnet_trainer.networks import LayerNetwork
+from linnet_trainer.startup import Workshop
+from linnet_trainer.training import Outcome, RunEvents, RunOrder
+
+
+def train_one(shop: Workshop, order: RunOrder, events: RunEvents, folder: Path) -> Outcome:
+    """Train an order into a folder.
+
+    Raises:
+        LinnetError: The run failed.
+    """
+    data = order.data
+    layers = layers_of(order.spec.architecture, data.input_kind, data.input_shape)
+    assert layers is not None
+    network = LayerNetwork(layers, data.input_shape, len(data.classes), shop.children)
+    return shop.trainer.train(order, network, events, folder)

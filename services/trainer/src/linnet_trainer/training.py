@@ -1,0 +1,414 @@
+"""One run, from rows and spec to a folder of artifacts; knows no gateway and no store."""
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from linnet_ml.spec import ClassBalance, FitSettings, TrainingSpec
+from linnet_ml.splits import Fold, Split
+from linnet_runtime.errors import InvalidInput, LinnetError
+
+from linnet_trainer import engine as engines
+from linnet_trainer.artifacts import FoldResult, RunRecord, write_artifacts
+from linnet_trainer.checkpoints import RunProgress, from_bytes, to_bytes
+from linnet_trainer.epochs import Ending, EpochRecord
+from linnet_trainer.fitting import FitProgress, FoldFit, FoldSettings
+from linnet_trainer.loop import LoopSettings, LoopState, Rows, TrainingLoop
+from linnet_trainer.networks import Network
+from linnet_trainer.run_data import PreparedFold, RunData, calibration_rows, prepare_fold
+
+CHECKPOINT_SECONDS = 30.0
+"""Longest time without a checkpoint inside an epoch."""
+EPOCH_CHECKPOINT_SECONDS = 1.0
+"""Shortest time between checkpoints at ends of epochs; shorter epochs share one."""
+DEADLINE_SHARE = 0.9
+"""Share of the run's deadline that training may use; the rest is for export and upload."""
+_SCORED_ROWS = 1024
+
+
+class Diverged(LinnetError):
+    """The loss became infinite or not a number before any epoch could be kept."""
+
+    default_reason = "DIVERGED"
+
+
+class RunEvents(Protocol):
+    """What a run tells while it goes on, and what it asks."""
+
+    def line(self, text: str, *, warning: bool = False) -> None:
+        """Take a line for a person."""
+        ...
+
+    def epoch(self, record: EpochRecord, line: str, ratio: float) -> None:
+        """Take an epoch and the share of the whole training that is done."""
+        ...
+
+    def ratio(self, ratio: float) -> None:
+        """Take the share of the whole training that is done."""
+        ...
+
+    def exporting(self) -> None:
+        """Take that fitting is over."""
+        ...
+
+    def interruption(self) -> Ending | None:
+        """Say whether the run must end now, and why."""
+        ...
+
+    def checkpoint(self, stored: Callable[[int], bytes]) -> None:
+        """Store a checkpoint; the function makes its bytes, given the last log entry."""
+        ...
+
+    def used(self, seconds: float) -> None:
+        """Take the training time used so far, earlier attempts included."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What to train.
+
+    Attributes:
+        name: The run's name, for the manifest.
+        attempt: From 1.
+        spec: Every default filled in.
+        data: The dataset.
+        seconds_used: Training time of earlier attempts.
+        checkpoint: Checkpoint of an earlier attempt; None to begin anew.
+        initial_model: A model.keras to take the weights of; None for fresh ones.
+    """
+
+    name: str
+    attempt: int
+    spec: TrainingSpec
+    data: RunData
+    seconds_used: float = 0.0
+    checkpoint: bytes | None = None
+    initial_model: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended; without files when it was interrupted."""
+
+    ending: Ending
+    record: RunRecord | None = None
+    files: tuple[str, ...] = ()
+
+
+class Trainer:
+    """Trains runs one after the other and keeps traced loops for those that can share one."""
+
+    def __init__(self, monotonic: Callable[[], float], most_loops: int = 16) -> None:
+        self._now = monotonic
+        self._loops: dict[str, TrainingLoop] = {}
+        self._most = most_loops
+
+    def train(self, order: RunOrder, network: Network, events: RunEvents, folder: Path) -> Outcome:
+        """Train one run and write its artifacts.
+
+        Args:
+            order: What to train.
+            network: The network.
+            events: Who hears of it.
+            folder: An empty folder for the artifacts.
+
+        Returns:
+            The outcome; its files are in order, the manifest last.
+
+        Raises:
+            InvalidInput: The spec does not fit the data.
+            Diverged: No epoch had a finite loss.
+        """
+        return _Run(self, order, network, events, self._now).go(folder)
+
+    def loop(self, network: Network, model: Any, settings: LoopSettings) -> TrainingLoop:
+        """Give the loop of an architecture and its settings, traced before if there was one."""
+        fit = settings.fit
+        parts = (
+            network.key, settings.xla, settings.weighted, settings.augmentation, fit.batch_size,
+            fit.optimizer, fit.momentum, fit.weight_decay, fit.label_smoothing,
+        )  # fmt: skip
+        key = repr(parts)
+        if key not in self._loops:
+            if len(self._loops) >= self._most:
+                self._loops.pop(next(iter(self._loops)))
+            self._loops[key] = TrainingLoop(model, settings)
+        return self._loops[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    prepared: PreparedFold
+    model: Any
+    loop: TrainingLoop
+
+
+class _Run:
+    def __init__(
+        self,
+        trainer: Trainer,
+        order: RunOrder,
+        network: Network,
+        events: RunEvents,
+        now: Callable[[], float],
+    ) -> None:
+        self._trainer = trainer
+        self._order = order
+        self._network = network
+        self._events = events
+        self._now = now
+        self._spec = order.spec
+        self._begun = now()
+        self._saved = now()
+        self._warnings: list[str] = []
+        self._split = order.data.split(order.spec)
+        self._fits = [*self._split.folds]
+        if self._split.final is not None:
+            self._fits.append(self._split.final)
+        self._progress = RunProgress(seconds=order.seconds_used)
+        self._fit_index = 0
+
+    def go(self, folder: Path) -> Outcome:
+        for warning in self._split.warnings:
+            self.warn(warning)
+        self._resume()
+        results: list[FoldResult] = []
+        ending = Ending.COMPLETED
+        deadline = self._deadline()
+        for index in range(len(self._fits)):
+            self._fit_index = index
+            result, ending = self._fit(index, deadline)
+            if ending.is_interruption:
+                self._save(force=ending is Ending.TERMINATED)
+                return Outcome(ending)
+            if result is not None:
+                results.append(result)
+            if ending is Ending.TIME_LIMIT:
+                break
+        self._say_ending(ending, len(results))
+        return self._export(results, ending, folder)
+
+    def _resume(self) -> None:
+        stored = self._order.checkpoint
+        if stored is None:
+            return
+        try:
+            self._progress = from_bytes(stored, self._digest())
+        except InvalidInput as error:
+            self.warn(f"The checkpoint of the attempt before can't be used: {error.message}")
+            return
+        self._progress.seconds = max(self._progress.seconds, self._order.seconds_used)
+        fit = self._progress.fit
+        if fit is not None:
+            self._events.line(
+                f"Resuming after epoch {fit.epoch}, step {fit.step}"
+                + (f" of fit {self._progress.fold + 1}" if len(self._fits) > 1 else "")
+                + "."
+            )
+
+    def _digest(self) -> str:
+        return f"{self._spec!r} {self._order.data.digest}"
+
+    def _deadline(self) -> float:
+        limits = [math.inf]
+        if self._spec.fit.time_limit is not None:
+            limits.append(self._spec.fit.time_limit.total_seconds())
+        if self._spec.resources.deadline:
+            limits.append(self._spec.resources.deadline.total_seconds() * DEADLINE_SHARE)
+        return self._begun + min(limits) - self._progress.seconds
+
+    def _seconds(self) -> float:
+        return self._progress.seconds + self._now() - self._begun
+
+    def _settings(self, index: int) -> FitSettings:
+        fit = self._spec.fit
+        if self._split.final is not None and index == len(self._fits) - 1:
+            epochs = [len(done.history) for done in self._progress.done]
+            return replace(fit, epochs=round(statistics.median(epochs)), early_stopping=None)
+        return fit
+
+    def _fit(self, index: int, deadline: float) -> tuple[FoldResult | None, Ending]:
+        fold = self._fits[index]
+        prepared = prepare_fold(self._order.data, fold, self._spec)
+        model, loop = self._model(prepared)
+        number = index + 1 if len(self._split.folds) > 1 and fold.name != "final" else 0
+        if index < len(self._progress.done):
+            progress, ending = self._progress.done[index], Ending.COMPLETED
+        else:
+            resumed = self._progress.fit if self._progress.fold == index else None
+            progress = resumed or FitProgress(loop.fresh_state(model))
+            self._progress.fold, self._progress.fit = index, progress
+            settings = FoldSettings(self._settings(index), number, deadline)
+            self._introduce(fold, settings.fit, prepared)
+            ending = FoldFit(loop, prepared.data, settings, self, self._now).run(progress)
+            if ending.is_interruption:
+                return None, ending
+            self._progress.fit = None
+            self._progress.done.append(progress)
+        return self._result(fold, progress, ending, _Fitted(prepared, model, loop)), ending
+
+    def _model(self, prepared: PreparedFold) -> tuple[Any, TrainingLoop]:
+        import keras
+
+        fit = self._spec.fit
+        keras.utils.set_random_seed(fit.seed % 2**32)
+        model = self._network.build()
+        if self._order.initial_model is not None:
+            self._take_initial(model, self._order.initial_model)
+        steps = -(-len(prepared.data.index) // fit.batch_size) * fit.epochs
+        settings = LoopSettings(
+            fit,
+            self._spec.augmentation,
+            weighted=fit.class_balance is ClassBalance.WEIGHTS,
+            xla=engines.choose(self._network.layers, steps).xla,
+        )
+        return model, self._trainer.loop(self._network, model, settings)
+
+    def _take_initial(self, model: Any, path: Path) -> None:
+        try:
+            model.load_weights(path)
+        except (ValueError, KeyError, OSError) as error:
+            raise InvalidInput.of(
+                "init_from",
+                "expected a run of the same architecture and classes, its weights do not fit: "
+                f"{str(error).splitlines()[0]}",
+            ) from error
+
+    def _introduce(self, fold: Fold, fit: FitSettings, prepared: PreparedFold) -> None:
+        name = f"{fold.name}: " if fold.name else ""
+        copies = len(prepared.data.index) - fold.training.size
+        more = f" and {copies} copies of rows of rare classes" if copies else ""
+        self._events.line(
+            f"{name}training on {fold.training.size} rows{more}, validating on "
+            f"{fold.validation.size}, for {fit.epochs} epochs."
+        )
+
+    def _result(
+        self, fold: Fold, progress: FitProgress, ending: Ending, fitted: "_Fitted"
+    ) -> FoldResult:
+        keep = self._spec.fit.keep_best and progress.best is not None
+        if ending is Ending.DIVERGED:
+            keep = progress.best is not None
+            if not keep:
+                raise Diverged(
+                    "The loss became infinite or not a number in the first epoch; try a lower "
+                    f"learning rate than {self._spec.fit.learning_rate} or scaled features."
+                )
+        state = progress.best if keep and progress.best is not None else progress.state
+        scores = None
+        if len(self._split.folds) > 1 and fold.validation.size:
+            scores = _scores(fitted.loop, state, fitted.prepared)
+        best = progress.watch.best_epoch if keep else progress.epoch
+        return FoldResult(
+            fold=fold,
+            progress=progress,
+            state=state,
+            best_epoch=best,
+            ending=ending,
+            prepared=fitted.prepared,
+            model=fitted.model,
+            loop=fitted.loop,
+            scores=scores,
+        )
+
+    def _say_ending(self, ending: Ending, done: int) -> None:
+        if ending is Ending.TIME_LIMIT:
+            left = len(self._fits) - done
+            rest = f" {left} of {len(self._fits)} fits were left out." if left else ""
+            self.warn(
+                "The time limit was reached before the last epoch; the best model so far is "
+                f"exported.{rest}"
+            )
+        elif ending is Ending.DIVERGED:
+            self.warn(
+                "The loss became infinite or not a number; the best epoch before that is exported."
+            )
+        elif ending is Ending.EARLY_STOPPING:
+            self._events.line("Stopped early: the loss no longer improved.")
+
+    def _export(self, results: list[FoldResult], ending: Ending, folder: Path) -> Outcome:
+        train_seconds = self._seconds()
+        chosen = _chosen(results, self._split)
+        result = results[chosen]
+        self._events.used(train_seconds)
+        self._events.exporting()
+        self._events.line(f"Exporting the weights of epoch {result.best_epoch}.")
+        result.loop.put_weights(result.state, result.model)
+        rows = calibration_rows(
+            result.prepared.training, self._spec.export.calibration_rows, self._spec.fit.seed
+        )
+        exported = self._network.export(result.model, rows, self._spec.export, folder)
+        for problem in exported.problems:
+            self.warn(problem)
+        steps = -(-len(result.prepared.data.index) // self._spec.fit.batch_size)
+        record = RunRecord(
+            name=self._order.name,
+            attempt=self._order.attempt,
+            spec=self._spec,
+            layers=self._network.layers,
+            data=self._order.data,
+            split=self._split,
+            results=tuple(results),
+            exported=chosen,
+            ending=ending,
+            engine=engines.choose(self._network.layers, steps * self._spec.fit.epochs),
+            train_seconds=train_seconds,
+            warnings=tuple(self._warnings),
+            model_input_shape=exported.input_shape,
+        )
+        return Outcome(ending, record, write_artifacts(record, folder))
+
+    def epoch(self, record: EpochRecord, epochs: int) -> None:
+        """Take the figures of an epoch that has ended."""
+        ratio = (self._fit_index + record.number / epochs) / len(self._fits)
+        self._events.used(self._seconds())
+        self._events.epoch(record, record.line(epochs), ratio)
+
+    def ratio(self, fit_ratio: float) -> None:
+        """Take the share of this fit that is done."""
+        self._events.used(self._seconds())
+        self._events.ratio((self._fit_index + fit_ratio) / len(self._fits))
+
+    def interruption(self) -> Ending | None:
+        """Say whether the fit must end now, and why."""
+        return self._events.interruption()
+
+    def warn(self, text: str) -> None:
+        """Take something that a person should know."""
+        self._warnings.append(text)
+        self._events.line(text, warning=True)
+
+    def checkpoint(self, _progress: FitProgress, *, epoch_ended: bool) -> None:
+        """Store the progress if it is time to."""
+        least = EPOCH_CHECKPOINT_SECONDS if epoch_ended else CHECKPOINT_SECONDS
+        if self._now() - self._saved >= least:
+            self._save()
+
+    def _save(self, *, force: bool = True) -> None:
+        if not force:
+            return
+        snapshot = replace(self._progress, seconds=self._seconds())
+
+        def stored(log_sequence: int) -> bytes:
+            return to_bytes(replace(snapshot, log_sequence=log_sequence), self._digest())
+
+        self._events.checkpoint(stored)
+        self._saved = self._now()
+
+
+def _chosen(results: list[FoldResult], split: Split) -> int:
+    """Give the fit whose model is exported: the final one, else that of the lowest loss."""
+    if split.final is not None and len(results) == len(split.folds) + 1:
+        return len(results) - 1
+    return int(np.argmin([result.progress.watch.best_loss for result in results]))
+
+
+def _scores(loop: TrainingLoop, state: LoopState, prepared: PreparedFold) -> np.ndarray:
+    assert prepared.data.validation is not None
+    rows: Rows = prepared.data.validation
+    return loop.probabilities(state, rows, _SCORED_ROWS)
