@@ -31,8 +31,9 @@ from linnet_trainer.file_names import (
     SPLIT,
 )
 from linnet_trainer.fitting import FitProgress
+from linnet_trainer.fold_rows import PreparedFold
 from linnet_trainer.loop import LoopState, TrainingLoop
-from linnet_trainer.run_data import PreparedFold, RunData, split_arrays
+from linnet_trainer.run_data import RunData, split_arrays
 from linnet_trainer.tflite_edit import tensor_facts
 
 MANIFEST_VERSION = 1

@@ -17,9 +17,10 @@ from linnet_trainer.artifacts import FoldResult, RunRecord, write_artifacts
 from linnet_trainer.checkpoints import RunProgress, from_bytes, to_bytes
 from linnet_trainer.epochs import Ending, EpochRecord
 from linnet_trainer.fitting import FitProgress, FoldFit, FoldSettings
+from linnet_trainer.fold_rows import PreparedFold, calibration_rows, prepare_fold
 from linnet_trainer.loop import LoopSettings, LoopState, Rows, TrainingLoop
 from linnet_trainer.networks import Network
-from linnet_trainer.run_data import PreparedFold, RunData, calibration_rows, prepare_fold
+from linnet_trainer.run_data import RunData
 
 CHECKPOINT_SECONDS = 30.0
 """Longest time without a checkpoint inside an epoch."""

@@ -118,7 +118,7 @@ class Shard:
             reporting.flush(FLUSH_S)
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - the boundary: a run's fault must not end the shard
+        except Exception as error:  # noqa: BLE001 - a run must not end the shard
             events.finish_checkpoints()
             return self._failed(error, assignment, reporting)
         result = result_message(outcome, files)
