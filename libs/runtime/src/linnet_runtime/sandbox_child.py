@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from linnet_runtime import seccomp
 from linnet_runtime.errors import InvalidInput, LinnetError
 from linnet_runtime.shared_bytes import BytesLike, map_readonly, write_all
 
@@ -70,6 +71,7 @@ def _confine(limits: Limits) -> None:
     ):
         resource.setrlimit(which, (value, value))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+    seccomp.forbid()
 
 
 def _failure(error: BaseException) -> dict[str, Any]:

@@ -1,0 +1,204 @@
+"""The sandbox: answers, named failures, limits, and a zygote that outlives its children."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from linnet_runtime.errors import DeadlineExceeded, InvalidInput, Unavailable
+from linnet_runtime.sandbox import Limits, Sandbox, SandboxFailure, SharedBytes
+
+FUNCTIONS = "tests.support.sandboxed"
+SMALL = Limits(wall_s=20, memory_bytes=1 << 28, output_bytes=1 << 20)
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    root = str(Path(__file__).parents[3])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = root
+    os.environ["LINNET_TEST_SECRET"] = "secret"
+    found = Sandbox([FUNCTIONS, "decimal"])
+    found.start()
+    yield found
+    found.close()
+    del os.environ["LINNET_TEST_SECRET"]
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+def _do(sandbox, what: str, limits: Limits = SMALL, inputs=()):
+    return sandbox.run(f"{FUNCTIONS}:act", {"what": what}, inputs, limits)
+
+
+def _where(sandbox):
+    return sandbox.run(f"{FUNCTIONS}:where", {}, (), SMALL).value
+
+
+def test_arguments_and_inputs_come_back(sandbox):
+    """JSON values and bytes go in and come out unchanged, the empty ones too."""
+    arguments = {"text": "ä", "numbers": [1, 2.5, None], "flag": True}
+    inputs = [SharedBytes(b""), SharedBytes(b"abc" * 1000)]
+    answer = sandbox.run(f"{FUNCTIONS}:echo", arguments, inputs, SMALL)
+    assert answer.value == arguments
+    assert [bytes(view) for view in answer.outputs] == [b"", b"abc" * 1000]
+    assert answer.max_rss_bytes > 0
+
+
+def test_large_arguments_are_no_trouble(sandbox):
+    """Arguments may be longer than a socket's packet."""
+    arguments = {"rows": list(range(200_000))}
+    assert sandbox.run(f"{FUNCTIONS}:echo", arguments, (), Limits()).value == arguments
+
+
+def test_every_call_has_a_child_of_its_own_that_the_zygote_forked(sandbox):
+    """Two calls have two processes, children of one zygote, none of them this process."""
+    first, second = _where(sandbox), _where(sandbox)
+    assert first["pid"] != second["pid"]
+    assert first["parent"] == second["parent"] != os.getpid()
+    assert "decimal" in first["modules"]
+
+
+def test_children_see_no_secrets(sandbox):
+    """The environment holds none of the owner's settings."""
+    assert "LINNET_TEST_SECRET" not in _where(sandbox)["environment"]
+
+
+def test_children_hold_no_foreign_files(sandbox):
+    """A child forked while another runs has none of that one's descriptors."""
+    alone = _where(sandbox)["files"]
+    with ThreadPoolExecutor(4) as pool:
+        slow = [pool.submit(_do, sandbox, "hang", Limits(wall_s=1)) for _ in range(3)]
+        time.sleep(0.3)
+        assert _where(sandbox)["files"] == alone
+        for waiting in slow:
+            with pytest.raises(DeadlineExceeded):
+                waiting.result()
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("segfault", "MODEL_CRASHED_SIGSEGV"),
+        ("abort", "MODEL_CRASHED_SIGABRT"),
+        ("memory", "MODEL_OUT_OF_MEMORY"),
+        ("memory_slowly", "MODEL_OUT_OF_MEMORY"),
+        ("fail", "MODEL_REFUSED"),
+        ("leave", "MODEL_CRASHED"),
+        ("write_input", "MODEL_REFUSED"),
+        ("fill_disk", "MODEL_REFUSED"),
+        ("call_out", "MODEL_REFUSED"),
+        ("start_program", "MODEL_REFUSED"),
+        ("fork", "MODEL_REFUSED"),
+        ("kill_parent", "MODEL_REFUSED"),
+    ],
+)
+def test_each_failure_has_a_name(sandbox, what, reason):
+    """A crash, a refusal or a forbidden act ends in a stable reason, and the zygote lives on."""
+    zygote = _where(sandbox)["parent"]
+    with SharedBytes(b"abc") as shared, pytest.raises(SandboxFailure) as caught:
+        _do(sandbox, what, inputs=[shared])
+    assert caught.value.reason == reason
+    assert _where(sandbox)["parent"] == zygote
+
+
+@pytest.mark.parametrize("what", ["hang", "spin"])
+def test_a_deadline_ends_a_call(sandbox, what):
+    """Sleeping or spinning, the child is killed when its time is over."""
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceeded) as caught:
+        _do(sandbox, what, Limits(wall_s=0.5))
+    assert caught.value.reason == "MODEL_DEADLINE_EXCEEDED"
+    assert time.monotonic() - begun < 5
+
+
+def test_errors_of_the_function_keep_their_fields(sandbox):
+    """An InvalidInput that the function raises arrives as it was."""
+    with pytest.raises(InvalidInput) as caught:
+        _do(sandbox, "refuse")
+    assert caught.value.reason == "NO_GOOD"
+    assert caught.value.violations[0].field == "layers[2]"
+
+
+@pytest.mark.parametrize("what", ["call_out", "fill_disk", "start_program", "fork", "kill_parent"])
+def test_forbidden_acts_are_refused_by_the_kernel(sandbox, what):
+    """Network, writing files, programs, processes and foreign signals fail with EPERM."""
+    with pytest.raises(SandboxFailure, match="Operation not permitted"):
+        _do(sandbox, what)
+
+
+def test_a_refusal_tells_the_error(sandbox):
+    """Other exceptions are told by kind and message."""
+    with pytest.raises(SandboxFailure, match="ValueError: strange bytes"):
+        _do(sandbox, "fail")
+
+
+@pytest.mark.parametrize("function", ["too_much", "lie", "not_json", "none_such"])
+def test_wrong_answers_are_failures(sandbox, function):
+    """Too long, of wrong sizes, no JSON, no such function: a failure, never a wrong answer."""
+    with pytest.raises(SandboxFailure) as caught:
+        sandbox.run(f"{FUNCTIONS}:{function}", {}, (), SMALL)
+    assert caught.value.reason in {"MODEL_REFUSED", "MODEL_CRASHED"}
+
+
+def test_calls_run_side_by_side(sandbox):
+    """A slow call does not hold up others."""
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(_do, sandbox, "hang", Limits(wall_s=3))
+        begun = time.monotonic()
+        for _ in range(5):
+            sandbox.run(f"{FUNCTIONS}:echo", {}, (), SMALL)
+        assert time.monotonic() - begun < 3
+        with pytest.raises(DeadlineExceeded):
+            slow.result()
+
+
+def test_many_threads_get_their_own_answers(sandbox):
+    """Answers go to whoever asked."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(
+            lambda i: sandbox.run(f"{FUNCTIONS}:echo", {"i": i}, (), SMALL).value["i"], range(64)
+        )
+        assert list(answers) == list(range(64))
+
+
+def test_a_killed_zygote_is_replaced(sandbox):
+    """A call during the kill is Unavailable; the next one works."""
+    zygote = _where(sandbox)["parent"]
+    seen = []
+
+    def call():
+        try:
+            _do(sandbox, "hang", Limits(wall_s=30))
+        except Unavailable as error:
+            seen.append(error)
+
+    waiting = threading.Thread(target=call)
+    waiting.start()
+    time.sleep(0.3)
+    os.kill(zygote, signal.SIGKILL)
+    waiting.join(20)
+    assert len(seen) == 1
+    assert _where(sandbox)["parent"] != zygote
+
+
+def test_closing_ends_the_zygote_and_its_children():
+    """Nothing is left running."""
+    sandbox = Sandbox(["json"])
+    sandbox.start()
+    process = sandbox._process
+    sandbox.close()
+    assert process.returncode is not None
+
+
+def test_shared_bytes_cannot_be_changed():
+    """A sealed file refuses writes through its descriptor."""
+    with SharedBytes(b"abc") as shared:
+        with pytest.raises(OSError, match="not permitted"):
+            os.pwrite(shared.fd, b"x", 0)
+        assert bytes(shared.view()) == b"abc"
