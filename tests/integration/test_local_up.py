@@ -80,6 +80,8 @@ def local_mode(home: Path) -> Iterator[Up]:
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with local_mode(tmp_path_factory.mktemp("up") / "home") as running:
+        with running.client() as client:
+            client.push(examples.load("wine"), dataset_id="wine")
         yield running
 
 
@@ -104,8 +106,8 @@ def test_every_service_serves(up: Up) -> None:
 
 def test_push_train_and_report_on_the_command_line(up: Up) -> None:
     """A newcomer's commands, piped: push wine, train it, see scores and figures on device."""
-    pushed = linnet(up.home, "datasets", "push", "--example", "wine")
-    trained = linnet(up.home, "train", "wine", "--epochs", "3", "--id", "wine-run")
+    pushed = linnet(up.home, "datasets", "push", "--example", "wine", "--id", "grapes")
+    trained = linnet(up.home, "train", "grapes", "--epochs", "3", "--id", "wine-run")
     listed = linnet(up.home, "runs", "list", "--json")
 
     assert pushed.returncode == 0, pushed.stderr
@@ -141,7 +143,10 @@ def test_the_log_holds_every_epoch(up: Up) -> None:
     ("content", "told"),
     [
         (b"not a numpy file", "features.npy"),
-        (b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (3,), }", "|O"),
+        (
+            b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
+            "pickled objects",
+        ),
     ],
     ids=["no-npy", "pickled"],
 )

@@ -70,7 +70,7 @@ def test_piped_training_prints_a_line_an_epoch(server: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert re.findall(r"epoch (\d)/5  loss", done.stdout) == ["1", "2", "3", "4", "5"]
-    assert re.search(r"^actual +→ PEN +→ ABD", done.stdout, re.MULTILINE)
+    assert re.search(r"^actual +PEN +ABD +recall", done.stdout, re.MULTILINE)
     assert re.search(r"^PEN +9 +1 ", done.stdout, re.MULTILINE)
     assert re.search(r"^int8 +RAM +64.0 KiB +128.0 KiB +50.0% +yes", done.stdout, re.MULTILINE)
 

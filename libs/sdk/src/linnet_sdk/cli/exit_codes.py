@@ -41,7 +41,7 @@ def exit_code_of(error: errors.LinnetError) -> CommandExit:
 
 
 def lines_of(error: errors.LinnetError) -> list[str]:
-    """Give the lines that tell of an error: one a wrong field, its path first."""
+    """Give what is told of an error: one line a wrong field, its path first, else its message."""
     if isinstance(error, errors.InvalidInput):
         return [f"{v.field}: {v.description}" for v in error.violations]
-    return error.message.splitlines() or [error.reason]
+    return [error.message or error.reason]

@@ -100,7 +100,8 @@ class LineView:
         if (state, run.waiting) != (self._state, self._waiting):
             self._state, self._waiting = state, run.waiting
             waiting = f": {run.waiting}" if run.waiting else ""
-            self._console.print(f"{short_name(run.name)}  {state}{waiting}", markup=False)
+            text = f"{short_name(run.name)}  {state}{waiting}"
+            self._console.print(text, markup=False, soft_wrap=True)
 
     def epoch_ended(self, epoch: run_pb2.Epoch) -> None:
         """Print its figures and the time that is left."""

@@ -95,10 +95,10 @@ def show_report(found: training_service_pb2.Report, console: Console) -> None:
     if found.run.HasField("failure"):
         show_failure(found.run.failure, console)
     if found.HasField("evaluation"):
-        console.print()
+        _heading(console, "Scores")
         console.print(report_tables.scores(found.evaluation, boxed=boxed))
         for shown in report_tables.shown_sets(found.evaluation):
-            console.print()
+            _heading(console, report_tables.confusion_title(shown))
             console.print(
                 report_tables.confusion(shown, list(found.evaluation.classes), boxed=boxed)
             )
@@ -111,9 +111,13 @@ def show_report(found: training_service_pb2.Report, console: Console) -> None:
                 soft_wrap=True,
             )
     if found.profiles:
-        console.print()
+        _heading(console, f"On {report_tables.target_line(found.target)}")
         console.print(report_tables.device(found, boxed=boxed))
         for profile in found.profiles:
             word = report_tables.variant_word(profile.variant)
             for reason in profile.verdict.reasons:
                 console.print(f"{word}: {reason}", markup=False, soft_wrap=True)
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(f"\n[bold]{text}[/]", soft_wrap=True)

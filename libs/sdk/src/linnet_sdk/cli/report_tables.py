@@ -37,7 +37,7 @@ def scores(evaluation: evaluation_pb2.Evaluation, *, boxed: bool) -> Table:
     """Show the scores of each variant on each set of rows."""
     table = new_table(
         "variant", "rows", "count", "accuracy", "loss", "F1 (macro)", "balanced",
-        boxed=boxed, title="Scores", right=("count", "accuracy", "loss", "F1 (macro)", "balanced"),
+        boxed=boxed, right=("count", "accuracy", "loss", "F1 (macro)", "balanced"),
     )  # fmt: skip
     for found in evaluation.sets:
         table.add_row(
@@ -68,10 +68,8 @@ def shown_sets(
 def confusion(found: evaluation_pb2.SetEvaluation, classes: list[str], *, boxed: bool) -> Table:
     """Show counts, rows = actual class, columns = predicted class, with the classes' scores."""
     table = new_table(
-        "actual", *(f"→ {escape(name)}" for name in classes), "recall", "precision", "F1",
-        boxed=boxed,
-        title=f"Confusion, {variant_word(found.variant)} on {side_word(found.side)} rows",
-    )  # fmt: skip
+        "actual", *(escape(name) for name in classes), "recall", "prec.", "F1", boxed=boxed
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for index, (name, row) in enumerate(zip(classes, found.confusion.rows, strict=False)):
@@ -86,6 +84,12 @@ def confusion(found: evaluation_pb2.SetEvaluation, classes: list[str], *, boxed:
     return table
 
 
+def confusion_title(found: evaluation_pb2.SetEvaluation) -> str:
+    """Say which confusion matrix it is, and which way round."""
+    which = f"{variant_word(found.variant)} on {side_word(found.side)} rows"
+    return f"Confusion, {which}; columns: predicted as"
+
+
 def _cell(count: int, *, right: bool) -> str:
     if count == 0:
         return "[dim].[/]"
@@ -97,7 +101,7 @@ def device(report: training_service_pb2.Report, *, boxed: bool) -> Table:
     target = report.target
     table = new_table(
         "variant", "what", "needs", "has", "share", "fits", "",
-        boxed=boxed, title=f"On {target_line(target)}", right=("needs", "has", "share"),
+        boxed=boxed, right=("needs", "has", "share"),
     )  # fmt: skip
     for profile in report.profiles:
         word, verdict = variant_word(profile.variant), profile.verdict

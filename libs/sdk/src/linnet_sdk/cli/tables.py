@@ -10,13 +10,10 @@ from rich.table import Table
 from linnet_sdk.names import short_name, state_word
 
 
-def new_table(*headings: str, boxed: bool, title: str = "", right: Sequence[str] = ()) -> Table:
+def new_table(*headings: str, boxed: bool, right: Sequence[str] = ()) -> Table:
     """Make an empty table; columns named in `right` are aligned to the right."""
     table = Table(
         box=box.SIMPLE_HEAD if boxed else None,
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
         pad_edge=False,
         header_style="bold",
     )
