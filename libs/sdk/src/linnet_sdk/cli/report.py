@@ -103,10 +103,9 @@ def show_report(found: training_service_pb2.Report, console: Console) -> None:
                 report_tables.confusion(shown, list(found.evaluation.classes), boxed=boxed)
             )
         if found.evaluation.HasField("comparison"):
-            difference = found.evaluation.comparison
+            versus = found.evaluation.comparison
             console.print(
-                f"int8 against float32: {difference.agreement:.1%} of rows agree, "
-                f"accuracy {-difference.accuracy_drop * 100:+.1f} points. {difference.reason}",
+                f"int8 against float32: {versus.agreement:.1%} of rows agree. {versus.reason}",
                 markup=False,
                 soft_wrap=True,
             )
