@@ -738,6 +738,11 @@ class CreateBatchRequest(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
     OVERRIDES_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    """Set in the last message: the batch is whole and its launch begins. A stream that ends without
+    it leaves the batch to be continued.
+    """
     @_builtins.property
     def header(self) -> Global___BatchHeader:
         """The header, in the first message only."""
@@ -756,10 +761,11 @@ class CreateBatchRequest(_message.Message):
         header: Global___BatchHeader | None = ...,
         runs: _abc.Iterable[_run_pb2.Run] | None = ...,
         overrides: _abc.Iterable[Global___RunOverride] | None = ...,
+        complete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "overrides", b"overrides", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "header", b"header", "overrides", b"overrides", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -11,12 +11,15 @@ from linnet.v1 import evaluation_pb2, profile_pb2, run_pb2, spec_pb2
 from linnet_runtime import logs
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import DeadlineExceeded, LinnetError, NotFound, Unavailable
+from linnet_runtime.ids import parse_name
 
 from linnet_gateway import transitions
 from linnet_gateway.ports import Datasets, Runs
 from linnet_gateway.records import DatasetRecord, FileRecord, RunRecord
 from linnet_gateway.states import Failure, FailureReason, RunState, StageKind
 
+_NOTABLE_CHANGE = 0.005
+"""Half a point of accuracy."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 MODEL_FILES = {
@@ -177,16 +180,30 @@ class Analysis:
         file: FileRecord | None = None,
     ) -> None:
         now = self._clock.now()
+        before = await self._predecessor(run)
 
         def decide(current: RunRecord) -> RunRecord:
             summary = run_pb2.RunSummary.FromString(current.summary)
             if fill is not None:
                 fill(summary)
-            return transitions.stage_ended(
+            ended = transitions.stage_ended(
                 current, kind, failure, now, summary=summary.SerializeToString(), file=file
             )
+            if before is None or ended.state is not RunState.SUCCEEDED:
+                return ended
+            return replace(ended, comparison=compare(summary, before))
 
         await self._runs.change(run.uid, decide)
+
+    async def _predecessor(self, run: RunRecord) -> run_pb2.RunSummary | None:
+        if not run.predecessor:
+            return None
+        name = parse_name(run.predecessor, "runs", field="predecessor")
+        try:
+            found = await self._runs.get(name.project, name.id)
+        except NotFound:
+            return None
+        return run_pb2.RunSummary.FromString(found.summary)
 
 
 def _begun(run: RunRecord) -> datetime | None:
@@ -200,6 +217,24 @@ def _variant(
         if known.variant == variant:
             return known
     return summary.variants.add(variant=variant)
+
+
+def compare(summary: run_pb2.RunSummary, before: run_pb2.RunSummary) -> bytes:
+    """Compare a retrained run with its predecessor; gives a serialized Comparison or nothing."""
+    new, old = (_variant(s, run_pb2.VARIANT_FLOAT32) for s in (summary, before))
+    for field in ("test_accuracy", "validation_accuracy"):
+        if new.HasField(field) and old.HasField(field):
+            change = getattr(new, field) - getattr(old, field)
+            verdict = run_pb2.COMPARISON_VERDICT_EQUAL
+            if abs(change) >= _NOTABLE_CHANGE:
+                better = change > 0
+                verdict = (
+                    run_pb2.COMPARISON_VERDICT_BETTER
+                    if better
+                    else run_pb2.COMPARISON_VERDICT_WORSE
+                )
+            return run_pb2.Comparison(accuracy_change=change, verdict=verdict).SerializeToString()
+    return b""
 
 
 def _scored(evaluation: evaluation_pb2.Evaluation, summary: run_pb2.RunSummary) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine
+import socket
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Self
 
 from linnet.v1 import runner_service_pb2_grpc, training_service_pb2_grpc
@@ -16,10 +19,14 @@ from linnet_runtime.s3 import S3Store
 
 from linnet_gateway.analysis import Analysis, AnalysisLimits
 from linnet_gateway.analysis_clients import EvaluatorClient, ProfilerClient, open_channel
-from linnet_gateway.auth import AuthInterceptor, StaticToken
+from linnet_gateway.batches import BatchRequests
+from linnet_gateway.connect_app import HttpServer, connect_app
+from linnet_gateway.credentials import identity_of, server_credentials, uvicorn_tls
 from linnet_gateway.dataset_files import DatasetFiles
 from linnet_gateway.datasets import DatasetRequests
 from linnet_gateway.fairness import ShardLimits
+from linnet_gateway.guard import Guard, RateLimits
+from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.ingest import Ingest
 from linnet_gateway.launcher import Launcher
 from linnet_gateway.metrics import DatabaseMetrics, RunMetrics
@@ -32,25 +39,36 @@ from linnet_gateway.runs import RunRequests
 from linnet_gateway.settings import GatewaySettings
 from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql import migrate
-from linnet_gateway.sql.batches import SqlBatches
-from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.datasets import SqlDatasets
-from linnet_gateway.sql.events import SqlEvents
-from linnet_gateway.sql.launches import SqlLaunches
-from linnet_gateway.sql.runs import SqlRuns, SqlWork
-from linnet_gateway.sql.secrets import SqlSecrets
-from linnet_gateway.sql.trainings import SqlTrainings
+from linnet_gateway.sql.lease import SqlLease
+from linnet_gateway.sql.store import Records
 from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
 from linnet_gateway.tokens import Tokens
 from linnet_gateway.training_api import TrainingApi
 from linnet_gateway.training_servicer import training_servicer
 from linnet_gateway.transitions import RetryLimits
+from linnet_gateway.uids import new_uid
 from linnet_gateway.watching import Watching
 
 _TOKEN_KEY = "tokens"  # noqa: S105 - the name of a key, not the key
 _EVENT_IDLE_S = 1.0
 _SHARED_EVENT_IDLE_S = 0.2
+
+Leads = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What every part of a gateway shares."""
+
+    records: Records
+    store: S3Store
+    tail: EventTail
+    profiler: ProfilerClient
+    evaluator: EvaluatorClient
+    targets: Targets
+    retries: RetryLimits
+    tokens: Tokens
 
 
 class Gateway:
@@ -60,9 +78,10 @@ class Gateway:
         self.settings = settings
         self.clock = clock
         self.registry = new_registry()
+        self.endpoints: dict[str, str] = {}
         self._stack = AsyncExitStack()
         self._log = logs.get("linnet.gateway")
-        self.endpoints: dict[str, str] = {}
+        self._identity = f"{socket.gethostname()}-{new_uid()}"
 
     async def __aenter__(self) -> Self:
         """Start every part; when this returns, the gateway serves."""
@@ -88,129 +107,69 @@ class Gateway:
         self._stack.push_async_callback(stop)
 
     async def _start(self) -> None:
-        settings, clock = self.settings, self.clock
-        await asyncio.to_thread(migrate.upgrade, settings.database_url)
-        database = Database(settings.database_url, DatabaseMetrics(self.registry))
-        self._stack.callback(database.close)
-        store = S3Store(settings.store)
-        await asyncio.to_thread(store.create_bucket)
-        datasets, runs = SqlDatasets(database), SqlRuns(database, clock.now)
-        trainings, launches = SqlTrainings(database, clock.now), SqlLaunches(database, clock.now)
-        work, batches, events = (
-            SqlWork(database),
-            SqlBatches(database, clock.now),
-            SqlEvents(database),
+        core = await self._core()
+        rpc = RpcMetrics(self.registry)
+        runner_server = Server(["linnet.v1.RunnerService"], rpc)
+        host = self.settings.runner_host or self.settings.host
+        credentials = server_credentials(self.settings, clients=False)
+        runner_port = runner_server.listen(f"{host}:{self.settings.runner_port}", credentials)
+        runner_address = f"{_reachable(host)}:{runner_port}"
+        launcher, leads = await self._launcher(core, runner_address)
+        reconciler = self._reconciler(core, launcher)
+        await self._serve_runner(core, reconciler, runner_server)
+        meter = RunMeter(
+            core.records.runs, core.records.work, core.tail, RunMetrics(self.registry), self.clock
         )
-        tokens = Tokens(await SqlSecrets(database).key(_TOKEN_KEY))
-        tail = EventTail(
-            events, idle_s=_EVENT_IDLE_S if database.is_sqlite else _SHARED_EVENT_IDLE_S
-        )
-        database.on_commit(tail.wake)
-        evaluator_channel = open_channel(settings.evaluator_address)
-        profiler_channel = open_channel(settings.profiler_address)
-        self._stack.push_async_callback(evaluator_channel.close)
-        self._stack.push_async_callback(profiler_channel.close)
-        profiler = ProfilerClient(profiler_channel)
-        targets = Targets(profiler, clock)
-        files = DatasetFiles(store)
-        specs = SpecResolution(datasets, runs, targets, files, self._resource_limits())
-        retries = RetryLimits(lost_attempts=settings.lost_attempts)
-        analysis = Analysis(
-            runs=runs,
-            datasets=datasets,
-            evaluator=EvaluatorClient(evaluator_channel),
-            profiler=profiler,
-            clock=clock,
-            limits=AnalysisLimits(
-                at_once=settings.analysis_at_once,
-                call_timeout_s=settings.analysis_call_s,
-                total_s=settings.analysis_total_s,
-            ),
-        )
-        rpc_metrics = RpcMetrics(self.registry)
-        crashes = _LateCrashes()
-        runner = Runner(
-            runs=runs,
-            datasets=datasets,
-            trainings=trainings,
-            launches=launches,
-            store=store,
-            tokens=tokens,
-            clock=clock,
-            limits=retries,
-            crash_of=crashes,
-        )
-        ingest = Ingest(trainings, clock)
-        runner_server = Server(["linnet.v1.RunnerService"], rpc_metrics)
-        runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(
-            RunnerServicer(runner, ingest, tail), runner_server.grpc_server
-        )
-        runner_port = runner_server.listen(f"{settings.runner_host}:{settings.runner_port}")
-        launcher = self._launcher(f"{_reachable(settings.runner_host)}:{runner_port}")
-        reconciler = Reconciler(
-            runs=runs,
-            work=work,
-            launches=launches,
-            batches=batches,
-            launcher=launcher,
-            analysis=analysis,
-            tokens=tokens,
-            clock=clock,
-            limits=self._reconciler_limits(retries),
-        )
-        crashes.reconciler = reconciler
-        tail.listen(lambda _: reconciler.wake())
-        api = TrainingApi(
-            datasets=DatasetRequests(datasets, files, store, clock),
-            runs=RunRequests(runs, specs, clock),
-            watching=Watching(runs, trainings, events, store, tail),
-            reports=Reports(
-                runs=runs,
-                trainings=trainings,
-                store=store,
-                profiler=profiler,
-                targets=targets,
-                clock=clock,
-            ),
-            specs=specs,
-            targets=targets,
-            clock=clock,
-        )
-        token = settings.api_token.get_secret_value() if settings.api_token else None
-        auth = AuthInterceptor(StaticToken(token))
-        public = Server(["linnet.v1.TrainingService"], rpc_metrics, interceptors=[auth])
-        training_service_pb2_grpc.add_TrainingServiceServicer_to_server(
-            training_servicer(api), public.grpc_server
-        )
-        port = public.listen(f"{settings.host}:{settings.port}")
-        meter = RunMeter(runs, work, tail, RunMetrics(self.registry), clock)
-        page = MetricsPage(self.registry, settings.host, settings.metrics_port)
-        self._stack.callback(page.close)
-        self._background(tail.run())
-        self._background(meter.run(lambda: True))
-        await runner_server.start()
-        self._stack.push_async_callback(runner_server.stop, clock, Drain(grace_s=1.0))
-        self._background(reconciler.run(lambda: True))
-        await public.start()
-        drain = Drain(settings.drain_pause_s, settings.drain_grace_s)
-        self._stack.push_async_callback(public.stop, clock, drain)
-        host = _reachable(settings.host)
-        self.endpoints = {
-            "address": f"{host}:{port}",
-            "runner": f"{_reachable(settings.runner_host)}:{runner_port}",
-            "metrics": f"{host}:{page.port}",
-        }
+        self._background(core.tail.run())
+        self._background(meter.run(leads))
+        self._background(reconciler.run(leads))
+        self._background(self._housekeeping(core).run(leads))
+        self.endpoints = {"runner": runner_address} | await self._serve_public(core, rpc)
         self._tell_endpoints()
         self._log.info("serving", **self.endpoints)
 
-    def _launcher(self, runner_address: str) -> Launcher:
+    async def _core(self) -> _Core:
+        settings = self.settings
+        await asyncio.to_thread(migrate.upgrade, settings.database_url)
+        records = Records(settings.database_url, self.clock.now, DatabaseMetrics(self.registry))
+        self._stack.callback(records.close)
+        store = S3Store(settings.store)
+        await asyncio.to_thread(store.create_bucket)
+        tail = EventTail(
+            records.events, idle_s=_EVENT_IDLE_S if records.single else _SHARED_EVENT_IDLE_S
+        )
+        records.on_commit(tail.wake)
+        evaluator = open_channel(settings.evaluator_address)
+        profiler = open_channel(settings.profiler_address)
+        self._stack.push_async_callback(evaluator.close)
+        self._stack.push_async_callback(profiler.close)
+        profiler_client = ProfilerClient(profiler)
+        return _Core(
+            records=records,
+            store=store,
+            tail=tail,
+            profiler=profiler_client,
+            evaluator=EvaluatorClient(evaluator),
+            targets=Targets(profiler_client, self.clock),
+            retries=RetryLimits(lost_attempts=settings.lost_attempts),
+            tokens=Tokens(await records.secrets.key(_TOKEN_KEY)),
+        )
+
+    async def _launcher(self, core: _Core, runner_address: str) -> tuple[Launcher, Leads]:
         settings = self.settings
         if settings.launcher == "kubernetes":
-            raise NotImplementedError
+            # Loaded only here: a local gateway stays small.
+            from linnet_gateway.kubernetes.cluster import open_cluster
+            from linnet_gateway.kubernetes.settings import KubernetesSettings
+
+            cluster = await self._stack.enter_async_context(
+                open_cluster(KubernetesSettings.read(), self._identity, self.registry, self.clock)
+            )
+            return cluster.launcher, lambda: cluster.lease.leading
         from linnet_gateway.process.launcher import ProcessLauncher, ProcessSettings
 
         assert settings.process_folder is not None
-        launcher = ProcessLauncher(
+        process = ProcessLauncher(
             ProcessSettings(
                 folder=settings.process_folder.absolute(),
                 command=settings.trainer_command,
@@ -218,26 +177,30 @@ class Gateway:
             ),
             self.clock,
         )
-        self._background(launcher.run())
-        return launcher
+        self._background(process.run())
+        # Named for the folder: a gateway that was killed leads again as soon as it is started.
+        holder = f"{socket.gethostname()}:{settings.process_folder.absolute()}"
+        lease = SqlLease(core.records.database, holder, self.clock, self.registry)
+        await lease.seek()
+        self._background(lease.run())
+        return process, lambda: lease.leading
 
-    def _resource_limits(self) -> ResourceLimits:
-        settings = self.settings
-        return ResourceLimits(
-            default_cpu_millis=settings.default_cpu_millis,
-            max_cpu_millis=settings.max_cpu_millis,
-            default_memory_bytes=settings.default_memory_bytes,
-            max_memory_bytes=settings.max_memory_bytes,
-            max_deadline=settings.max_deadline,
-            expert_allowed=settings.expert_allowed,
+    def _reconciler(self, core: _Core, launcher: Launcher) -> Reconciler:
+        settings, records = self.settings, core.records
+        analysis = Analysis(
+            runs=records.runs,
+            datasets=records.datasets,
+            evaluator=core.evaluator,
+            profiler=core.profiler,
+            clock=self.clock,
+            limits=AnalysisLimits(
+                at_once=settings.analysis_at_once,
+                call_timeout_s=settings.analysis_call_s,
+                total_s=settings.analysis_total_s,
+            ),
         )
-
-    def _reconciler_limits(self, retries: RetryLimits) -> ReconcilerLimits:
-        from datetime import timedelta
-
-        settings = self.settings
         local = settings.launcher == "process"
-        return ReconcilerLimits(
+        limits = ReconcilerLimits(
             heartbeat=timedelta(seconds=settings.heartbeat_s),
             cancel_grace=timedelta(seconds=settings.cancel_grace_s),
             batch_parallelism=settings.batch_parallelism,
@@ -245,8 +208,122 @@ class Gateway:
                 total=settings.process_shards if local else settings.max_shards,
                 per_project=settings.max_shards_per_project,
             ),
-            retries=retries,
+            retries=core.retries,
         )
+        reconciler = Reconciler(
+            runs=records.runs,
+            work=records.work,
+            launches=records.launches,
+            batches=records.batches,
+            launcher=launcher,
+            analysis=analysis,
+            tokens=core.tokens,
+            clock=self.clock,
+            limits=limits,
+        )
+        core.tail.listen(lambda _: reconciler.wake())
+        return reconciler
+
+    async def _serve_runner(self, core: _Core, reconciler: Reconciler, server: Server) -> None:
+        records = core.records
+        runner = Runner(
+            runs=records.runs,
+            datasets=records.datasets,
+            trainings=records.trainings,
+            launches=records.launches,
+            store=core.store,
+            tokens=core.tokens,
+            clock=self.clock,
+            limits=core.retries,
+            crash_of=reconciler.crash_of,
+        )
+        servicer = RunnerServicer(runner, Ingest(records.trainings, self.clock), core.tail)
+        runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(servicer, server.grpc_server)
+        await server.start()
+        self._stack.push_async_callback(server.stop, self.clock, Drain(grace_s=1.0))
+
+    def _housekeeping(self, core: _Core) -> Housekeeping:
+        days = self.settings.run_life_days
+        limits = KeepingLimits(
+            run_life=timedelta(days=days) if days else None, runs_kept=self.settings.runs_kept
+        )
+        return Housekeeping(
+            keeping=core.records.keeping,
+            events=core.records.events,
+            runs=core.records.runs,
+            store=core.store,
+            clock=self.clock,
+            limits=limits,
+        )
+
+    def _api(self, core: _Core) -> TrainingApi:
+        records, clock, settings = core.records, self.clock, self.settings
+        files = DatasetFiles(core.store)
+        resources = ResourceLimits(
+            default_cpu_millis=settings.default_cpu_millis,
+            max_cpu_millis=settings.max_cpu_millis,
+            default_memory_bytes=settings.default_memory_bytes,
+            max_memory_bytes=settings.max_memory_bytes,
+            max_deadline=settings.max_deadline,
+            expert_allowed=settings.expert_allowed,
+        )
+        specs = SpecResolution(records.datasets, records.runs, core.targets, files, resources)
+        runs = RunRequests(records.runs, specs, clock, max_live=settings.max_queued_runs)
+        return TrainingApi(
+            datasets=DatasetRequests(records.datasets, files, core.store, clock),
+            runs=runs,
+            batches=BatchRequests(
+                batches=records.batches,
+                runs=runs,
+                specs=specs,
+                tail=core.tail,
+                clock=clock,
+                max_runs=settings.max_batch_runs,
+            ),
+            watching=Watching(
+                records.runs, records.trainings, records.events, core.store, core.tail
+            ),
+            reports=Reports(
+                runs=records.runs,
+                trainings=records.trainings,
+                store=core.store,
+                profiler=core.profiler,
+                targets=core.targets,
+                clock=clock,
+            ),
+            specs=specs,
+            targets=core.targets,
+            clock=clock,
+        )
+
+    async def _serve_public(self, core: _Core, rpc: RpcMetrics) -> dict[str, str]:
+        settings = self.settings
+        limits = RateLimits(settings.rate_per_s, settings.rate_burst, settings.max_streams)
+        identity = identity_of(settings)
+        guard = Guard(self._api(core), identity, core.records.audit, self.clock, limits)
+        server = Server(["linnet.v1.TrainingService"], rpc)
+        training_service_pb2_grpc.add_TrainingServiceServicer_to_server(
+            training_servicer(guard), server.grpc_server
+        )
+        credentials = server_credentials(settings, clients=True)
+        port = server.listen(f"{settings.host}:{settings.port}", credentials)
+        page = MetricsPage(self.registry, settings.host, settings.metrics_port)
+        self._stack.callback(page.close)
+        web = HttpServer(
+            connect_app(guard), settings.host, settings.http_port, **uvicorn_tls(settings)
+        )
+        http_port = await web.start()
+        self._stack.push_async_callback(web.stop)
+        await server.start()
+        drain = Drain(settings.drain_pause_s, settings.drain_grace_s)
+        self._stack.push_async_callback(server.stop, self.clock, drain)
+        host = _reachable(settings.host)
+        scheme = "https" if settings.tls_certificate_file else "http"
+        return {
+            "address": f"{host}:{port}",
+            "http": f"{scheme}://{host}:{http_port}",
+            "metrics": f"{host}:{page.port}",
+        }
 
     def _tell_endpoints(self) -> None:
         path = self.settings.endpoint_file
@@ -254,16 +331,6 @@ class Gateway:
             new = path.with_name(f"{path.name}.new")
             new.write_text(json.dumps(self.endpoints))
             new.replace(path)
-
-
-class _LateCrashes:
-    """Asks the reconciler, which is made after those who ask."""
-
-    def __init__(self) -> None:
-        self.reconciler: Reconciler | None = None
-
-    def __call__(self, launch_uid: str, shard: int) -> Any:
-        return None if self.reconciler is None else self.reconciler.crash_of(launch_uid, shard)
 
 
 def _reachable(host: str) -> str:

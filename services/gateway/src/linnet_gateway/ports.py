@@ -80,6 +80,10 @@ class Runs(Protocol):
         """List a page, newest first."""
         ...
 
+    async def count_live(self, project: str) -> int:
+        """Count the runs of a project that are not terminal."""
+        ...
+
     async def change(self, uid: str, decide: Callable[[RunRecord], RunRecord]) -> RunRecord:
         """Change one; a move that the states do not allow raises `NotAllowedInState`."""
         ...
@@ -252,6 +256,16 @@ class Batches(Protocol):
 
     async def counts(self, uid: str) -> BatchCounts:
         """Count its runs."""
+        ...
+
+    async def cancel(self, uid: str, now: datetime) -> BatchRecord:
+        """Cancel every run that no trainer has, and ask the trainers of the others to stop."""
+        ...
+
+    async def add_retries(
+        self, uid: str, make: Callable[[RunRecord, int], RunRecord], limit: int
+    ) -> int:
+        """Add a run, made of it and its place, for each failed one that has none; say how many."""
         ...
 
     async def live(self) -> Sequence[BatchRecord]:

@@ -21,7 +21,7 @@ from linnet_gateway.fairness import Demand, ShardLimits, allot
 from linnet_gateway.launcher import Launch, Launcher, LaunchStatus, ShardState
 from linnet_gateway.ports import Batches, Launches, Runs, Work
 from linnet_gateway.records import LaunchRecord, LaunchState, RunRecord
-from linnet_gateway.states import Failure, FailureReason, RunState
+from linnet_gateway.states import BatchState, Failure, FailureReason, RunState
 from linnet_gateway.tokens import LaunchClaim, Tokens
 from linnet_gateway.transitions import RetryLimits
 
@@ -125,6 +125,7 @@ class Reconciler:
             self._plan,
             self._compare,
             self._issue,
+            self._suspend,
             self._end_cancelled,
             self._end_silent,
             self._analyze,
@@ -300,6 +301,14 @@ class Reconciler:
         for run in await self._launches.unfinished(launch.uid):
             with suppress(NotFound):
                 await self._runs.change(run.uid, transitions.starting)
+
+    async def _suspend(self) -> None:
+        held = {b.uid for b in await self._batches.live() if b.state is BatchState.SUSPENDED}
+        if not held:
+            return
+        for launch in await self._launches.live():
+            if launch.batch_uid in held and launch.state is not LaunchState.STOPPING:
+                await self.stop_launch(launch.uid)
 
     async def _end_cancelled(self) -> None:
         before = self._clock.now() - self._limits.cancel_grace

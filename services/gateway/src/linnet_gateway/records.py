@@ -95,6 +95,7 @@ class RunRecord:
         spec: The serialized TrainingSpec, every default filled in.
         spec_digest: SHA-256 of what the caller sent, for idempotent requests.
         dataset: Id of the dataset, in the same project.
+        retry_of: Uid of the failed run of the batch that it tries again.
         attempt: Number of the attempt that was handed out last; 0 before the first.
         attempt_open: Whether a trainer holds that attempt.
         lost_count: Attempts that a trainer took with it.
@@ -129,6 +130,7 @@ class RunRecord:
     batch_uid: str | None = None
     batch_id: str = ""
     batch_index: int = 0
+    retry_of: str | None = None
     priority: int = 0
     state: RunState = RunState.QUEUED
     version: int = 1

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from linnet.v1 import run_pb2
 from linnet_runtime.clock import Clock
-from linnet_runtime.errors import InvalidInput, NotFound
+from linnet_runtime.errors import InvalidInput, NotFound, QuotaExceeded
 from linnet_runtime.ids import ResourceName, new_id, parse_name
 
 from linnet_gateway import transitions
@@ -22,10 +22,21 @@ from linnet_gateway.uids import new_uid
 class RunRequests:
     """The use cases of runs."""
 
-    def __init__(self, runs: Runs, specs: SpecResolution, clock: Clock) -> None:
+    def __init__(
+        self, runs: Runs, specs: SpecResolution, clock: Clock, *, max_live: int = 200_000
+    ) -> None:
+        """Make the use cases.
+
+        Args:
+            runs: Records.
+            specs: Checks specs.
+            clock: Time.
+            max_live: Runs of a project that may wait or be under way at once.
+        """
         self._runs = runs
         self._specs = specs
         self._clock = clock
+        self._max_live = max_live
 
     async def create(
         self,
@@ -45,7 +56,21 @@ class RunRequests:
         resolved = await self._specs.resolve(project, run.spec, "run.spec")
         await self.check_predecessor(project, run.predecessor, "run.predecessor")
         record = self.record(project, run_id, run, resolved, request_id=request_id)
-        return record if validate_only else await self._runs.create(record)
+        if validate_only:
+            return record
+        await self.check_quota(project, 1)
+        return await self._runs.create(record)
+
+    async def check_quota(self, project: str, more: int) -> None:
+        """Refuse runs beyond the project's limit; raises `QuotaExceeded`."""
+        live = await self._runs.count_live(project)
+        if live + more > self._max_live:
+            raise QuotaExceeded(
+                f"project {project!r} has {live} runs that are not terminal, "
+                f"at most {self._max_live} may be",
+                reason="TOO_MANY_RUNS",
+                metadata={"project": project, "limit": str(self._max_live)},
+            )
 
     async def check_predecessor(self, project: str, name: str, field: str) -> RunRecord | None:
         """Read the run that a new one retrains; raises `InvalidInput` if there is none."""

@@ -23,8 +23,8 @@ class GatewaySettings(ServiceSettings):
     """Address of TrainingService, the web and /metrics; `0.0.0.0` in a pod."""
     port: int = Field(default=0, ge=0, le=65_535)
     """Port of TrainingService over gRPC; 0 picks a free one."""
-    runner_host: str = "127.0.0.1"
-    """Address of RunnerService."""
+    runner_host: str = ""
+    """Address of RunnerService; as `host` when empty."""
     runner_port: int = Field(default=0, ge=0, le=65_535)
     """Port of RunnerService; 0 picks a free one. Never a public one."""
     http_port: int = Field(default=0, ge=0, le=65_535)
@@ -51,6 +51,38 @@ class GatewaySettings(ServiceSettings):
     """`host:port` of the profiler."""
     api_token: SecretStr | None = None
     """Static token that every caller must present; without one only loopback is served."""
+    tokens_file: Path | None = None
+    """JSON list of {"subject", "sha256", "roles": {project: role}}: further static tokens."""
+    oidc_issuer: str = ""
+    """Issuer of JWTs that are accepted; empty accepts none."""
+    oidc_audience: str = ""
+    """Audience that JWTs must name."""
+    oidc_jwks_url: str = ""
+    """Where the issuer's keys are."""
+    oidc_algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    """Algorithms of signatures that are accepted."""
+    oidc_roles_claim: str = "linnet_roles"
+    """Claim with roles by project."""
+    tls_certificate_file: Path | None = None
+    """Certificate chain of every port, PEM; without one the ports speak plain text."""
+    tls_key_file: Path | None = None
+    """Key of the certificate, PEM."""
+    tls_client_ca_file: Path | None = None
+    """Authorities whose certificates callers of TrainingService must present."""
+    rate_per_s: float = Field(default=500.0, gt=0)
+    """Calls of one caller a second."""
+    rate_burst: float = Field(default=2000.0, gt=0)
+    """Calls of one caller at once after a pause."""
+    max_streams: int = Field(default=2000, ge=1)
+    """Open streams of one caller."""
+    max_queued_runs: int = Field(default=200_000, ge=1)
+    """Runs of one project that may wait or be under way at once."""
+    max_batch_runs: int = Field(default=100_000, ge=1)
+    """Runs of one batch."""
+    run_life_days: float = Field(default=0.0, ge=0)
+    """Days that terminal runs are kept; 0 keeps them for ever."""
+    runs_kept: int = Field(default=0, ge=0)
+    """Newest terminal runs that a project keeps; 0 keeps all."""
     launcher: Literal["process", "kubernetes"] = "process"
     """How trainers run: on this machine, or as Jobs (LINNET_KUBERNETES_*)."""
     process_folder: Path | None = None
@@ -100,12 +132,23 @@ class GatewaySettings(ServiceSettings):
     def _check(self) -> Self:
         if self.launcher == "process" and self.process_folder is None:
             raise ValueError("the process launcher needs LINNET_GATEWAY_PROCESS_FOLDER")
-        if self.api_token is None and not _is_loopback(self.host):
+        if not self.authenticates and not _is_loopback(self.host):
             raise ValueError(
-                f"without LINNET_GATEWAY_API_TOKEN only a loopback address is served, "
-                f"received host {self.host!r}"
+                "without LINNET_GATEWAY_API_TOKEN, TOKENS_FILE or OIDC_ISSUER only a loopback "
+                f"address is served, received host {self.host!r}"
             )
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE go together")
+        if self.oidc_issuer and not (self.oidc_audience and self.oidc_jwks_url):
+            raise ValueError("OIDC_ISSUER needs OIDC_AUDIENCE and OIDC_JWKS_URL")
+        if any(name == "none" or name.startswith("HS") for name in self.oidc_algorithms):
+            raise ValueError("OIDC_ALGORITHMS: expected asymmetric algorithms only")
         return self
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether callers have to say who they are."""
+        return bool(self.api_token or self.tokens_file or self.oidc_issuer)
 
     @property
     def store(self) -> S3Location:

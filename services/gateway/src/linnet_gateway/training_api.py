@@ -6,17 +6,18 @@ gRPC and Connect both hand every call through to here, so that neither can diffe
 from collections.abc import AsyncIterator
 
 from google.protobuf import empty_pb2
-from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2
+from linnet.v1 import batch_pb2, dataset_pb2, evaluation_pb2, run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_ml.layers import LayerShape, parameter_count
 from linnet_runtime.clock import Clock
 from linnet_runtime.ids import parse_name
 
 from linnet_gateway import catalog, run_filter
-from linnet_gateway.converters import dataset_message, run_message
+from linnet_gateway.batches import BatchRequests, BatchView
+from linnet_gateway.converters import batch_message, dataset_message, run_message
 from linnet_gateway.datasets import UPLOAD_LIFE, DatasetRequests
 from linnet_gateway.pagination import cut, read_page
-from linnet_gateway.records import FileRecord
+from linnet_gateway.records import BatchCounts, FileRecord
 from linnet_gateway.reports import Reports
 from linnet_gateway.runs import RunRequests
 from linnet_gateway.spec_resolution import SpecResolution
@@ -32,6 +33,7 @@ class TrainingApi:
         *,
         datasets: DatasetRequests,
         runs: RunRequests,
+        batches: BatchRequests,
         watching: Watching,
         reports: Reports,
         specs: SpecResolution,
@@ -40,6 +42,7 @@ class TrainingApi:
     ) -> None:
         self._datasets = datasets
         self._runs = runs
+        self._batches = batches
         self._watching = watching
         self._reports = reports
         self._specs = specs
@@ -177,6 +180,52 @@ class TrainingApi:
                 response.layers.append(_layer(-1 if index == last else index, shape))
         return response
 
+    async def create_batch(
+        self, requests: AsyncIterator[pb.CreateBatchRequest]
+    ) -> AsyncIterator[pb.CreateBatchResponse]:
+        """Create a batch from streamed specs, each chunk acknowledged after it is durable."""
+        async for batch, count in self._batches.create(requests):
+            message = batch_message(batch, BatchCounts({}, {}, {}), None)
+            message.run_count = count
+            yield pb.CreateBatchResponse(batch=message, accepted_count=count)
+
+    async def get_batch(self, request: pb.GetBatchRequest) -> batch_pb2.Batch:
+        """Read a batch."""
+        return _batch(await self._batches.get(parse_name(request.name, "batches")))
+
+    async def list_batches(self, request: pb.ListBatchesRequest) -> pb.ListBatchesResponse:
+        """List batches, newest first."""
+        project = parse_name(request.parent, field="parent").project
+        page = read_page(request.page_size, request.page_token, "batches", project)
+        found = await self._batches.list(project, page)
+        kept, token = cut(found, page, "batches", project)
+        views = [await self._batches.view(batch) for batch in kept]
+        return pb.ListBatchesResponse(batches=[_batch(v) for v in views], next_page_token=token)
+
+    async def cancel_batch(self, request: pb.CancelBatchRequest) -> batch_pb2.Batch:
+        """Cancel every run of a batch that is not terminal."""
+        return _batch(await self._batches.cancel(parse_name(request.name, "batches")))
+
+    async def suspend_batch(self, request: pb.SuspendBatchRequest) -> batch_pb2.Batch:
+        """Launch nothing more of a batch and stop what runs."""
+        return _batch(await self._batches.suspend(parse_name(request.name, "batches")))
+
+    async def resume_batch(self, request: pb.ResumeBatchRequest) -> batch_pb2.Batch:
+        """Go on with a suspended batch."""
+        return _batch(await self._batches.resume(parse_name(request.name, "batches")))
+
+    async def retry_failed(self, request: pb.RetryFailedRequest) -> batch_pb2.Batch:
+        """Create new runs for the failed ones that have no retry yet."""
+        return _batch(await self._batches.retry_failed(parse_name(request.name, "batches")))
+
+    async def watch_batch(
+        self, request: pb.WatchBatchRequest
+    ) -> AsyncIterator[pb.WatchBatchResponse]:
+        """Stream the batch at each change, until every run is terminal."""
+        name = parse_name(request.name, "batches")
+        async for view, token in self._batches.watch(name, request.resume_token):
+            yield pb.WatchBatchResponse(batch=_batch(view), resume_token=token)
+
     async def list_targets(self, _request: pb.ListTargetsRequest) -> pb.ListTargetsResponse:
         """List the microcontrollers that models are profiled for."""
         return pb.ListTargetsResponse(targets=await self._targets.all())
@@ -190,6 +239,10 @@ class TrainingApi:
     ) -> pb.ListLayerTypesResponse:
         """List the kinds of layers and what each takes."""
         return pb.ListLayerTypesResponse(types=catalog.list_layer_types())
+
+
+def _batch(view: BatchView) -> batch_pb2.Batch:
+    return batch_message(view.batch, view.counts, view.eta_seconds)
 
 
 def _layer(index: int, shape: LayerShape) -> pb.LayerShape:

@@ -1,17 +1,26 @@
 """Batches in SQL."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 
 from linnet_runtime.errors import AlreadyExists, Conflict, NotFound
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, literal, select, update
 
 from linnet_gateway.ports import Now
-from linnet_gateway.records import BatchCounts, BatchRecord, EventKind, Page, RunRecord
+from linnet_gateway.records import (
+    BatchCounts,
+    BatchRecord,
+    EventKind,
+    Page,
+    RunRecord,
+    StageRecord,
+)
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import load_batch, plain_row, run_row
+from linnet_gateway.sql.codec import dump_stages, load_batch, plain_row, run_row, to_us
 from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.runs import add_event, before
-from linnet_gateway.states import BatchState, FailureReason, RunState
+from linnet_gateway.sql.runs import add_event, before, read_runs
+from linnet_gateway.states import BatchState, FailureReason, RunState, StageKind, StageState
 
 
 class SqlBatches:
@@ -146,6 +155,91 @@ class SqlBatches:
 
         return await self._database.read(work)
 
+    async def cancel(self, uid: str, now: datetime) -> BatchRecord:
+        """Cancel every run that no trainer has, and ask the trainers of the others to stop."""
+        at = to_us(now)
+        columns = schema.runs.c
+        live = (columns.batch_uid == uid) & (columns.state < int(RunState.SUCCEEDED))
+        free = live & columns.attempt_open.is_(False)
+        skipped = dump_stages(tuple(StageRecord(k, StageState.SKIPPED) for k in StageKind))
+
+        def work(connection: Connection) -> BatchRecord:
+            batch = _get(connection, uid)
+            if batch.state is BatchState.DONE:
+                return batch
+            _tell_runs(connection, live, at)
+            connection.execute(
+                update(schema.runs)
+                .where(live)
+                .values(cancel_time=func.coalesce(columns.cancel_time, at), update_time=at)
+            )
+            connection.execute(
+                update(schema.runs)
+                .where(free)
+                .values(
+                    state=int(RunState.CANCELLED),
+                    end_time=at,
+                    stages=skipped,
+                    waiting="",
+                    version=columns.version + 1,
+                )
+            )
+            # A batch that was being filled is closed, a suspended one runs to its end.
+            connection.execute(
+                update(schema.batches)
+                .where(schema.batches.c.uid == uid)
+                .values(
+                    state=int(BatchState.RUNNING),
+                    cancel_time=func.coalesce(schema.batches.c.cancel_time, at),
+                    version=batch.version + 1,
+                )
+            )
+            add_event(connection, EventKind.BATCH, uid, uid, now)
+            return _get(connection, uid)
+
+        return await self._database.write(work)
+
+    async def add_retries(
+        self, uid: str, make: Callable[[RunRecord, int], RunRecord], limit: int
+    ) -> int:
+        """Add a run for each failed one that has none yet, made of it and its place."""
+        columns = schema.runs.c
+        tried = select(columns.retry_of).where(
+            columns.batch_uid == uid, columns.retry_of.is_not(None)
+        )
+        query = (
+            select(schema.runs)
+            .where(
+                columns.batch_uid == uid,
+                columns.state == int(RunState.FAILED),
+                columns.uid.not_in(tried),
+            )
+            .order_by(columns.batch_index)
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> int:
+            batch = _get(connection, uid)
+            failed = read_runs(connection, query)
+            if not failed:
+                return 0
+            made = [make(run, batch.run_count + i) for i, run in enumerate(failed)]
+            connection.execute(insert(schema.runs), [run_row(run) for run in made])
+            connection.execute(
+                update(schema.batches)
+                .where(schema.batches.c.uid == uid)
+                .values(
+                    run_count=batch.run_count + len(made),
+                    state=int(BatchState.RUNNING),
+                    end_time=None,
+                    version=batch.version + 1,
+                )
+            )
+            add_event(connection, EventKind.BATCH, uid, uid, self._now())
+            return len(made)
+
+        return await self._database.write(work)
+
     async def live(self) -> Sequence[BatchRecord]:
         """Read every batch that is not done."""
         query = select(schema.batches).where(schema.batches.c.state < int(BatchState.DONE))
@@ -154,6 +248,22 @@ class SqlBatches:
             return [load_batch(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
+
+
+def _tell_runs(connection: Connection, which: Any, at: int) -> None:
+    columns = schema.runs.c
+    told = select(
+        literal(int(EventKind.RUN)),
+        columns.uid,
+        columns.batch_uid,
+        literal(0),
+        literal(0),
+        literal(0),
+        literal(at),
+        literal(b""),
+    ).where(which)
+    names = ("kind", "subject", "batch_uid", "attempt", "first", "last", "create_time", "payload")
+    connection.execute(insert(schema.events).from_select(names, told))
 
 
 def _get(connection: Connection, uid: str) -> BatchRecord:

@@ -109,14 +109,6 @@ class SqlEvents:
 
         await self._database.write(work)
 
-    async def forget(self, older_than: datetime) -> None:
-        """Delete events that no reader waits for any more; logs stay until they are archived."""
-        columns = schema.events.c
-        statement = delete(schema.events).where(
-            columns.kind != int(EventKind.LOG), columns.create_time < to_us(older_than)
-        )
-        await self._database.write(lambda c: c.execute(statement).rowcount)
-
 
 def _later(columns: Any, after: tuple[int, int]) -> Any:
     return or_(

@@ -152,6 +152,14 @@ class SqlRuns:
         query = query.order_by(columns.create_time.desc(), columns.uid.desc()).limit(page.size)
         return await self._database.read(lambda c: read_runs(c, query))
 
+    async def count_live(self, project: str) -> int:
+        """Count the runs of a project that are not terminal."""
+        columns = schema.runs.c
+        query = select(func.count()).where(
+            columns.project == project, columns.state < int(RunState.SUCCEEDED)
+        )
+        return await self._database.read(lambda c: int(c.execute(query).scalar() or 0))
+
     async def change(self, uid: str, decide: Callable[[RunRecord], RunRecord]) -> RunRecord:
         """Change one; a move that the states do not allow raises `NotAllowedInState`."""
 

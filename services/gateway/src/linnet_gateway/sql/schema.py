@@ -83,6 +83,7 @@ runs = Table(
     Column("batch_uid", Text),
     Column("batch_id", Text, nullable=False),
     Column("batch_index", Integer, nullable=False),
+    Column("retry_of", Text, unique=True),
     Column("priority", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("attempt_open", Boolean, nullable=False),

@@ -176,6 +176,7 @@ def upgrade() -> None:
         sa.Column("batch_uid", sa.Text(), nullable=True),
         sa.Column("batch_id", sa.Text(), nullable=False),
         sa.Column("batch_index", sa.Integer(), nullable=False),
+        sa.Column("retry_of", sa.Text(), nullable=True),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("attempt_open", sa.Boolean(), nullable=False),
@@ -205,6 +206,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("uid"),
         sa.UniqueConstraint("project", "id"),
         sa.UniqueConstraint("project", "request_id"),
+        sa.UniqueConstraint("retry_of"),
     )
     op.create_index("runs_by_batch", "runs", ["batch_uid", "batch_index"], unique=False)
     op.create_index("runs_by_dataset", "runs", ["project", "dataset"], unique=False)

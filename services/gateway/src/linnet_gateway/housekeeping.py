@@ -1,0 +1,160 @@
+"""What is done in the background so that nothing grows for ever: logs, objects, events, runs."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from linnet.v1 import run_pb2, runner_service_pb2
+from linnet_runtime import logs
+from linnet_runtime.clock import Clock
+from linnet_runtime.errors import LinnetError, NotFound
+from linnet_runtime.objectstore import ObjectStore
+
+from linnet_gateway.converters import log_lines
+from linnet_gateway.ports import Events, Runs
+from linnet_gateway.records import FileRecord, LogChunk
+
+_CHUNKS_AT_ONCE = 100
+_EVENTS_A_CHUNK = 2000
+_DELETE_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingLimits:
+    """How long things are kept.
+
+    Attributes:
+        period_s: Between two rounds.
+        chunk_age: Output that is older moves to the store.
+        chunk_bytes: Output of an attempt that is larger moves to the store.
+        event_life: Hints for readers.
+        run_life: Terminal runs; None keeps them for ever.
+        runs_kept: Newest terminal runs of a project that are kept; 0 keeps all.
+    """
+
+    period_s: float = 5.0
+    chunk_age: timedelta = timedelta(seconds=20)
+    chunk_bytes: int = 256 * 1024
+    event_life: timedelta = timedelta(hours=1)
+    run_life: timedelta | None = None
+    runs_kept: int = 0
+
+
+class Keeping(Protocol):
+    """What the records forget."""
+
+    async def forget_events(self, older_than: datetime) -> None:
+        """Delete hints that no reader waits for any more."""
+        ...
+
+    async def expired_runs(
+        self, ended_before: datetime | None, kept: int, limit: int
+    ) -> Sequence[str]:
+        """Give uids of terminal runs that ended before a time or are beyond the newest `kept`."""
+        ...
+
+    async def doomed(self, limit: int) -> Sequence[str]:
+        """Give prefixes whose objects are to be deleted."""
+        ...
+
+    async def deleted(self, prefix: str) -> None:
+        """Note that the objects of a prefix are gone."""
+        ...
+
+
+class Housekeeping:
+    """Does one round after the other."""
+
+    def __init__(
+        self,
+        *,
+        keeping: Keeping,
+        events: Events,
+        runs: Runs,
+        store: ObjectStore,
+        clock: Clock,
+        limits: KeepingLimits,
+    ) -> None:
+        self._keeping = keeping
+        self._events = events
+        self._runs = runs
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._log = logs.get("linnet.housekeeping")
+
+    async def run(self, leads: Callable[[], bool]) -> None:
+        """Do rounds, while `leads` allows it, until cancelled."""
+        while True:
+            await self._clock.sleep(self._limits.period_s)
+            if leads():
+                await self.round()
+
+    async def round(self) -> None:
+        """Do everything once."""
+        for part in (self._archive, self._expire, self._sweep, self._forget):
+            await self._guarded(part)
+
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await part()
+        except LinnetError as error:
+            self._log.warning("housekeeping_postponed", part=part.__name__, error=error.message)
+
+    async def _archive(self) -> None:
+        now = self._clock.now()
+        ripe = await self._events.archivable(
+            now - self._limits.chunk_age, self._limits.chunk_bytes, _CHUNKS_AT_ONCE
+        )
+        for run_uid, attempt in ripe:
+            await self._archive_one(run_uid, attempt)
+
+    async def _archive_one(self, run_uid: str, attempt: int) -> None:
+        try:
+            run = await self._runs.get_uid(run_uid)
+        except NotFound:
+            return
+        found = await self._events.log(run_uid, (attempt, 0), _EVENTS_A_CHUNK)
+        events = [event for event in found if event.attempt == attempt]
+        if not events:
+            return
+        entries: dict[int, run_pb2.LogEntry] = {}
+        for event in events:
+            for entry in runner_service_pb2.LogEntries.FromString(event.payload).entries:
+                entries[entry.sequence] = entry
+        first, last = min(entries), max(entries)
+        data = log_lines(entries[sequence] for sequence in sorted(entries))
+        name = f"{first}.jsonl"
+        file = FileRecord(
+            name=name,
+            key=f"{run.prefix}/attempts/{attempt}/log/{name}",
+            size_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+        await asyncio.to_thread(self._store.put, file.key, data, "application/jsonl")
+        await self._events.archive(LogChunk(run_uid, attempt, first, last, file))
+
+    async def _expire(self) -> None:
+        limits = self._limits
+        if limits.run_life is None and not limits.runs_kept:
+            return
+        now = self._clock.now()
+        before = None if limits.run_life is None else now - limits.run_life
+        for uid in await self._keeping.expired_runs(before, limits.runs_kept, _DELETE_AT_ONCE):
+            await self._runs.delete(uid, now)
+
+    async def _sweep(self) -> None:
+        for prefix in await self._keeping.doomed(_DELETE_AT_ONCE):
+            await asyncio.to_thread(self._delete_below, prefix)
+            await self._keeping.deleted(prefix)
+
+    def _delete_below(self, prefix: str) -> None:
+        keys = [info.key for info in self._store.list(prefix)]
+        for start in range(0, len(keys), _DELETE_AT_ONCE):
+            self._store.delete(keys[start : start + _DELETE_AT_ONCE])
+
+    async def _forget(self) -> None:
+        await self._keeping.forget_events(self._clock.now() - self._limits.event_life)
