@@ -5,6 +5,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from linnet.v1 import evaluation_pb2
 from linnet.v1 import evaluator_service_pb2 as pb
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.rpc.status import from_rpc_error
@@ -14,6 +15,7 @@ from tests.support.evaluator_process import evaluator, npy_bytes, npz_bytes, pus
 
 MODELS = Path(__file__).parents[1] / "data" / "evaluator"
 ROWS = 600
+PCA = evaluation_pb2.PROJECTION_METHOD_PCA
 PREFIX = "projects/p/explorer"
 
 
@@ -72,7 +74,7 @@ def make_request(seaweed, table):
     return make
 
 
-def _same_side_share(points: pb.ExplorerPoints) -> float:
+def _same_side_share(points: evaluation_pb2.ExplorerPoints) -> float:
     """Share of points whose nearest neighbour in the picture has their label."""
     xy = np.column_stack([points.x, points.y])
     label = np.array(points.label)
@@ -83,7 +85,7 @@ def _same_side_share(points: pb.ExplorerPoints) -> float:
 
 def test_pca_gives_every_row_with_what_is_known_of_it(stub, make_request, table):
     """Each row of the split is a point with label, prediction, side and id; variance is told."""
-    found = stub.Explore(make_request(method=pb.PROJECTION_METHOD_PCA))
+    found = stub.Explore(make_request(method=PCA)).explorer
     points = found.points
     assert found.point_count == found.row_count == 599
     assert list(points.label) == table[1][list(points.row)].tolist()
@@ -97,17 +99,19 @@ def test_pca_gives_every_row_with_what_is_known_of_it(stub, make_request, table)
 
 def test_umap_is_the_default_and_keeps_neighbours(stub, make_request):
     """Points of one class lie together far more often than chance, in input and embedding."""
-    inputs = stub.Explore(make_request())
-    assert inputs.method == pb.PROJECTION_METHOD_UMAP
-    assert inputs.source == pb.FEATURE_SOURCE_INPUT
+    inputs = stub.Explore(make_request()).explorer
+    assert inputs.method == evaluation_pb2.PROJECTION_METHOD_UMAP
+    assert inputs.source == evaluation_pb2.FEATURE_SOURCE_INPUT
     assert _same_side_share(inputs.points) > 0.4
-    embedding = stub.Explore(make_request(source=pb.FEATURE_SOURCE_EMBEDDING))
+    embedding = stub.Explore(make_request(source=evaluation_pb2.FEATURE_SOURCE_EMBEDDING)).explorer
     assert _same_side_share(embedding.points) > 0.6
 
 
 def test_tsne_on_request(stub, make_request):
     """t-SNE gives as many points."""
-    found = stub.Explore(make_request(method=pb.PROJECTION_METHOD_TSNE), timeout=100)
+    found = stub.Explore(
+        make_request(method=evaluation_pb2.PROJECTION_METHOD_TSNE), timeout=100
+    ).explorer
     assert len(found.points.x) == 599
     assert _same_side_share(found.points) > 0.4
 
@@ -116,10 +120,8 @@ def test_pages_join_to_the_whole(stub, make_request):
     """Pages follow each other without gap or repeat; a foreign token is refused."""
     rows, token, pages = [], "", 0
     while pages == 0 or token:
-        page = stub.Explore(
-            make_request(method=pb.PROJECTION_METHOD_PCA, page_size=250, page_token=token)
-        )
-        rows += page.points.row
+        page = stub.Explore(make_request(method=PCA, page_size=250, page_token=token))
+        rows += page.explorer.points.row
         token, pages = page.next_page_token, pages + 1
     assert pages == 3
     assert len(rows) == len(set(rows)) == 599

@@ -319,7 +319,7 @@ def test_aggregates_the_folds_of_a_k_fold_run(stub, store, dataset, table):
     random = np.random.default_rng(0)
     rows = np.arange(200, 600)
     scores = (np.eye(7)[labels[rows]] * 2 + random.random((400, 7))).astype(np.float32)
-    folds = npz_bytes(rows=rows, folds=rows % 4, scores=scores)
+    folds = npz_bytes(rows=rows, folds=rows % 4, scores=scores, exported_fit=np.array(1))
     run = push(store, "projects/p/runs/folds", _run_files(out_of_fold__npz=folds))
     evaluation = stub.Evaluate(request_of(run, dataset, CLASSES)).evaluation
     found = evaluation.cross_validation

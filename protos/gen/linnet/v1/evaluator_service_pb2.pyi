@@ -7,7 +7,6 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from linnet.v1 import dataset_pb2 as _dataset_pb2
 from linnet.v1 import evaluation_pb2 as _evaluation_pb2
 from linnet.v1 import run_pb2 as _run_pb2
@@ -21,58 +20,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _FeatureSource:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _FeatureSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeatureSource.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    FEATURE_SOURCE_UNSPECIFIED: _FeatureSource.ValueType  # 0
-    """The model's input features."""
-    FEATURE_SOURCE_INPUT: _FeatureSource.ValueType  # 1
-    """The model's input features, scaled as the run scales them."""
-    FEATURE_SOURCE_EMBEDDING: _FeatureSource.ValueType  # 2
-    """The input of the model's last layer with weights."""
-
-class FeatureSource(_FeatureSource, metaclass=_FeatureSourceEnumTypeWrapper):
-    """What is projected."""
-
-FEATURE_SOURCE_UNSPECIFIED: FeatureSource.ValueType  # 0
-"""The model's input features."""
-FEATURE_SOURCE_INPUT: FeatureSource.ValueType  # 1
-"""The model's input features, scaled as the run scales them."""
-FEATURE_SOURCE_EMBEDDING: FeatureSource.ValueType  # 2
-"""The input of the model's last layer with weights."""
-Global___FeatureSource: _TypeAlias = FeatureSource  # noqa: Y015
-
-class _ProjectionMethod:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ProjectionMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProjectionMethod.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    PROJECTION_METHOD_UNSPECIFIED: _ProjectionMethod.ValueType  # 0
-    """UMAP."""
-    PROJECTION_METHOD_PCA: _ProjectionMethod.ValueType  # 1
-    """The two directions of largest variance."""
-    PROJECTION_METHOD_UMAP: _ProjectionMethod.ValueType  # 2
-    """UMAP of the first 64 principal components."""
-    PROJECTION_METHOD_TSNE: _ProjectionMethod.ValueType  # 3
-    """t-SNE of the first 50 principal components, of at most 5,000 rows."""
-
-class ProjectionMethod(_ProjectionMethod, metaclass=_ProjectionMethodEnumTypeWrapper):
-    """How it is projected."""
-
-PROJECTION_METHOD_UNSPECIFIED: ProjectionMethod.ValueType  # 0
-"""UMAP."""
-PROJECTION_METHOD_PCA: ProjectionMethod.ValueType  # 1
-"""The two directions of largest variance."""
-PROJECTION_METHOD_UMAP: ProjectionMethod.ValueType  # 2
-"""UMAP of the first 64 principal components."""
-PROJECTION_METHOD_TSNE: ProjectionMethod.ValueType  # 3
-"""t-SNE of the first 50 principal components, of at most 5,000 rows."""
-Global___ProjectionMethod: _TypeAlias = ProjectionMethod  # noqa: Y015
 
 @_typing.final
 class EvaluateRequest(_message.Message):
@@ -267,9 +214,9 @@ class ExploreRequest(_message.Message):
     """SHA-256 of the dataset."""
     cache_prefix: _builtins.str
     """Key prefix for what is computed, such as `projects/p/explorer`; empty keeps it in memory only."""
-    source: Global___FeatureSource.ValueType
+    source: _evaluation_pb2.FeatureSource.ValueType
     """What is projected. Default input."""
-    method: Global___ProjectionMethod.ValueType
+    method: _evaluation_pb2.ProjectionMethod.ValueType
     """How. Default UMAP."""
     variant: _run_pb2.Variant.ValueType
     """Whose predictions and embeddings. Default int8, else float32."""
@@ -298,8 +245,8 @@ class ExploreRequest(_message.Message):
         classes: _abc.Iterable[_builtins.str] | None = ...,
         dataset_digest: _builtins.str = ...,
         cache_prefix: _builtins.str = ...,
-        source: Global___FeatureSource.ValueType = ...,
-        method: Global___ProjectionMethod.ValueType = ...,
+        source: _evaluation_pb2.FeatureSource.ValueType = ...,
+        method: _evaluation_pb2.ProjectionMethod.ValueType = ...,
         variant: _run_pb2.Variant.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
@@ -318,117 +265,27 @@ class ExploreResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    POINTS_FIELD_NUMBER: _builtins.int
-    POINT_COUNT_FIELD_NUMBER: _builtins.int
-    FITTED_COUNT_FIELD_NUMBER: _builtins.int
-    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    EXPLORER_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    EXPLAINED_VARIANCE_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
-    METHOD_FIELD_NUMBER: _builtins.int
-    VARIANT_FIELD_NUMBER: _builtins.int
-    point_count: _builtins.int
-    """Points of all pages, at most 100,000."""
-    fitted_count: _builtins.int
-    """Points that the projection was computed from; the others were placed among their neighbours."""
-    row_count: _builtins.int
-    """Rows of the dataset that are on some side of the split."""
     next_page_token: _builtins.str
     """Empty on the last page."""
-    source: Global___FeatureSource.ValueType
-    """What was projected."""
-    method: Global___ProjectionMethod.ValueType
-    """How."""
-    variant: _run_pb2.Variant.ValueType
-    """Whose predictions."""
     @_builtins.property
-    def points(self) -> Global___ExplorerPoints:
-        """The page."""
-
-    @_builtins.property
-    def explained_variance(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Share of variance along each of the two axes; for PCA only."""
+    def explorer(self) -> _evaluation_pb2.Explorer:
+        """The page: points and what is known of all of them."""
 
     def __init__(
         self,
         *,
-        points: Global___ExplorerPoints | None = ...,
-        point_count: _builtins.int = ...,
-        fitted_count: _builtins.int = ...,
-        row_count: _builtins.int = ...,
+        explorer: _evaluation_pb2.Explorer | None = ...,
         next_page_token: _builtins.str = ...,
-        explained_variance: _abc.Iterable[_builtins.float] | None = ...,
-        source: Global___FeatureSource.ValueType = ...,
-        method: Global___ProjectionMethod.ValueType = ...,
-        variant: _run_pb2.Variant.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explorer", b"explorer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["explained_variance", b"explained_variance", "fitted_count", b"fitted_count", "method", b"method", "next_page_token", b"next_page_token", "point_count", b"point_count", "points", b"points", "row_count", b"row_count", "source", b"source", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explorer", b"explorer", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExploreResponse: _TypeAlias = ExploreResponse  # noqa: Y015
-
-@_typing.final
-class ExplorerPoints(_message.Message):
-    """Points as columns of equal length, one entry a point."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    X_FIELD_NUMBER: _builtins.int
-    Y_FIELD_NUMBER: _builtins.int
-    ROW_FIELD_NUMBER: _builtins.int
-    LABEL_FIELD_NUMBER: _builtins.int
-    PREDICTION_FIELD_NUMBER: _builtins.int
-    SIDE_FIELD_NUMBER: _builtins.int
-    SAMPLE_ID_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """First axis."""
-
-    @_builtins.property
-    def y(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Second axis."""
-
-    @_builtins.property
-    def row(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Row index in the dataset."""
-
-    @_builtins.property
-    def label(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Actual class."""
-
-    @_builtins.property
-    def prediction(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Predicted class; it is right where it equals the label."""
-
-    @_builtins.property
-    def side(self) -> _containers.RepeatedScalarFieldContainer[_evaluation_pb2.SplitSide.ValueType]:
-        """Side of the split."""
-
-    @_builtins.property
-    def sample_id(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The dataset's own id of the row; empty if the dataset has none."""
-
-    def __init__(
-        self,
-        *,
-        x: _abc.Iterable[_builtins.float] | None = ...,
-        y: _abc.Iterable[_builtins.float] | None = ...,
-        row: _abc.Iterable[_builtins.int] | None = ...,
-        label: _abc.Iterable[_builtins.int] | None = ...,
-        prediction: _abc.Iterable[_builtins.int] | None = ...,
-        side: _abc.Iterable[_evaluation_pb2.SplitSide.ValueType] | None = ...,
-        sample_id: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "prediction", b"prediction", "row", b"row", "sample_id", b"sample_id", "side", b"side", "x", b"x", "y", b"y"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ExplorerPoints: _TypeAlias = ExplorerPoints  # noqa: Y015
 
 @_typing.final
 class CompareScoresRequest(_message.Message):

@@ -42,6 +42,7 @@ MODEL_NAMES = {Variant.FLOAT32: "model.float32.tflite", Variant.INT8: "model.int
 METHOD = "1"
 """Version of the method; a change makes every stored result one of another fingerprint."""
 
+_USED_FILES = {*MODEL_NAMES.values(), SPLIT, MANIFEST, OUT_OF_FOLD}
 _SIDES = (SplitSide.VALIDATION, SplitSide.TEST, SplitSide.TRAINING)
 _LIMIT_BYTES = 1 << 28
 
@@ -62,7 +63,9 @@ class EvaluationInput:
         """Digest of everything that the result depends on."""
         told = {
             "method": METHOD,
-            "run_files": sorted((f.name, f.sha256 or f.key) for f in self.run_files),
+            "run_files": sorted(
+                (f.name, f.sha256 or f.key) for f in self.run_files if f.name in _USED_FILES
+            ),
             "dataset_files": sorted((f.name, f.sha256 or f.key) for f in self.dataset_files),
             "classes": self.classes,
             "dataset_digest": self.dataset_digest,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from linnet.v1 import evaluation_pb2
 from linnet.v1 import evaluator_service_pb2 as pb
 from linnet_runtime.errors import InvalidInput
 
@@ -42,8 +43,8 @@ def page_of(
         "method": int(wanted.method),
         "variant": int(wanted.variant),
     }
-    return pb.ExploreResponse(
-        points=pb.ExplorerPoints(
+    explorer = evaluation_pb2.Explorer(
+        points=evaluation_pb2.ExplorerPoints(
             x=points.xy[part, 0].tolist(),
             y=points.xy[part, 1].tolist(),
             row=points.rows[part].tolist(),
@@ -55,9 +56,12 @@ def page_of(
         point_count=len(points.rows),
         fitted_count=points.fitted_count,
         row_count=points.row_count,
-        next_page_token=f"{key[:_TOKEN_DIGITS]}-{stop}" if stop < len(points.rows) else "",
         explained_variance=points.explained,
         **kinds,
+    )
+    more = stop < len(points.rows)
+    return pb.ExploreResponse(
+        explorer=explorer, next_page_token=f"{key[:_TOKEN_DIGITS]}-{stop}" if more else ""
     )
 
 

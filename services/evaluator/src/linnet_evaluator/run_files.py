@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,19 @@ OUT_OF_FOLD = "out_of_fold.npz"
 
 _LIMIT_BYTES = 1 << 28
 
+_SIDES = ("training", "validation", "test")
+
 Rows = NDArray[np.int64]
 
 
-def read_npz(data: bytes, name: str, *, limit_bytes: int = _LIMIT_BYTES) -> dict[str, NDArray[Any]]:
-    """Read the members of a .npz file; pickles are refused unread.
+def read_npz(
+    data: bytes,
+    name: str,
+    *,
+    only: Collection[str] = (),
+    limit_bytes: int = _LIMIT_BYTES,
+) -> dict[str, NDArray[Any]]:
+    """Read the members of a .npz file, or only some of them; pickles are refused unread.
 
     Raises:
         InvalidInput: It is no .npz file, or a member is none of plain numbers or text.
@@ -33,10 +42,13 @@ def read_npz(data: bytes, name: str, *, limit_bytes: int = _LIMIT_BYTES) -> dict
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {}
             for info in archive.infolist():
+                member = info.filename.removesuffix(".npy")
+                if only and member not in only:
+                    continue
                 with archive.open(info) as raw:
                     path = f"{name}/{info.filename}"
                     array = npy.read_all(raw, path, limit_bytes=limit_bytes)  # type: ignore[arg-type]  # ZipExtFile reads like any binary file
-                members[info.filename.removesuffix(".npy")] = array
+                members[member] = array
             return members
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise InvalidInput.of(
@@ -64,9 +76,9 @@ def read_split(data: bytes, row_count: int) -> Split:
     Raises:
         InvalidInput: It holds no rows, a row twice, or rows that the dataset has not.
     """
-    members = read_npz(data, SPLIT)
+    members = read_npz(data, SPLIT, only=_SIDES)
     sides = {}
-    for name in ("training", "validation", "test"):
+    for name in _SIDES:
         rows = members.get(name, np.zeros(0, np.int64))
         if rows.ndim != 1 or rows.dtype.kind not in "iu":
             raise InvalidInput.of(
@@ -127,8 +139,9 @@ def read_out_of_fold(data: bytes, row_count: int, class_count: int) -> OutOfFold
     Raises:
         InvalidInput: A member is missing, of a wrong shape, or names rows that do not exist.
     """
-    members = read_npz(data, OUT_OF_FOLD)
-    for name in ("rows", "folds", "scores"):
+    wanted = ("rows", "folds", "scores")
+    members = read_npz(data, OUT_OF_FOLD, only=wanted)
+    for name in wanted:
         if name not in members:
             raise InvalidInput.of(f"{OUT_OF_FOLD}/{name}.npy", "expected this member, found none")
     rows, folds, scores = members["rows"], members["folds"], members["scores"]
