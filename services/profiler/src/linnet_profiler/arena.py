@@ -15,6 +15,7 @@ from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.model import Model, Operator, Subgraph, Tensor
 from linnet_profiler.op_memory import BUILTIN_DATA, OperatorMemory, reference_memory
 from linnet_profiler.op_memory_cmsis import cmsis_memory
+from linnet_profiler.op_memory_esp import esp_memory
 from linnet_profiler.parser import called_subgraphs
 from linnet_profiler.planner import PlanRequest, greedy_offsets
 
@@ -111,6 +112,8 @@ def operator_memory(
     sizes = ABI_SIZES[abi]
     if kernels.is_cmsis:
         return cmsis_memory(graph, operator, sizes, kernels)
+    if kernels.is_esp:
+        return esp_memory(graph, operator, sizes, kernels)
     return reference_memory(graph, operator, sizes, wheel=abi is Abi.WHEEL)
 
 

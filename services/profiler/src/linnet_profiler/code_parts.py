@@ -57,26 +57,24 @@ _QUANTIZED: Final = frozenset(
 _MATRIX: Final = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"}
 )
+_WINDOWED: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
+_POOLS: Final = frozenset({"MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"})
+_COMPARING: Final = frozenset({"MAXIMUM", "MINIMUM", "RELU", "RELU6", "MAX_POOL_2D"})
+_DENSE: Final = frozenset({"FULLY_CONNECTED", "SVDF"})
 # Group -> operators of which any links it.
 GROUPS: Final[dict[str, frozenset[str]]] = {
     "quantization": _QUANTIZED,
-    "convolution support": frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
+    "convolution support": _WINDOWED,
+    "convolution and transpose": frozenset({"CONV_2D", "TRANSPOSE_CONV"}),
     "matrix products": _MATRIX,
     "convolution and dense": frozenset({"CONV_2D", "FULLY_CONNECTED"}),
-    "dense and filters": frozenset({"FULLY_CONNECTED", "SVDF"}),
-    "dense, filters and convolution": frozenset(
-        {
-            "FULLY_CONNECTED",
-            "SVDF",
-            "CONV_2D",
-            "ADD",
-            "SOFTMAX",
-            "TRANSPOSE_CONV",
-            "DEPTHWISE_CONV_2D",
-        }
-    ),
+    "dense and filters": _DENSE,
+    "weighted layers": _WINDOWED | _DENSE,
+    "per-channel scaling": _WINDOWED | {"FULLY_CONNECTED"},
+    "saturating products": _WINDOWED | _DENSE | {"ADD", "SOFTMAX"},
     "64-bit products": frozenset({"FULLY_CONNECTED", "SOFTMAX", "CONV_2D", "DEPTHWISE_CONV_2D"}),
-    "pooling": frozenset({"MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"}),
+    "softmax and dense": frozenset({"SOFTMAX", "FULLY_CONNECTED"}),
+    "pooling": _POOLS,
     "exponentials": frozenset({"SOFTMAX", "LOGISTIC", "TANH", "ELU", "EXP", "LOG_SOFTMAX"}),
     "float exponential": frozenset({"SOFTMAX", "LOGISTIC", "ELU", "EXP"}),
     "sigmoid and tanh": frozenset({"LOGISTIC", "TANH", "UNIDIRECTIONAL_SEQUENCE_LSTM"}),
@@ -85,12 +83,12 @@ GROUPS: Final[dict[str, frozenset[str]]] = {
     ),
     "add and subtract": frozenset({"ADD", "SUB"}),
     "maximum and minimum": frozenset({"MAXIMUM", "MINIMUM"}),
-    "broadcast and slices": frozenset({"STRIDED_SLICE", "ADD", "SUB", "MUL", "SLICE"}),
+    "integer division": _WINDOWED | _POOLS | {"STRIDED_SLICE", "MEAN", "SPLIT"},
     "reductions": frozenset({"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"}),
     "quantize and dequantize": frozenset({"QUANTIZE", "DEQUANTIZE"}),
-    "copies": frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "PACK", "SPLIT"}),
-    "float arithmetic": _QUANTIZED
-    | frozenset({"MAX_POOL_2D", "AVERAGE_POOL_2D", "RELU6", "DEQUANTIZE", "MAXIMUM", "MINIMUM"}),
+    "copies": frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "PACK"}),
+    "float comparison": _QUANTIZED | _POOLS | _COMPARING,
+    "float arithmetic": (_QUANTIZED - {"RELU"}) | {"AVERAGE_POOL_2D", "DEQUANTIZE"},
 }
 
 

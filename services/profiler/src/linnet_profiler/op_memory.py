@@ -100,7 +100,7 @@ USER_DATA: Final[dict[str, tuple[int, int, int]]] = {
     "SUB": (52, 52, 52),
     "MUL": (36, 36, 36),
     "DIV": (28, 28, 28),
-    "CONCATENATION": (24, 40, 40),
+    "CONCATENATION": (24, 40, 72),
     "QUANTIZE": (32, 32, 32),
     "DEQUANTIZE": (32, 32, 32),
     "PAD": (56, 56, 56),
@@ -123,8 +123,14 @@ USER_DATA: Final[dict[str, tuple[int, int, int]]] = {
     "ADD_N": (40, 40, 40),
     "ABS": (28, 28, 28),
     "RSQRT": (28, 28, 28),
-    "LOG_SOFTMAX": (28, 28, 28),
+    "LOG_SOFTMAX": (28, 40, 40),
     "CUMSUM": (36, 36, 36),
+    "SELECT_V2": (2, 2, 2),
+    "SPACE_TO_BATCH_ND": (4, 4, 4),
+    "IF": (8, 8, 8),
+    "WHILE": (8, 8, 8),
+    "CALL_ONCE": (8, 8, 8),
+    "VAR_HANDLE": (4, 4, 4),
     "LESS": (32, 32, 32),
     "LESS_EQUAL": (32, 32, 32),
     "GREATER": (32, 32, 32),
@@ -133,6 +139,8 @@ USER_DATA: Final[dict[str, tuple[int, int, int]]] = {
     "NOT_EQUAL": (32, 32, 32),
 }
 
+# Kernels that keep OpData for integer tensors only.
+_QUANTIZED_DATA_ONLY: Final = frozenset({"ADD_N", "CUMSUM", "LOG_SOFTMAX"})
 INTEGER_TYPES: Final = ("INT8", "INT16", "UINT8")
 
 
@@ -158,8 +166,11 @@ def reference_memory(
     """What the reference kernel of an operator takes."""
     rule = _RULES.get(operator.name)
     persistent, scratch = rule(graph, operator, abi) if rule else ((), ())
+    image = graph.input(operator, 0)
+    floating = image is not None and image.dtype == "FLOAT32"
+    plain = floating and operator.name in _QUANTIZED_DATA_ONLY
     return OperatorMemory(
-        user_data_bytes=user_data_bytes(operator.name, abi, wheel=wheel),
+        user_data_bytes=0 if plain else user_data_bytes(operator.name, abi, wheel=wheel),
         persistent=persistent,
         scratch=scratch,
         temporary=temporary_tensors(graph, operator),
@@ -297,6 +308,12 @@ def batch_matmul_buffers(graph: Subgraph, operator: Operator, abi: AbiSizes) -> 
     return persistent + ((28,) if lhs.dtype in INTEGER_TYPES else ()), ()
 
 
+def _writable_dims(graph: Subgraph, operator: Operator, abi: AbiSizes) -> _Sizes:
+    """Dimensions that a kernel copies so that it may set them: CreateWritableTensorDimsWithCopy."""
+    output = graph.output(operator)
+    return ((4 + 4 * len(output.shape),) if output is not None else ()), ()
+
+
 def _add_n(graph: Subgraph, operator: Operator, abi: AbiSizes) -> _Sizes:
     return (), (abi.pointer * len(operator.inputs),)
 
@@ -321,5 +338,9 @@ _RULES: Final[dict[str, Callable[[Subgraph, Operator, AbiSizes], _Sizes]]] = {
     "TRANSPOSE_CONV": _transpose_conv,
     "BATCH_MATMUL": batch_matmul_buffers,
     "ADD_N": _add_n,
+    "DEPTH_TO_SPACE": _writable_dims,
+    "GATHER": _writable_dims,
+    "GATHER_ND": _writable_dims,
+    "SPACE_TO_DEPTH": _writable_dims,
     "MIRROR_PAD": _mirror_pad,
 }
