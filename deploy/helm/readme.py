@@ -26,9 +26,9 @@ storage class. The files in `ci/` are sets of values that the tests render and c
 | --- | --- |
 """
 _TAIL = """
-`helm uninstall` leaves the volume claims that the release made (`*-gateway-records`, `*-store-data`),
-so that a trial can be installed again with its data, and nothing else. The runs' namespace goes with
-its Jobs if the release made it.
+`helm uninstall` leaves the volume claims that the release made (`*-gateway-records` and
+`*-store-data`), so that a trial can be installed again with its data, and nothing else. The runs'
+namespace goes with its Jobs if the release made it.
 
 ## Values
 

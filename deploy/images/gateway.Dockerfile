@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="linnet-gateway" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Nothing is installed at run time, so the base's own installer goes.
 RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip /usr/local/bin/pip*
-COPY --from=dependencies /app /app
+COPY --from=dependencies /dependencies /
 COPY --from=program /program /
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 10001:10001

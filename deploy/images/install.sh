@@ -34,7 +34,10 @@ dependencies)
   done
   rm -f /app/.lock /app/.gitignore /app/CACHEDIR.TAG
   compile /app/$site ""
-  clamp /app
+  # Copied from here, and not from /app, the folder /app itself keeps its time as well.
+  mkdir -p /dependencies
+  cp -al /app /dependencies/app
+  clamp /dependencies
   ;;
 program)
   uv sync --frozen --no-dev --no-editable --no-compile-bytecode --package "$package" "$@"

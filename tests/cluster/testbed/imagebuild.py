@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import requirements
 from .faults import TestbedFault
@@ -65,6 +67,7 @@ class Builder:
         *,
         arguments: Mapping[str, str] | None = None,
         volumes: Sequence[str] = (),
+        keep_layers: bool = True,
     ) -> None:
         """Build `dockerfile` and name the result.
 
@@ -73,12 +76,14 @@ class Builder:
             context: The folder that it copies from.
             name: Name of the image.
             arguments: Its ARGs.
+            keep_layers: Whether layers of earlier builds are used again.
             volumes: Folders of this machine that its RUN steps see, as `source:target:options`.
 
         Raises:
             TestbedFault: The build failed; the message has its last lines.
         """
         words = ["build", "--isolation=chroot", "--layers", "--pull-never", f"--tag={name}"]
+        words += [] if keep_layers else ["--no-cache"]
         words += [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
         words += [f"--volume={volume}" for volume in volumes]
         self._buildah(*words, f"--file={dockerfile}", str(context))
@@ -96,9 +101,33 @@ class Builder:
         """Digest of the image's configuration, which changes with any of its content."""
         return self._buildah("images", "--quiet", "--no-trunc", name).strip()
 
-    def size_bytes(self, name: str) -> int:
-        """Uncompressed size of the image with its base."""
-        return int(self._buildah("inspect", "--type=image", "--format={{.Docker.Size}}", name))
+    def size_bytes(self, name: str, scratch: Path) -> int:
+        """Uncompressed size of the image with its base.
+
+        Args:
+            name: Of the image.
+            scratch: A folder with room for its archive.
+        """
+        archive = scratch / "measured.tar"
+        self.export(name, archive)
+        try:
+            return archive.stat().st_size
+        finally:
+            archive.unlink()
+
+    def configuration(self, name: str) -> dict[str, Any]:
+        """The image's own settings: user, entry point, labels."""
+        found: dict[str, Any] = self._inspect(name)["OCIv1"]["config"]
+        return found
+
+    def layers(self, name: str) -> list[str]:
+        """Digests of the image's layers, uncompressed, from the base up."""
+        found: list[str] = self._inspect(name)["OCIv1"]["rootfs"]["diff_ids"]
+        return found
+
+    def _inspect(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._buildah("inspect", "--type=image", name))
+        return found
 
     def _make_base(self, name: str, sources: Path) -> None:
         requirements.install(requirements.IMAGE_PACKAGES)

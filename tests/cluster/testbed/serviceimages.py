@@ -11,27 +11,36 @@ from .faults import TestbedFault
 from .imagebuild import Builder
 
 SERVICES = ("gateway", "profiler", "evaluator", "trainer")
+# What the chart installs; the last is for trials only.
+IMAGES = (*SERVICES, "store")
+TAG = "testbed"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def name(service: str) -> str:
+def name(service: str, tag: str = TAG) -> str:
     """Name of the service's image on the node."""
-    return f"localhost/linnet-{service}:testbed"
+    return f"localhost/linnet-{service}:{tag}"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceImages:
-    """Builds the services' images and hands them to the node."""
+    """Builds the services' images from the tree `source` and hands them to the node."""
 
     builder: Builder
+    source: Path = _REPOSITORY
 
     @classmethod
     def of(cls, cluster: Cluster) -> ServiceImages:
         """Images in the cache of `cluster`."""
         return cls(Builder(cluster.places.cache / "images"))
 
-    def build(self, service: str) -> str:
+    def build(self, service: str, *, tag: str = TAG, keep_layers: bool = True) -> str:
         """Build the image of `service`, as far as its content changed, and return its name.
+
+        Args:
+            service: Which.
+            tag: Of the image.
+            keep_layers: Whether layers of earlier builds are used again.
 
         Raises:
             TestbedFault: The build failed.
@@ -42,16 +51,17 @@ class ServiceImages:
         # Setup has filled uv's cache with everything that the lock names.
         offline.write_text("offline = true\n")
         self.builder.build(
-            _REPOSITORY / f"deploy/images/{service}.Dockerfile",
-            _REPOSITORY,
-            name(service),
+            self.source / f"deploy/images/{service}.Dockerfile",
+            self.source,
+            name(service, tag),
             arguments={
                 "BASE": self.builder.base(),
                 "BUILD_BASE": self.builder.build_base(Path(_uv_program())),
             },
+            keep_layers=keep_layers,
             volumes=[f"{cache}:/root/.cache/uv:rw", f"{offline}:/etc/uv/uv.toml:ro"],
         )
-        return name(service)
+        return name(service, tag)
 
     def provide(self, cluster: Cluster, service: str) -> str:
         """Build the image and import it, unless the node has this very image; return its name."""

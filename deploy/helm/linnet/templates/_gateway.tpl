@@ -3,6 +3,7 @@
 {{- $own := .Values.gateway -}}
 {{- $known := dict
   "HOST" "0.0.0.0"
+  "RUNNER_HOST" "0.0.0.0"
   "PORT" 50051
   "RUNNER_PORT" 50052
   "HTTP_PORT" 8080
@@ -12,7 +13,12 @@
   "PROFILER_ADDRESS" (include "linnet.address" (list . "profiler" 50071))
   "STORE_PUBLIC_ENDPOINT" (.Values.store.publicEndpoint | default (include "linnet.storeEndpoint" .))
   "LOG_LEVEL" $own.logLevel
+  "DRAIN_GRACE_S" $own.drainSeconds
 -}}
+{{- if .Values.tls.enabled -}}
+{{- $_ := set $known "TLS_CERTIFICATE_FILE" "/run/linnet-tls/tls.crt" -}}
+{{- $_ := set $known "TLS_KEY_FILE" "/run/linnet-tls/tls.key" -}}
+{{- end -}}
 {{- if include "linnet.sqlite" . -}}
 {{- $_ := set $known "DATABASE_URL" "sqlite:////var/lib/linnet/records.db" -}}
 {{- end -}}
