@@ -199,9 +199,11 @@ class Sandbox:
                 with self._lock:
                     if self._control is None:
                         raise Unavailable("the sandbox is closed")
+                    zygote = self._process
                     try:
                         socket.send_fds(self._control, [packet], fds)
                     except OSError as error:
+                        self._stop()
                         raise Unavailable("the sandbox's zygote is gone; try again") from error
             ours.settimeout(limits.wall_s + _GRACE_S)
             try:
@@ -209,15 +211,17 @@ class Sandbox:
             except TimeoutError:
                 data = b""
         if not data:
-            self._kill()
+            self._end(zygote)
             raise Unavailable("the sandbox's zygote died during a call; try again")
         ended: dict[str, Any] = json.loads(data)
         return ended
 
-    def _kill(self) -> None:
+    def _end(self, zygote: subprocess.Popen[bytes] | None) -> None:
         with self._lock:
-            if self._process is not None:
-                self._process.kill()
+            # Another call may have started the next zygote already.
+            if zygote is not None and self._process is zygote:
+                zygote.kill()
+                self._stop()
 
     def _answer(
         self, ended: Mapping[str, Any], limits: Limits, output: memoryview, log_tail: str
