@@ -104,6 +104,8 @@ def test_every_service_serves(up: Up) -> None:
         assert "process_resident_memory_bytes" in up.metrics(name)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_push_train_and_report_on_the_command_line(up: Up) -> None:
     """A newcomer's commands, piped: push wine, train it, see scores and figures on device."""
     pushed = linnet(up.home, "datasets", "push", "--example", "wine", "--id", "grapes")
@@ -180,6 +182,7 @@ def test_an_unknown_target_is_refused(up: Up) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_run_outlives_the_death_of_everything(tmp_path: Path) -> None:
     """Kill -9 of `linnet up` during a training, then `linnet up`: the one run ends SUCCEEDED."""
     home = tmp_path / "home"

@@ -1,5 +1,6 @@
 """Pushing datasets and reading artifacts on a real object store."""
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from linnet_runtime.errors import Internal, InvalidInput, NotFound, PermissionDe
 from linnet_runtime.s3 import S3Store
 from linnet_sdk import Arrays, AsyncClient, Client, ServerAddress
 from linnet_sdk.retries import NEVER
-from linnet_sdk.transfers import download, open_http, upload
+from linnet_sdk.transfers import Transfers
 
 from tests.fakes.training_service import FakeTrainingService, serving
 
@@ -106,8 +107,8 @@ def test_a_file_that_is_not_what_was_announced_is_dropped(
     request = dataset_pb2.PresignedRequest(
         name="a", url=s3_store.presign("GET", "a", timedelta(minutes=1)), sha256="0" * 64
     )
-    with open_http() as http, pytest.raises(Internal) as raised:
-        download(http, request, tmp_path / "a")
+    with contextlib.closing(Transfers()) as transfers, pytest.raises(Internal) as raised:
+        transfers.download(request, tmp_path / "a")
 
     assert raised.value.reason == "DIGEST_MISMATCH"
     assert list(tmp_path.iterdir()) == []
@@ -121,5 +122,5 @@ def test_an_address_for_another_file_is_refused(s3_store: S3Store, tmp_path: Pat
     file.write_bytes(b"1")
     url = s3_store.presign("PUT", "a", timedelta(minutes=1)).replace("/a?", "/b?")
     request = dataset_pb2.PresignedRequest(name="b", method="PUT", url=url)
-    with open_http() as http, pytest.raises(PermissionDenied):
-        upload(http, request, file)
+    with contextlib.closing(Transfers()) as transfers, pytest.raises(PermissionDenied):
+        transfers.upload(request, file)

@@ -8,17 +8,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2, training_service_pb2
 from linnet.v1.training_service_pb2_grpc import TrainingServiceStub
 
-from linnet_sdk import datasets, requests, transfers
+from linnet_sdk import dataset_files, requests
 from linnet_sdk.aio_batches import AsyncBatches
 from linnet_sdk.aio_calls import AsyncCalls
 from linnet_sdk.names import tells_end_of_run
 from linnet_sdk.retries import USUAL, RetryPolicy
 from linnet_sdk.server_address import ServerAddress
+from linnet_sdk.transfers import Transfers
+
+if TYPE_CHECKING:
+    from linnet_sdk.datasets import Arrays
 
 
 class AsyncClient:
@@ -39,7 +43,7 @@ class AsyncClient:
         self.calls = AsyncCalls(server, retry, timeout_s)
         self.stub = TrainingServiceStub(self.calls.channel)
         self.batches = AsyncBatches(self.calls, self.stub, self.make)
-        self._http = transfers.open_http()
+        self._transfers = Transfers()
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,29 +59,29 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connections."""
         await self.calls.close()
-        self._http.close()
+        self._transfers.close()
 
     async def create_dataset(
         self, record: dataset_pb2.Dataset, paths: Mapping[str, Path], *, dataset_id: str = ""
     ) -> dataset_pb2.Dataset:
         """Push files as they are and give the ready dataset; the gateway looks inside them."""
-        files = await asyncio.to_thread(datasets.describe_files, paths)
+        files = await asyncio.to_thread(dataset_files.describe_files, paths)
         created = await self.calls.unary(
             self.stub.CreateDataset, self.make.create_dataset(record, files, dataset_id)
         )
         for target in created.uploads:
-            await self.calls.again(
-                partial(transfers.upload, self._http, target, paths[target.name])
-            )
+            await self.calls.again(partial(self._transfers.upload, target, paths[target.name]))
         return await self.calls.unary(
             self.stub.FinalizeDataset,
             training_service_pb2.FinalizeDatasetRequest(name=created.dataset.name),
         )
 
-    async def push(self, arrays: datasets.Arrays, *, dataset_id: str = "") -> dataset_pb2.Dataset:
+    async def push(self, arrays: "Arrays", *, dataset_id: str = "") -> dataset_pb2.Dataset:
         """Push arrays and give the ready dataset."""
+        from linnet_sdk.datasets import write_files
+
         with tempfile.TemporaryDirectory(prefix="linnet-") as folder:
-            paths = await asyncio.to_thread(datasets.write_files, arrays, Path(folder))
+            paths = await asyncio.to_thread(write_files, arrays, Path(folder))
             return await self.create_dataset(arrays.record(), paths, dataset_id=dataset_id)
 
     async def get_dataset(self, dataset: str) -> dataset_pb2.Dataset:
@@ -163,7 +167,7 @@ class AsyncClient:
     async def download(self, run: str, artifact: str, path: Path) -> Path:
         """Read an artifact into a file, which appears only when all of it is there and right."""
         request = await self.artifact_request(run, artifact)
-        return await self.calls.again(lambda: transfers.download(self._http, request, path))
+        return await self.calls.again(lambda: self._transfers.download(request, path))
 
     async def validate_spec(
         self, spec: spec_pb2.TrainingSpec

@@ -7,17 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2, training_service_pb2
 from linnet.v1.training_service_pb2_grpc import TrainingServiceStub
 
-from linnet_sdk import datasets, requests, transfers
+from linnet_sdk import dataset_files, requests
 from linnet_sdk.batches import Batches
 from linnet_sdk.calls import Calls
 from linnet_sdk.names import tells_end_of_run
 from linnet_sdk.retries import USUAL, RetryPolicy
 from linnet_sdk.server_address import ServerAddress
+from linnet_sdk.transfers import Transfers
+
+if TYPE_CHECKING:
+    from linnet_sdk.datasets import Arrays
 
 
 class Client:
@@ -45,7 +49,7 @@ class Client:
         self.calls = Calls(server, retry, timeout_s)
         self.stub = TrainingServiceStub(self.calls.channel)
         self.batches = Batches(self.calls, self.stub, self.make)
-        self._http = transfers.open_http()
+        self._transfers = Transfers()
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +65,7 @@ class Client:
     def close(self) -> None:
         """Close the connections; streams under way end with `Unavailable`."""
         self.calls.close()
-        self._http.close()
+        self._transfers.close()
 
     def create_dataset(
         self, record: dataset_pb2.Dataset, paths: Mapping[str, Path], *, dataset_id: str = ""
@@ -73,21 +77,23 @@ class Client:
             paths: `features.npy`, `labels.npy` and, optionally, `samples.npz`.
             dataset_id: The id; made by the gateway when empty.
         """
-        files = datasets.describe_files(paths)
+        files = dataset_files.describe_files(paths)
         created = self.calls.unary(
             self.stub.CreateDataset, self.make.create_dataset(record, files, dataset_id)
         )
         for target in created.uploads:
-            self.calls.again(partial(transfers.upload, self._http, target, paths[target.name]))
+            self.calls.again(partial(self._transfers.upload, target, paths[target.name]))
         return self.calls.unary(
             self.stub.FinalizeDataset,
             training_service_pb2.FinalizeDatasetRequest(name=created.dataset.name),
         )
 
-    def push(self, arrays: datasets.Arrays, *, dataset_id: str = "") -> dataset_pb2.Dataset:
+    def push(self, arrays: "Arrays", *, dataset_id: str = "") -> dataset_pb2.Dataset:
         """Push arrays and give the ready dataset."""
+        from linnet_sdk.datasets import write_files
+
         with tempfile.TemporaryDirectory(prefix="linnet-") as folder:
-            paths = datasets.write_files(arrays, Path(folder))
+            paths = write_files(arrays, Path(folder))
             return self.create_dataset(arrays.record(), paths, dataset_id=dataset_id)
 
     def get_dataset(self, dataset: str) -> dataset_pb2.Dataset:
@@ -168,7 +174,7 @@ class Client:
     def download(self, run: str, artifact: str, path: Path) -> Path:
         """Read an artifact into a file, which appears only when all of it is there and right."""
         request = self.artifact_request(run, artifact)
-        return self.calls.again(lambda: transfers.download(self._http, request, path))
+        return self.calls.again(lambda: self._transfers.download(request, path))
 
     def validate_spec(
         self, spec: spec_pb2.TrainingSpec

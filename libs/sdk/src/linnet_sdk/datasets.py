@@ -1,7 +1,6 @@
-"""Datasets on their way to a gateway: arrays → files → digests; nothing here opens a connection."""
+"""Datasets in memory, and how they become files."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ import numpy.typing as npt
 from linnet.v1 import dataset_pb2
 from linnet_runtime.errors import InvalidInput
 
-FEATURES_FILE = "features.npy"
-LABELS_FILE = "labels.npy"
-SAMPLES_FILE = "samples.npz"
-_CHUNK_BYTES = 1024 * 1024
+from linnet_sdk.dataset_files import FEATURES_FILE, LABELS_FILE, SAMPLES_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +83,3 @@ def write_files(arrays: Arrays, folder: Path) -> dict[str, Path]:
     np.save(folder / LABELS_FILE, labels, allow_pickle=False)
     np.savez(folder / SAMPLES_FILE, allow_pickle=False, **columns)
     return {name: folder / name for name in (FEATURES_FILE, LABELS_FILE, SAMPLES_FILE)}
-
-
-def describe_files(paths: Mapping[str, Path]) -> list[dataset_pb2.StoredFile]:
-    """Give name, size and digest of files, without looking inside.
-
-    Raises:
-        InvalidInput: One can't be read; names it.
-    """
-    described = []
-    for name, path in paths.items():
-        digest = hashlib.sha256()
-        size_bytes = 0
-        try:
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-                    size_bytes += len(chunk)
-        except OSError as error:
-            raise InvalidInput.of(name, f"expected a readable file: {error}") from error
-        described.append(
-            dataset_pb2.StoredFile(name=name, size_bytes=size_bytes, sha256=digest.hexdigest())
-        )
-    return described

@@ -10,7 +10,7 @@ from linnet_runtime.errors import InvalidInput
 from linnet_sdk import examples
 from linnet_sdk.cli import options, tables
 from linnet_sdk.cli.output import as_dict, make_console, print_json
-from linnet_sdk.datasets import FEATURES_FILE, LABELS_FILE, SAMPLES_FILE
+from linnet_sdk.dataset_files import FEATURES_FILE, LABELS_FILE, SAMPLES_FILE
 from linnet_sdk.names import short_name
 
 app = typer.Typer(help="Push, list and read datasets.", no_args_is_help=True)

@@ -1,10 +1,12 @@
 """Real datasets out of installed packages: the extra `demo` brings them, nothing is downloaded."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from linnet_runtime.errors import InvalidInput, NotAllowedInState
 
-from linnet_sdk.datasets import Arrays
+if TYPE_CHECKING:
+    from linnet_sdk.datasets import Arrays
 
 _PLACES = {
     "smartwatch-raw": ("linnet_sdk.examples.smartwatch", "raw_windows"),
@@ -15,7 +17,7 @@ _PLACES = {
 NAMES = tuple(_PLACES)
 
 
-def load(name: str) -> Arrays:
+def load(name: str) -> "Arrays":
     """Make the dataset of that name.
 
     Raises:
