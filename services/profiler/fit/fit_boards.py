@@ -1,7 +1,8 @@
 """Fits what turns instructions into cycles to published board timings, and says how well it does.
 
 Run `python services/profiler/fit/fit_boards.py`; it writes
-services/profiler/src/linnet_profiler/data/calibration.json and prints the leave-one-model-out errors.
+services/profiler/src/linnet_profiler/data/calibration.json and prints how well it predicts rows of
+models it never saw.
 
 A row's cycles are modelled as
 
@@ -11,8 +12,6 @@ where dense weights are read once an inference, past any cache. A board's parame
 family's (core, kernel library, cache), the family's at what the architecture lets expect; rows pull
 them away as far as they weigh. Rows of TF 2.3.1 and of other vendors' kernels are left out.
 """
-
-# ruff: noqa: INP001, T201 - scripts run by hand, not a package
 
 from __future__ import annotations
 
@@ -25,12 +24,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
-from truth_rows import model, table
-
 from linnet_profiler.instructions import count_instructions
 from linnet_profiler.targets import Target, find_target
 from linnet_profiler.timing import EXPECTED, streamed_bytes, timing_class
+from scipy.optimize import nnls
+from truth_rows import model, table
 
 OUTPUT: Final = Path(__file__).parents[1] / "src" / "linnet_profiler" / "data" / "calibration.json"
 Floats = npt.NDArray[np.float64]
@@ -254,14 +252,12 @@ def report(rows: list[Timed], ratios: list[float], calibration: dict[str, Any]) 
     inside, widths = [], []
     for row, ratio in sorted(zip(rows, ratios, strict=True), key=lambda pair: pair[0].board):
         band = calibration["boards"][row.target.id][row.kind]["band"]
-        mark = "*" if counted(row) else "d" if row.kind == "float32" and row.dense else " "
         if counted(row):
             inside.append(1 / band <= ratio <= band)
             widths.append(band)
-        if mark == "*":
-            print(
-                f"{mark} {row.confidence} {row.board[:24]:24} {row.model:22} {(ratio - 1) * 100:+6.1f} %"
-            )
+        if counted(row):
+            error = (ratio - 1) * 100
+            print(f"{row.confidence} {row.board[:24]:24} {row.model:22} {error:+6.1f} %")
     main_rows = [errors[row.row] for row in rows if counted(row)]
     sure = [
         errors[row.row]
@@ -273,8 +269,8 @@ def report(rows: list[Timed], ratios: list[float], calibration: dict[str, Any]) 
     dense = [errors[row.row] for row in rows if row.kind == "float32" and row.dense]
     print(
         f"int8 CMSIS-NN: {len(main_rows)} rows, median {np.median(main_rows):.1f} %, within 30 %: "
-        f"{np.mean(np.array(main_rows) <= 30):.0%}, band holds {np.mean(inside):.0%}, mean half-width "
-        f"x{np.mean(widths):.2f}"
+        f"{np.mean(np.array(main_rows) <= 30):.0%}, band holds {np.mean(inside):.0%}, "
+        f"mean half-width x{np.mean(widths):.2f}"
     )
     print(f"M4F and M33 of confidence A: median {np.median(sure):.1f} %, max {max(sure):.1f} %")
     print(

@@ -5,8 +5,6 @@ services/profiler/src/linnet_profiler/data/code_size.json and prints in-sample a
 errors.
 """
 
-# ruff: noqa: INP001, T201 - scripts run by hand, not a package
-
 from __future__ import annotations
 
 import json
@@ -21,8 +19,8 @@ from scipy.optimize import nnls
 from truth_rows import kernel_set, table
 
 OUTPUT: Final = Path(__file__).parents[1] / "src" / "linnet_profiler" / "data" / "code_size.json"
-# What a part takes in the builds for other cores is a first guess of what it takes in this one: being
-# off by a third of it and 200 bytes weighs as much as missing one row by this share.
+# What a part takes in the builds for other cores is a first guess of what it takes in this one:
+# being off by a third of it and 200 bytes weighs as much as missing one row by this share.
 GUESS_WEIGHT: Final = 0.001
 GUESS_SHARE: Final = 0.33
 GUESS_BYTES: Final = 200.0

@@ -5,8 +5,6 @@ services/profiler/src/linnet_profiler/data/instructions.json and prints the leav
 error of each build.
 """
 
-# ruff: noqa: INP001, T201 - scripts run by hand, not a package
-
 from __future__ import annotations
 
 import json
@@ -83,7 +81,7 @@ ROUNDS: Final = 5
 
 
 def solve(
-    key: str, names: list[str], terms: Floats, counts: Floats, ticks: Floats, factor: float
+    key: str, names: list[str], terms: Floats, counts: Floats, ticks: Floats, *, factor: float
 ) -> Floats:
     """Non-negative coefficients that minimise the relative error.
 
@@ -172,7 +170,9 @@ def held_out(rows: list[CountedOperator], groups: dict[tuple[str, str], Group]) 
             mine = models == name
             if mine.all() and not any(expectation(key, term) for term in names):
                 continue
-            coefficients = solve(key, names, terms[~mine], counts[~mine], ticks[~mine], factor)
+            coefficients = solve(
+                key, names, terms[~mine], counts[~mine], ticks[~mine], factor=factor
+            )
             predicted[places[mine]] = terms[mine] @ coefficients
     return predicted
 
@@ -184,7 +184,7 @@ def main() -> None:
     builds: dict[str, dict[str, object]] = defaultdict(dict)
     for (build, key), group in sorted(groups.items()):
         names, terms, counts, ticks = group.matrix()
-        coefficients = solve(key, names, terms, counts, ticks, core_factor(build))
+        coefficients = solve(key, names, terms, counts, ticks, factor=core_factor(build))
         builds[build][key] = {
             "terms": {
                 name: float(f"{value:.6g}")

@@ -1,7 +1,5 @@
 """The measured rows: what was counted, on which build, for which operator of which model."""
 
-# ruff: noqa: INP001, T201 - scripts run by hand, not a package
-
 from __future__ import annotations
 
 import csv

@@ -47,7 +47,7 @@ class AbiSizes:
     @property
     def is_64_bit(self) -> bool:
         """True where pointers take 8 bytes."""
-        return self.pointer == 8
+        return self.pointer > 4  # noqa: PLR2004 - bytes of a 32-bit pointer
 
 
 _ARM32 = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from linnet_profiler.abi import ABI_SIZES, Abi
@@ -12,33 +11,18 @@ from linnet_profiler.basis import Basis, weakest
 from linnet_profiler.flash import Flash, flash_of
 from linnet_profiler.instructions import InstructionCount, count_instructions
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.model import Model, Operator, Subgraph
-from linnet_profiler.op_cost import macs_of, valid_macs_of
+from linnet_profiler.model import Model
+from linnet_profiler.operator_facts import OperatorFacts, facts_of, precision_of
 from linnet_profiler.parser import parse
 from linnet_profiler.profile import Budgets, Latency, OperatorProfile, Profile, Ram, Verdict
 from linnet_profiler.suggest import suggest
 from linnet_profiler.support import unsupported_operators
 from linnet_profiler.targets import Core, Counts, Target, find_target, targets
-from linnet_profiler.timing import streamed_bytes, timing_of
+from linnet_profiler.timing import timing_of
 
 STACK_BYTES: Final = 2048
 # Static data besides interpreter and resolver in the measured builds.
 STATICS_BYTES: Final = 128
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What holds of an operator on every target."""
-
-    graph: Subgraph
-    operator: Operator
-    dtype: str
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    macs: int
-    valid_macs: int
-    parameters: int
-    streamed_bytes: int
 
 
 class Analysis:
@@ -50,7 +34,7 @@ class Analysis:
         self.unsupported = unsupported_operators(model)
         self.precision = precision_of(model)
         self._facts = [
-            _facts(graph, operator) for graph in model.subgraphs for operator in graph.operators
+            facts_of(graph, operator) for graph in model.subgraphs for operator in graph.operators
         ]
         self._plans: dict[tuple[Abi, KernelSet], ArenaPlan] = {}
         self._counts: dict[tuple[str, float, Basis, bool], list[InstructionCount]] = {}
@@ -154,7 +138,7 @@ class Analysis:
             latency=latency,
             operators=operators,
             unsupported=self.unsupported,
-            suggestions=suggest(self.model, target, operators, flash),
+            suggestions=suggest(target, self.precision, operators, flash),
             verdict=self._verdict(target, ram, flash, latency, budgets or Budgets()),
             parameters=sum(facts.parameters for facts in self._facts),
             macs=sum(facts.macs for facts in self._facts),
@@ -258,45 +242,8 @@ def _headroom(need: int, limit: int | None, budget: int | None) -> int | None:
     return min(bounds) - need if bounds else None
 
 
-def _facts(graph: Subgraph, operator: Operator) -> _Facts:
-    place = {"TRANSPOSE_CONV": 2, "SPLIT": 1}.get(operator.name, 0)
-    image, output = graph.input(operator, place), graph.output(operator)
-    constants = (graph.tensors[index] for index in operator.inputs if index >= 0)
-    weighted = operator.name in _WEIGHTED
-    return _Facts(
-        graph=graph,
-        operator=operator,
-        dtype="" if image is None else image.dtype.lower(),
-        input_shape=() if image is None else image.shape,
-        output_shape=() if output is None else output.shape,
-        macs=macs_of(graph, operator),
-        valid_macs=valid_macs_of(graph, operator),
-        parameters=sum(tensor.elements for tensor in constants if tensor.is_constant)
-        if weighted
-        else 0,
-        streamed_bytes=streamed_bytes(graph, operator),
-    )
-
-
-_WEIGHTED: Final = frozenset(
-    {
-        "CONV_2D",
-        "DEPTHWISE_CONV_2D",
-        "FULLY_CONNECTED",
-        "TRANSPOSE_CONV",
-        "SVDF",
-        "UNIDIRECTIONAL_SEQUENCE_LSTM",
-        "PRELU",
-        "ADD",
-        "MUL",
-        "SUB",
-        "BATCH_MATMUL",
-    }
-)
-
-
 def _operator_profile(
-    facts: _Facts,
+    facts: OperatorFacts,
     count: InstructionCount,
     cycles: float,
     target: Target,
@@ -320,23 +267,3 @@ def _operator_profile(
         share=cycles / total if total else 0.0,
         basis=count.basis,
     )
-
-
-def precision_of(model: Model) -> str:
-    """int8, int8 with float input and output, float32, int16 or mixed."""
-    graph = model.main
-    inputs = {graph.tensors[index].dtype for index in graph.inputs}
-    weighted = {
-        tensor.dtype
-        for operator in graph.operators
-        if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-        for tensor in [graph.input(operator, 0)]
-        if tensor is not None
-    } or inputs
-    if weighted == {"FLOAT32"}:
-        return "float32"
-    if weighted == {"INT16"}:
-        return "int16"
-    if weighted == {"INT8"}:
-        return "int8 with float input and output" if "FLOAT32" in inputs else "int8"
-    return "mixed"

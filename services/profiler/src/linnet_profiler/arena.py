@@ -7,57 +7,19 @@ single_arena_buffer_allocator.cc at tflite-micro 90b983c2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from linnet_profiler.abi import ABI_SIZES, Abi, AbiSizes
 from linnet_profiler.kernel_sets import KernelSet
+from linnet_profiler.memory_plan import ALIGNMENT, PlannedBuffer, align_up, memory_plan
 from linnet_profiler.model import Model, Operator, Subgraph, Tensor
-from linnet_profiler.op_memory import BUILTIN_DATA, OperatorMemory, reference_memory
+from linnet_profiler.op_memory import OperatorMemory, reference_memory
 from linnet_profiler.op_memory_cmsis import cmsis_memory
 from linnet_profiler.op_memory_esp import esp_memory
-from linnet_profiler.parser import called_subgraphs
-from linnet_profiler.planner import PlanRequest, greedy_offsets
+from linnet_profiler.op_memory_sizes import BUILTIN_DATA
 
-ALIGNMENT: Final = 16
 # kMaxScratchBuffersPerOp: room for requests that the next operator may make.
 _SPARE_REQUESTS: Final = 12
-
-
-class BufferKind(StrEnum):
-    """What a planned buffer holds."""
-
-    INPUT = "input"
-    OUTPUT = "output"
-    ACTIVATION = "activation"
-    SCRATCH = "scratch"
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedBuffer:
-    """One buffer of the memory plan.
-
-    Attributes:
-        name: The tensor's name, or the operator that asked for scratch.
-        kind: What it holds.
-        subgraph: Index of its subgraph.
-        tensor: Index of the tensor; -1 for scratch.
-        operator: Index of the operator that writes it or asked for it; -1 for an input.
-        offset_bytes: Start in the arena's head.
-        size_bytes: Size, rounded up to 16.
-        first_used: First scope (0: before the first operator, i+1: operator i).
-        last_used: Last scope, inclusive.
-    """
-
-    name: str
-    kind: BufferKind
-    subgraph: int
-    tensor: int
-    operator: int
-    offset_bytes: int
-    size_bytes: int
-    first_used: int
-    last_used: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +50,6 @@ class ArenaPlan:
     persistent_bytes: int
     variable_bytes: int
     buffers: tuple[PlannedBuffer, ...]
-
-
-def align_up(value: int, alignment: int) -> int:
-    """The next multiple of alignment."""
-    return -(-value // alignment) * alignment
 
 
 class _Tail:
@@ -129,55 +86,31 @@ def replay(model: Model, abi: Abi, kernels: KernelSet) -> ArenaPlan:
         What the arena holds and what it needs.
     """
     sizes = ABI_SIZES[abi]
-    tail = _Tail()
-    pointer = sizes.pointer
-    tail.take(sizes.arena_allocator, pointer)
-    tail.take(sizes.greedy_planner, pointer)
-    tail.take(sizes.micro_allocator, pointer)
-    tail.take(sizes.builtin_allocator, pointer)
-    tail.take(sizes.subgraph_allocations * len(model.subgraphs), pointer)
-    for graph in model.subgraphs:
-        tail.take(sizes.eval_tensor * len(graph.tensors), pointer)
-    for graph in model.subgraphs:
-        tail.take(sizes.node_and_registration * len(graph.operators), pointer)
     nodes = [
         (graph, operator, operator_memory(graph, operator, abi, kernels))
         for graph in model.subgraphs
         for operator in graph.operators
     ]
+    tail = _Tail()
+    _interpreter_structs(model, tail, sizes)
     for _, operator, _ in nodes:
         data = BUILTIN_DATA.get(operator.name)
         if data is not None:
             tail.take(*data[1 if sizes.int_enums else 0])
-    persistent = 0
     for _, _, memory in nodes:
         if memory.user_data_bytes:
             tail.take(memory.user_data_bytes)
-            persistent += memory.user_data_bytes
-    requests: list[tuple[int, int, int]] = []
-    prepare_peak = 0
-    for graph, operator, memory in nodes:
-        for size in memory.persistent:
-            tail.take(size)
-            persistent += size
-        temporary = sizes.scratch_request * (len(requests) + _SPARE_REQUESTS)
-        for index in memory.temporary:
-            temporary = _with_temporary(temporary, graph.tensors[index], sizes)
-        prepare_peak = max(prepare_peak, tail.used_bytes + temporary)
-        requests += [(graph.index, operator.index, size) for size in memory.scratch]
-    variable = 0
+    requests, prepare_peak = _prepare(nodes, tail, sizes)
     for graph in model.subgraphs:
         if requests:
-            tail.take(sizes.scratch_handle * len(requests), pointer)
+            tail.take(sizes.scratch_handle * len(requests), sizes.pointer)
         for tensor in graph.tensors:
             if tensor.is_variable:
                 tail.take(tensor.size_bytes)
-                variable += tensor.size_bytes
-    buffers = _plan(model, requests)
+    buffers = memory_plan(model, requests)
     head = max((buffer.offset_bytes + buffer.size_bytes for buffer in buffers), default=0)
-    planning_peak = align_up(tail.used_bytes, ALIGNMENT) + _planning_bytes(
-        model, len(requests), len(buffers), sizes
-    )
+    planning = _planning_bytes(model, len(requests), len(buffers), sizes)
+    planning_peak = align_up(tail.used_bytes, ALIGNMENT) + planning
     _interpreter_tensors(model.main, tail, sizes)
     used = head + tail.used_bytes
     return ArenaPlan(
@@ -188,10 +121,50 @@ def replay(model: Model, abi: Abi, kernels: KernelSet) -> ArenaPlan:
         head_bytes=head,
         tail_bytes=tail.used_bytes,
         scratch_bytes=sum(size for _, _, size in requests),
-        persistent_bytes=persistent,
-        variable_bytes=variable,
+        persistent_bytes=sum(
+            memory.user_data_bytes + sum(memory.persistent) for _, _, memory in nodes
+        ),
+        variable_bytes=sum(
+            tensor.size_bytes
+            for graph in model.subgraphs
+            for tensor in graph.tensors
+            if tensor.is_variable
+        ),
         buffers=buffers,
     )
+
+
+def _interpreter_structs(model: Model, tail: _Tail, sizes: AbiSizes) -> None:
+    tail.take(sizes.arena_allocator, sizes.pointer)
+    tail.take(sizes.greedy_planner, sizes.pointer)
+    tail.take(sizes.micro_allocator, sizes.pointer)
+    tail.take(sizes.builtin_allocator, sizes.pointer)
+    tail.take(sizes.subgraph_allocations * len(model.subgraphs), sizes.pointer)
+    for graph in model.subgraphs:
+        tail.take(sizes.eval_tensor * len(graph.tensors), sizes.pointer)
+    for graph in model.subgraphs:
+        tail.take(sizes.node_and_registration * len(graph.operators), sizes.pointer)
+
+
+def _prepare(
+    nodes: list[tuple[Subgraph, Operator, OperatorMemory]], tail: _Tail, sizes: AbiSizes
+) -> tuple[list[tuple[int, int, int]], int]:
+    """Scratch requests of all operators, and the largest need while one is prepared.
+
+    TFLM checks persistent allocations against the head alone, so that a firmware may start with
+    less and have its TfLiteTensors overwritten; the need counted here holds both.
+    """
+    requests: list[tuple[int, int, int]] = []
+    peak = 0
+    for graph, operator, memory in nodes:
+        for size in memory.persistent:
+            tail.take(size)
+        temporary = sizes.scratch_request * (len(requests) + _SPARE_REQUESTS)
+        for index in memory.temporary:
+            temporary = _with_temporary(temporary, graph.tensors[index], sizes)
+        peak = max(peak, tail.used_bytes + temporary)
+        requests += [(graph.index, operator.index, size) for size in memory.scratch]
+    return requests, peak
 
 
 def _with_temporary(temporary: int, tensor: Tensor, sizes: AbiSizes) -> int:
@@ -220,107 +193,3 @@ def _interpreter_tensors(graph: Subgraph, tail: _Tail, sizes: AbiSizes) -> None:
             if tensor.is_quantized:
                 tail.take(sizes.affine_quantization, sizes.pointer)
                 tail.take(4 + 4 * len(tensor.scales), 4)
-
-
-class _Lifetimes:
-    """First and last scope of every tensor and scratch request."""
-
-    def __init__(self, model: Model, requests: list[tuple[int, int, int]]) -> None:
-        self.model = model
-        self.scope = 0
-        self.tensors = {
-            (graph.index, tensor.index): [-1, -1]
-            for graph in model.subgraphs
-            for tensor in graph.tensors
-        }
-        self.scratch = [[-1, -1] for _ in requests]
-        self.by_node: dict[tuple[int, int], list[int]] = {}
-        for number, (graph_index, operator_index, _) in enumerate(requests):
-            self.by_node.setdefault((graph_index, operator_index), []).append(number)
-        self._walk(model.main)
-
-    def _create(self, graph: int, tensor: int) -> None:
-        self.tensors[graph, tensor][:] = [self.scope, self.scope]
-
-    def _use(self, graph: int, tensor: int) -> None:
-        self.tensors[graph, tensor][1] = self.scope
-
-    def _walk(self, graph: Subgraph) -> None:
-        for index in graph.inputs + graph.outputs:
-            self._create(graph.index, index)
-        for operator in graph.operators:
-            self.scope += 1
-            start = self.scope
-            for index in operator.outputs:
-                self._create(graph.index, index)
-            for called in called_subgraphs(operator):
-                self.scope += 1
-                self._walk(self.model.subgraphs[called])
-            for index in operator.inputs:
-                if index >= 0:
-                    self._use(graph.index, index)
-            for index in operator.outputs:
-                self._use(graph.index, index)
-            for number in self.by_node.get((graph.index, operator.index), ()):
-                self.scratch[number][:] = [start, self.scope]
-        for index in graph.outputs:
-            self._use(graph.index, index)
-
-
-def _plan(model: Model, requests: list[tuple[int, int, int]]) -> tuple[PlannedBuffer, ...]:
-    lifetimes = _Lifetimes(model, requests)
-    wanted: list[PlanRequest] = []
-    described: list[tuple[str, BufferKind, int, int, int]] = []
-    offline = iter(model.offline_plan or ())
-    for graph in model.subgraphs:
-        writers = {
-            index: operator.index for operator in graph.operators for index in operator.outputs
-        }
-        for tensor in graph.tensors:
-            offset = next(offline, -1)
-            fixed_variable = tensor.is_variable and offset >= 0
-            if tensor.is_constant or tensor.size_bytes == 0:
-                continue
-            if tensor.is_variable and not fixed_variable:
-                continue
-            first, last = lifetimes.tensors[graph.index, tensor.index]
-            size = align_up(tensor.size_bytes, ALIGNMENT)
-            wanted.append(PlanRequest(size, first, last, offset))
-            writer = writers.get(tensor.index, -1)
-            described.append((tensor.name, _kind(graph, tensor), graph.index, tensor.index, writer))
-    for number, (graph_index, operator_index, size) in enumerate(requests):
-        first, last = lifetimes.scratch[number]
-        wanted.append(PlanRequest(align_up(size, ALIGNMENT), first, last))
-        operator = model.subgraphs[graph_index].operators[operator_index]
-        described.append(
-            (
-                f"{operator.name} scratch",
-                BufferKind.SCRATCH,
-                graph_index,
-                -1,
-                operator_index,
-            )
-        )
-    offsets = greedy_offsets(wanted)
-    return tuple(
-        PlannedBuffer(
-            name=name,
-            kind=kind,
-            subgraph=graph_index,
-            tensor=tensor_index,
-            operator=writer,
-            offset_bytes=offset,
-            size_bytes=request.size_bytes,
-            first_used=request.first_used,
-            last_used=request.last_used,
-        )
-        for (name, kind, graph_index, tensor_index, writer), request, offset in zip(
-            described, wanted, offsets, strict=True
-        )
-    )
-
-
-def _kind(graph: Subgraph, tensor: Tensor) -> BufferKind:
-    if tensor.index in graph.inputs:
-        return BufferKind.INPUT
-    return BufferKind.OUTPUT if tensor.index in graph.outputs else BufferKind.ACTIVATION

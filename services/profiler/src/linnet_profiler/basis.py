@@ -9,8 +9,8 @@ class Basis(StrEnum):
     """Where a figure comes from, most certain first.
 
     MEASURED: read off this very firmware or file. SIMULATED: counted or replayed exactly as the
-    firmware does it. CALIBRATED: a model fitted to timings of this board's family. ESTIMATED: carried
-    over from a relative, with a wide band.
+    firmware does it. CALIBRATED: a model fitted to measurements of this very target. ESTIMATED:
+    carried over from a relative, with a wide band.
     """
 
     MEASURED = "measured"

@@ -21,6 +21,7 @@ from linnet_profiler.targets import targets as known_targets
 
 def profile(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".tflite files.")],
+    *,
     target: Annotated[
         str | None,
         typer.Option(help="Board id; every board where neither this nor --core is given."),
@@ -35,7 +36,6 @@ def profile(
     max_ram_bytes: Annotated[int | None, typer.Option(min=1, help="RAM budget.")] = None,
     max_flash_bytes: Annotated[int | None, typer.Option(min=1, help="Flash budget.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option(min=0, help="Latency budget.")] = None,
-    *,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line for each file, in order.")
     ] = False,

@@ -1,7 +1,8 @@
-"""A reader of FlatBuffers that trusts nothing: every offset is checked against the file's length.
+"""A reader of FlatBuffers that trusts nothing: every offset is checked against the file.
 
-Source of the layout: the FlatBuffers internals page (flatbuffers.dev/internals). A table starts with
-a signed offset back to its vtable; the vtable lists, per field, where in the table it lies (0: absent).
+Source of the layout: the FlatBuffers internals page (flatbuffers.dev/internals). A table starts
+with a signed offset back to its vtable; the vtable lists where in the table each field lies
+(0: absent).
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ _SCALARS = {
     "f32": struct.Struct("<f"),
 }
 _WIDTHS = {kind: layout.size for kind, layout in _SCALARS.items()}
+
+# A vtable starts with its own length and its table's, a table with the offset of its vtable.
+_TABLE_HEADER = 4
 
 Scalar = int | float | bool
 
@@ -64,10 +68,14 @@ class Buffer:
         """The table at an absolute position, its vtable checked."""
         vtable = position - int(self.scalar(_I32, position, what))
         vtable_bytes = int(self.scalar(_U16, vtable, f"{what}: vtable"))
-        if vtable_bytes < 4 or vtable_bytes % 2 or vtable + vtable_bytes > len(self.data):
+        if (
+            vtable_bytes < _TABLE_HEADER
+            or vtable_bytes % 2
+            or vtable + vtable_bytes > len(self.data)
+        ):
             raise ModelError(f"{what}: vtable of {vtable_bytes} bytes at {vtable} is not valid")
         table_bytes = int(self.scalar(_U16, vtable + 2, f"{what}: vtable"))
-        if table_bytes < 4 or position + table_bytes > len(self.data):
+        if table_bytes < _TABLE_HEADER or position + table_bytes > len(self.data):
             raise ModelError(f"{what}: table of {table_bytes} bytes at {position} leaves the file")
         self.spend(1, what)
         return Table(self, position, vtable, vtable_bytes, table_bytes, what)
@@ -91,7 +99,7 @@ class Table:
         offset = _U16.unpack_from(self.buffer.data, self.vtable + entry)[0]
         if offset == 0:
             return None
-        if offset < 4 or offset + width > self.table_bytes:
+        if offset < _TABLE_HEADER or offset + width > self.table_bytes:
             raise ModelError(f"{self.what}: field {index} lies outside its table")
         return self.position + int(offset)
 

@@ -68,13 +68,13 @@ def check_on_interpreter(model: bytes, *, timeout_s: float = 20.0) -> Interprete
         return InterpreterCheck(False, False, False, False, problem, None, None, replayed, False)
     command = [sys.executable, "-m", "linnet_profiler.interpreter_child"]
     try:
-        done = subprocess.run(  # noqa: S603 - our own module, no shell
+        done = subprocess.run(
             command,
             input=model,
             capture_output=True,
             timeout=timeout_s,
             check=False,
-            preexec_fn=_limit,  # noqa: PLW1509 - a child of a service without threads of its own
+            preexec_fn=_limit,
         )
     except subprocess.TimeoutExpired:
         problem = f"still running after {timeout_s:g} s"

@@ -16,7 +16,7 @@ ARENA_BYTES: Final = 64 * 1024 * 1024
 
 def main() -> int:
     """Load, print allocations, run once with zeros."""
-    from tflite_micro import runtime  # noqa: PLC0415 - only the child may load it
+    from tflite_micro import runtime
 
     model = sys.stdin.buffer.read()
     try:

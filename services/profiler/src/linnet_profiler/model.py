@@ -1,4 +1,4 @@
-"""What a .tflite file holds, read by `parse`: subgraphs of operators and tensors, constants in place.
+"""What a .tflite file holds: subgraphs of operators and tensors, constants in place.
 
 Field numbers follow tensorflow/lite/schema/schema.fbs, version 3.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Option = int | float | bool | str
+_SMALL_CONSTANT: Final = 64
 
 _DTYPES: Final[dict[str, str]] = {
     "FLOAT32": "<f4",
@@ -87,7 +88,7 @@ class Tensor:
 
     def integers(self) -> tuple[int, ...] | None:
         """A small integer constant (axes, paddings, new shape) as a tuple, at most 64 long."""
-        if self.elements > 64:
+        if self.elements > _SMALL_CONSTANT:
             return None
         values = self.values()
         return None if values is None else tuple(int(value) for value in values.ravel())

@@ -8,12 +8,10 @@ from typing import Final
 from linnet_profiler.counted import Counted
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.model import Operator, Subgraph
-from linnet_profiler.op_cost_conv import (
-    convolution_terms,
-    dense_terms,
-    pool_terms,
-)
+from linnet_profiler.op_cost_conv import convolution_terms
+from linnet_profiler.op_cost_dense import dense_terms
 from linnet_profiler.op_cost_other import other_terms
+from linnet_profiler.op_cost_pool import pool_terms
 from linnet_profiler.op_shapes import window_of
 from linnet_profiler.value_signs import signs_of
 
@@ -82,30 +80,37 @@ def _counted(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted
 
 def macs_of(graph: Subgraph, operator: Operator) -> int:
     """Multiply-accumulates of an operator, padding counted; 0 where it multiplies no weights."""
-    output = graph.output(operator)
-    if output is None:
-        return 0
+    counter = _MACS.get(operator.name)
+    return counter(graph, operator) if counter is not None else 0
+
+
+def _window_macs(graph: Subgraph, operator: Operator) -> int:
     window = window_of(graph, operator)
-    if operator.name == "CONV_2D" and window is not None:
-        return output.elements * window.taps * window.filter_channels
-    if operator.name == "DEPTHWISE_CONV_2D" and window is not None:
-        return output.elements * window.taps
-    if operator.name == "FULLY_CONNECTED":
-        weights = graph.input(operator, 1)
-        return output.elements * weights.shape[-1] if weights is not None and weights.shape else 0
-    if operator.name == "TRANSPOSE_CONV":
-        image, weights = graph.input(operator, 2), graph.input(operator, 1)
-        if image is None or weights is None or len(weights.shape) != 4:
-            return 0
-        return image.elements * weights.shape[1] * weights.shape[2] * weights.shape[0]
-    if operator.name == "BATCH_MATMUL":
-        left = graph.input(operator, 0)
-        if left is None or len(left.shape) < 2:
-            return 0
-        return output.elements * left.shape[-2 if operator.options.get("adj_x") else -1]
-    if operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
-        return _lstm_macs(graph, operator)
-    return 0
+    if window is None:
+        return 0
+    depth = window.filter_channels if operator.name == "CONV_2D" else 1
+    return window.positions * window.channels_out * window.taps * depth
+
+
+def _dense_macs(graph: Subgraph, operator: Operator) -> int:
+    weights, output = graph.input(operator, 1), graph.output(operator)
+    if weights is None or output is None or not weights.shape:
+        return 0
+    return output.elements * weights.shape[-1]
+
+
+def _scatter_macs(graph: Subgraph, operator: Operator) -> int:
+    image, weights = graph.input(operator, 2), graph.input(operator, 1)
+    if image is None or weights is None or len(weights.shape) != 4:
+        return 0
+    return image.elements * weights.shape[1] * weights.shape[2] * weights.shape[0]
+
+
+def _product_macs(graph: Subgraph, operator: Operator) -> int:
+    left, output = graph.input(operator, 0), graph.output(operator)
+    if left is None or output is None or len(left.shape) < 2:
+        return 0
+    return output.elements * left.shape[-2 if operator.options.get("adj_x") else -1]
 
 
 def _lstm_macs(graph: Subgraph, operator: Operator) -> int:
@@ -118,6 +123,16 @@ def _lstm_macs(graph: Subgraph, operator: Operator) -> int:
         return 0
     steps = image.elements // max(1, image.shape[-1])
     return 4 * steps * (weights.elements + recurrent.elements)
+
+
+_MACS: Final = {
+    "CONV_2D": _window_macs,
+    "DEPTHWISE_CONV_2D": _window_macs,
+    "FULLY_CONNECTED": _dense_macs,
+    "TRANSPOSE_CONV": _scatter_macs,
+    "BATCH_MATMUL": _product_macs,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm_macs,
+}
 
 
 def valid_macs_of(graph: Subgraph, operator: Operator) -> int:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from linnet_profiler.abi import AbiSizes
-from linnet_profiler.model import Operator, Subgraph, Tensor
+from linnet_profiler.model import Operator, Subgraph
+from linnet_profiler.op_memory_sizes import QUANTIZED_DATA_ONLY, USER_DATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,127 +32,12 @@ class OperatorMemory:
     temporary: tuple[int, ...] = ()
 
 
-# Builtin data: operator -> (bytes, align) for short enums, int enums.
-_POOL: Final = ((40, 4), (40, 4))
-_REDUCER: Final = ((1, 1), (1, 1))
-BUILTIN_DATA: Final[dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {
-    "CONV_2D": ((28, 4), (28, 4)),
-    "DEPTHWISE_CONV_2D": ((28, 4), (28, 4)),
-    "FULLY_CONNECTED": ((5, 1), (16, 4)),
-    "SOFTMAX": ((4, 4), (4, 4)),
-    "MAX_POOL_2D": _POOL,
-    "AVERAGE_POOL_2D": _POOL,
-    "L2_POOL_2D": _POOL,
-    "MEAN": _REDUCER,
-    "SUM": _REDUCER,
-    "REDUCE_MAX": _REDUCER,
-    "REDUCE_MIN": _REDUCER,
-    "REDUCE_ALL": _REDUCER,
-    "ADD": ((2, 1), (8, 4)),
-    "SUB": ((2, 1), (8, 4)),
-    "MUL": ((1, 1), (4, 4)),
-    "DIV": ((1, 1), (4, 4)),
-    "RESHAPE": ((36, 4), (36, 4)),
-    "SQUEEZE": ((36, 4), (36, 4)),
-    "CONCATENATION": ((8, 4), (8, 4)),
-    "MIRROR_PAD": ((1, 1), (4, 4)),
-    "STRIDED_SLICE": ((24, 4), (24, 4)),
-    "LEAKY_RELU": ((4, 4), (4, 4)),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": ((16, 4), (16, 4)),
-    "BATCH_MATMUL": ((3, 1), (3, 1)),
-    "TRANSPOSE_CONV": ((16, 4), (20, 4)),
-    "SVDF": ((8, 4), (12, 4)),
-    "PACK": ((8, 4), (8, 4)),
-    "UNPACK": ((8, 4), (8, 4)),
-    "GATHER": ((8, 4), (8, 4)),
-    "SPLIT": ((4, 4), (4, 4)),
-    "SPLIT_V": ((4, 4), (4, 4)),
-    "SHAPE": ((1, 1), (4, 4)),
-    "RESIZE_BILINEAR": ((2, 1), (2, 1)),
-    "RESIZE_NEAREST_NEIGHBOR": ((2, 1), (2, 1)),
-    "CAST": ((2, 1), (8, 4)),
-    "ARG_MAX": ((1, 1), (4, 4)),
-    "ARG_MIN": ((1, 1), (4, 4)),
-    "CUMSUM": ((2, 1), (2, 1)),
-    "DEPTH_TO_SPACE": ((4, 4), (4, 4)),
-    "SPACE_TO_DEPTH": ((4, 4), (4, 4)),
-    "L2_NORMALIZATION": ((1, 1), (4, 4)),
-    "IF": ((8, 4), (8, 4)),
-    "WHILE": ((8, 4), (8, 4)),
-    "CALL_ONCE": ((4, 4), (4, 4)),
-    "VAR_HANDLE": ((8, 4), (8, 4)),
-}
-
-# user_data of the reference kernels: operator -> (32-bit, 64-bit, PyPI wheel).
-USER_DATA: Final[dict[str, tuple[int, int, int]]] = {
-    "CONV_2D": (56, 72, 80),
-    "DEPTHWISE_CONV_2D": (56, 72, 80),
-    "FULLY_CONNECTED": (48, 64, 88),
-    "SOFTMAX": (56, 80, 80),
-    "MAX_POOL_2D": (32, 32, 32),
-    "AVERAGE_POOL_2D": (32, 32, 32),
-    "L2_POOL_2D": (32, 32, 32),
-    "MEAN": (44, 44, 44),
-    "SUM": (44, 44, 44),
-    "REDUCE_MAX": (44, 44, 44),
-    "REDUCE_MIN": (44, 44, 44),
-    "REDUCE_ALL": (44, 44, 44),
-    "ADD": (60, 60, 60),
-    "SUB": (52, 52, 52),
-    "MUL": (36, 36, 36),
-    "DIV": (28, 28, 28),
-    "CONCATENATION": (24, 40, 72),
-    "QUANTIZE": (32, 32, 32),
-    "DEQUANTIZE": (32, 32, 32),
-    "PAD": (56, 56, 56),
-    "PADV2": (56, 56, 56),
-    "MIRROR_PAD": (20, 20, 20),
-    "STRIDED_SLICE": (84, 84, 84),
-    "LOGISTIC": (16, 16, 16),
-    "TANH": (16, 16, 16),
-    "HARD_SWISH": (20, 20, 20),
-    "LEAKY_RELU": (24, 24, 24),
-    "RELU": (28, 28, 28),
-    "RELU6": (8, 8, 8),
-    "PRELU": (28, 28, 28),
-    "ELU": (256, 256, 256),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": (688, 688, 688),
-    "BATCH_MATMUL": (16, 32, 32),
-    "TRANSPOSE_CONV": (72, 80, 80),
-    "SVDF": (36, 36, 36),
-    "SQUARED_DIFFERENCE": (112, 112, 112),
-    "ADD_N": (40, 40, 40),
-    "ABS": (28, 28, 28),
-    "RSQRT": (28, 28, 28),
-    "LOG_SOFTMAX": (28, 40, 40),
-    "CUMSUM": (36, 36, 36),
-    "SELECT_V2": (2, 2, 2),
-    "SPACE_TO_BATCH_ND": (4, 4, 4),
-    "IF": (8, 8, 8),
-    "WHILE": (8, 8, 8),
-    "CALL_ONCE": (8, 8, 8),
-    "VAR_HANDLE": (4, 4, 4),
-    "LESS": (32, 32, 32),
-    "LESS_EQUAL": (32, 32, 32),
-    "GREATER": (32, 32, 32),
-    "GREATER_EQUAL": (32, 32, 32),
-    "EQUAL": (32, 32, 32),
-    "NOT_EQUAL": (32, 32, 32),
-}
-
-# Kernels that keep OpData for integer tensors only.
-_QUANTIZED_DATA_ONLY: Final = frozenset({"ADD_N", "CUMSUM", "LOG_SOFTMAX"})
 INTEGER_TYPES: Final = ("INT8", "INT16", "UINT8")
 
 
 def tensors_of(graph: Subgraph, operator: Operator) -> tuple[int, ...]:
     """All inputs present and all outputs of an operator."""
     return tuple(index for index in operator.inputs if index >= 0) + operator.outputs
-
-
-def first_input(graph: Subgraph, operator: Operator) -> Tensor | None:
-    """The tensor whose type decides which kernel runs."""
-    return graph.input(operator, 0)
 
 
 def user_data_bytes(name: str, abi: AbiSizes, *, wheel: bool = False) -> int:
@@ -168,7 +54,7 @@ def reference_memory(
     persistent, scratch = rule(graph, operator, abi) if rule else ((), ())
     image = graph.input(operator, 0)
     floating = image is not None and image.dtype == "FLOAT32"
-    plain = floating and operator.name in _QUANTIZED_DATA_ONLY
+    plain = floating and operator.name in QUANTIZED_DATA_ONLY
     return OperatorMemory(
         user_data_bytes=0 if plain else user_data_bytes(operator.name, abi, wheel=wheel),
         persistent=persistent,

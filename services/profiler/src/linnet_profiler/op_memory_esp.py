@@ -1,8 +1,8 @@
 """What each operator takes from the arena with ESP-NN kernels.
 
 Source: esp-tflite-micro 99f49e14 kernels/esp_nn/*.cc and esp-nn d45b843c, read, not compiled; the
-formulas change with the library, so the figures are estimates. Espressif's kernels add an index to the
-reference kernels' OpData; the ESP32-S3's vector kernels copy filter and padded input.
+formulas change with the library, so the figures are estimates. Espressif's kernels add an index to
+the reference kernels' OpData; the ESP32-S3's vector kernels copy filter and padded input.
 """
 
 from __future__ import annotations

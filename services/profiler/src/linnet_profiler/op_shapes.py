@@ -62,6 +62,16 @@ class Window:
         return self.batches * self.height.valid_taps() * self.width.valid_taps()
 
     @property
+    def lines(self) -> int:
+        """Rows of the output image over all batches."""
+        return self.batches * self.height.out
+
+    @property
+    def window_rows(self) -> int:
+        """Rows of the window inside the image, summed over the output pixels."""
+        return self.batches * self.height.valid_taps() * self.width.out
+
+    @property
     def taps(self) -> int:
         """Taps of one window."""
         return self.height.kernel * self.width.kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from linnet_profiler.control_flow import check_control_flow
 from linnet_profiler.errors import ModelError
 from linnet_profiler.flatbuffer import Buffer, Table
 from linnet_profiler.model import Model, Operator, Option, Subgraph, Tensor
@@ -43,7 +44,7 @@ def parse(data: bytes) -> Model:
     """
     if len(data) > MAX_MODEL_BYTES:
         raise ModelError(f"model: at most {MAX_MODEL_BYTES} bytes, got {len(data)}")
-    if len(data) < 8 or data[4:8] != b"TFL3":
+    if data[4:8] != b"TFL3":
         raise ModelError(
             f"model: expected a .tflite file (identifier TFL3 at byte 4), got {data[4:8]!r}"
         )
@@ -61,7 +62,7 @@ def parse(data: bytes) -> Model:
     subgraphs = tuple(
         _subgraph(index, table, buffers, codes, room) for index, table in enumerate(tables)
     )
-    _check_control_flow(subgraphs)
+    check_control_flow(subgraphs)
     tensor_count = sum(len(graph.tensors) for graph in subgraphs)
     return Model(
         size_bytes=len(data),
@@ -246,43 +247,6 @@ def _named(names: tuple[str, ...], value: int, what: str) -> str:
     return names[value]
 
 
-def _check_control_flow(subgraphs: tuple[Subgraph, ...]) -> None:
-    """Refuse subgraphs that call themselves: TFLM would plan without end."""
-    calls: dict[int, list[int]] = {graph.index: [] for graph in subgraphs}
-    for graph in subgraphs:
-        for operator in graph.operators:
-            for called in called_subgraphs(operator):
-                if not 0 <= called < len(subgraphs):
-                    raise ModelError(
-                        f"operator {operator.index} ({operator.name}): subgraph {called} "
-                        f"of {len(subgraphs)}"
-                    )
-                calls[graph.index].append(called)
-    done: set[int] = set()
-    for start in calls:
-        _walk(start, calls, set(), done)
-
-
-def _walk(index: int, calls: dict[int, list[int]], path: set[int], done: set[int]) -> None:
-    if index in path:
-        raise ModelError(f"subgraph {index}: calls itself")
-    if index in done:
-        return
-    for called in calls[index]:
-        _walk(called, calls, path | {index}, done)
-    done.add(index)
-
-
-def called_subgraphs(operator: Operator) -> tuple[int, ...]:
-    """Subgraphs that IF, WHILE and CALL_ONCE run, in the order TFLM plans them."""
-    names = {
-        "IF": ("then_subgraph", "else_subgraph"),
-        "WHILE": ("cond_subgraph", "body_subgraph"),
-        "CALL_ONCE": ("init_subgraph",),
-    }.get(operator.name, ())
-    return tuple(operator.number(name) for name in names)
-
-
 def _offline_plan(
     root: Table, buffers: list[memoryview | None], tensor_count: int
 ) -> tuple[int, ...] | None:
@@ -295,7 +259,7 @@ def _offline_plan(
             raise ModelError(f"metadata {_OFFLINE_PLAN}: buffer {place} of {len(buffers)}")
         data = buffers[place]
         words = () if data is None else tuple(data[: len(data) // 4 * 4].cast("i"))
-        if len(words) < 3 or words[2] != tensor_count or len(words) < 3 + tensor_count:
+        if len(words) < 3 + tensor_count or words[2] != tensor_count:
             raise ModelError(
                 f"metadata {_OFFLINE_PLAN}: expected one offset for each of {tensor_count} tensors"
             )

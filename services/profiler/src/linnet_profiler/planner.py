@@ -63,9 +63,3 @@ def _first_gap(
             break
         candidate = max(candidate, offset + other.size_bytes)
     return candidate
-
-
-def plan_bytes(requests: Sequence[PlanRequest], offsets: Sequence[int]) -> int:
-    """Bytes the head needs: the furthest end of any buffer."""
-    ends = (offset + request.size_bytes for request, offset in zip(requests, offsets, strict=True))
-    return max(ends, default=0)

@@ -12,27 +12,31 @@ from linnet_profiler.profile import Profile
 from linnet_profiler.targets import Target
 
 _BAR_WIDTH = 24
+_NEARLY_FULL = 0.75
+_KIB = 1024
+_SECOND = 1000
+_MEGAHERTZ = 1_000_000
 
 
 def kibibytes(size: float) -> str:
     """Bytes for people: 812 B, 12.3 KiB, 1.2 MiB."""
-    if abs(size) < 1024:
+    if abs(size) < _KIB:
         return f"{size:.0f} B"
-    if abs(size) < 1024 * 1024:
-        return f"{size / 1024:.1f} KiB"
-    return f"{size / 1024 / 1024:.1f} MiB"
+    if abs(size) < _KIB * _KIB:
+        return f"{size / _KIB:.1f} KiB"
+    return f"{size / _KIB / _KIB:.1f} MiB"
 
 
 def duration(milliseconds: float) -> str:
     """A time for people: 12 µs, 3.4 ms, 1.2 s."""
     if milliseconds < 1:
         return f"{milliseconds * 1e3:.3g} µs"
-    return f"{milliseconds:.3g} ms" if milliseconds < 1000 else f"{milliseconds / 1e3:.3g} s"
+    return f"{milliseconds:.3g} ms" if milliseconds < _SECOND else f"{milliseconds / 1e3:.3g} s"
 
 
 def clock(hertz: int) -> str:
     """A clock for people: 48 MHz, 64.5 kHz."""
-    return f"{hertz / 1e6:g} MHz" if hertz >= 1_000_000 else f"{hertz / 1e3:g} kHz"
+    return f"{hertz / 1e6:g} MHz" if hertz >= _MEGAHERTZ else f"{hertz / 1e3:g} kHz"
 
 
 def bar(used: int, limit: int) -> Text:
@@ -41,7 +45,7 @@ def bar(used: int, limit: int) -> Text:
         return Text("no limit known", style="dim")
     share = used / limit
     filled = min(_BAR_WIDTH, max(1, round(share * _BAR_WIDTH)))
-    style = "red" if share > 1 else "yellow" if share > 0.75 else "green"
+    style = "red" if share > 1 else "yellow" if share > _NEARLY_FULL else "green"
     text = Text()
     text.append("█" * filled, style=style)
     text.append("░" * (_BAR_WIDTH - filled), style="dim")
@@ -71,8 +75,10 @@ def plain_profile(found: Profile, file: str) -> list[str]:
         f"flash_bytes\t{flash.total_bytes}\t{flash.basis.value}",
         f"model_bytes\t{flash.model_bytes}",
         f"code_bytes\t{flash.code_bytes}",
-        f"milliseconds\t{latency.milliseconds:.6g}\t{latency.low:.6g}\t{latency.high:.6g}"
-        f"\t{latency.basis.value}",
+        (
+            f"milliseconds\t{latency.milliseconds:.6g}\t{latency.low:.6g}\t{latency.high:.6g}"
+            f"\t{latency.basis.value}"
+        ),
         f"instructions\t{latency.instructions:.0f}\t{latency.instructions_basis.value}",
         f"fits\t{'yes' if found.verdict.fits else 'no'}",
     ]

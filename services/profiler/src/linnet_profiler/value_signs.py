@@ -1,4 +1,4 @@
-"""How many values of a tensor are likely negative or zero: what data-dependent kernels' time hangs on.
+"""How many values of a tensor are likely negative or zero: data-dependent kernels hang on it.
 
 Soft-float multiplication takes a short cut at zero, ELU and leaky ReLU take another branch below
 zero. The shares are those of symmetric random values, carried through the graph.
