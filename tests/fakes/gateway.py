@@ -184,7 +184,8 @@ class GatewayProcess:
 
     def __init__(self, settings: GatewaySettings, folder: Path) -> None:
         self._folder = folder
-        self._ports = {name: free_port() for name in ("port", "runner_port", "http_port")}
+        names = ("port", "runner_port", "http_port", "metrics_port")
+        self._ports = {name: free_port() for name in names}
         values = settings.model_dump(exclude_none=True) | self._ports
         values["endpoint_file"] = folder / "endpoints.json"
         self._environment = dict(os.environ)
@@ -200,6 +201,16 @@ class GatewayProcess:
     def address(self) -> str:
         """Where TrainingService is."""
         return f"127.0.0.1:{self._ports['port']}"
+
+    @property
+    def runner(self) -> str:
+        """Where RunnerService is."""
+        return f"127.0.0.1:{self._ports['runner_port']}"
+
+    @property
+    def metrics(self) -> str:
+        """The page with the metrics."""
+        return f"http://127.0.0.1:{self._ports['metrics_port']}/metrics"
 
     @property
     def pid(self) -> int:

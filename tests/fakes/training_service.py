@@ -16,6 +16,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from linnet.v1 import (
+    batch_pb2,
     dataset_pb2,
     evaluation_pb2,
     profile_pb2,
@@ -46,6 +47,7 @@ class FakeTrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self.datasets: dict[str, dataset_pb2.Dataset] = {}
         self.runs: dict[str, run_pb2.Run] = {}
         self.requests: dict[str, str] = {}
+        self.batches: dict[str, tuple[batch_pb2.Batch, list[run_pb2.Run]]] = {}
         self.events: dict[str, list[Q.WatchRunResponse]] = {}
         self.logs: dict[str, list[run_pb2.LogEntry]] = {}
         self.artifacts: dict[str, bytes] = {
@@ -195,6 +197,22 @@ class FakeTrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     def ListRuns(self, request, context):
         self._enter(context)
         return Q.ListRunsResponse(runs=list(self.runs.values()))
+
+    def CreateBatch(self, requests, context):
+        self._enter(context)
+        first = next(requests)
+        name = f"{first.header.parent}/batches/{first.header.batch_id}"
+        batch, runs = self.batches.setdefault(first.header.request_id, (batch_pb2.Batch(), []))
+        batch.name = name
+        batch.state = batch.state or batch_pb2.BATCH_STATE_FILLING
+        yield Q.CreateBatchResponse(batch=batch, accepted_count=len(runs))
+        for sent, request in enumerate(requests, start=1):
+            if self.break_streams_after and sent > self.break_streams_after:
+                self._fail(context, Unavailable("asked to break"))
+            runs.extend(request.runs)
+            if request.complete:
+                batch.state = batch_pb2.BATCH_STATE_RUNNING
+            yield Q.CreateBatchResponse(batch=batch, accepted_count=len(runs))
 
     def CancelRun(self, request, context):
         self._enter(context)

@@ -1,25 +1,30 @@
 """From the spec that a caller sends to the one that a run stores: checked against its data."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from linnet.v1 import spec_pb2
 from linnet_ml import wire
-from linnet_ml.defaults import layers_of, resolve
+from linnet_ml.defaults import layers_of
 from linnet_ml.layers import LayerShape, infer
-from linnet_ml.spec import InputKind, TrainingSpec
+from linnet_ml.spec import InputKind, SplitSpec, TrainingSpec
 from linnet_runtime.errors import InvalidInput, NotFound, Violation
 from linnet_runtime.ids import parse_name
 
 from linnet_gateway.dataset_files import DatasetFiles
 from linnet_gateway.ports import Datasets, Runs
 from linnet_gateway.records import DatasetRecord
+from linnet_gateway.spec_structures import Structures
 from linnet_gateway.states import DatasetState, RunState
 from linnet_gateway.targets import Targets
 
 _REMEMBERED_SPLITS = 256
+_REMEMBERED_DATASETS = 256
+_DATASET_LIFE_S = 1.0
+"""A ready dataset does not change, it can only be deleted: checks may be that late."""
 _MODEL_FILE = "model.keras"
 
 
@@ -82,7 +87,9 @@ class SpecResolution:
         self._targets = targets
         self._files = files
         self._limits = limits
-        self._splits: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._structures = Structures()
+        self._ready: OrderedDict[tuple[str, str], tuple[float, DatasetRecord]] = OrderedDict()
+        self._splits: OrderedDict[tuple[str, SplitSpec], None] = OrderedDict()
 
     async def resolve(self, project: str, message: spec_pb2.TrainingSpec, path: str) -> Resolved:
         """Fill every default in and check everything that can be known before training.
@@ -104,28 +111,29 @@ class SpecResolution:
 
     async def _resolve(self, project: str, message: spec_pb2.TrainingSpec) -> Resolved:
         dataset = await self._dataset(project, message.dataset)
-        facts = dataset.facts
-        given = wire.from_message(TrainingSpec, message)
-        spec = resolve(
-            given,
-            input_kind=InputKind(dataset.input_kind),
-            input_shape=facts.input_shape,
-            class_count=len(dataset.classes),
-            has_groups=facts.group_count > 0,
-        )
+        spec, template = self._structures.resolve(message, dataset)
         await self._targets.get(spec.target, "target")
-        if spec.init_from:
-            await self._check_init(project, spec.init_from)
+        if message.init_from:
+            await self._check_init(project, message.init_from)
         expert = spec.architecture.script is not None
         spec = self._with_resources(spec, dataset, expert=expert)
         await self._check_split(spec, dataset)
-        resolved = wire.to_message(spec, spec_pb2.TrainingSpec)
+        resolved = spec_pb2.TrainingSpec()
+        resolved.CopyFrom(template)
+        resolved.dataset = message.dataset
+        resolved.init_from = message.init_from
+        resolved.fit.seed = spec.fit.seed
+        resolved.fit.learning_rate = spec.fit.learning_rate
+        wire.fill(resolved.resources, spec.resources)
         return Resolved(spec, resolved, dataset, expert)
 
     async def _dataset(self, project: str, name: str) -> DatasetRecord:
         parsed = parse_name(name, "datasets", field="dataset")
         if parsed.project != project:
             raise InvalidInput.of("dataset", f"expected one of project {project!r}")
+        known = self._ready.get((project, parsed.id))
+        if known is not None and time.monotonic() - known[0] < _DATASET_LIFE_S:
+            return known[1]
         try:
             dataset = await self._datasets.get(project, parsed.id)
         except NotFound:
@@ -138,6 +146,9 @@ class SpecResolution:
                 f"expected a dataset that is finalized, {name!r} is {dataset.state.name}",
                 reason="DATASET_NOT_READY",
             )
+        self._ready[project, parsed.id] = (time.monotonic(), dataset)
+        if len(self._ready) > _REMEMBERED_DATASETS:
+            self._ready.popitem(last=False)
         return dataset
 
     async def _check_init(self, project: str, name: str) -> None:
@@ -206,7 +217,7 @@ class SpecResolution:
 
     async def _check_split(self, spec: TrainingSpec, dataset: DatasetRecord) -> None:
         # A share leaves as many rows on each side whatever the seed: one check serves them all.
-        key = (dataset.uid, repr(spec.split))
+        key = (dataset.uid, spec.split)
         if key in self._splits:
             self._splits.move_to_end(key)
             return

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from linnet_gateway.records import (
+    NEW_STAGES,
     BatchRecord,
     DatasetFacts,
     DatasetRecord,
@@ -82,6 +83,8 @@ def load_failure(document: str | None) -> Failure | None:
 
 def dump_files(files: tuple[FileRecord, ...]) -> str:
     """Give files as JSON."""
+    if not files:
+        return "[]"
     return json.dumps([[f.name, f.key, f.size_bytes, f.sha256] for f in files])
 
 
@@ -92,6 +95,10 @@ def load_files(document: str) -> tuple[FileRecord, ...]:
 
 def dump_stages(stages: tuple[StageRecord, ...]) -> str:
     """Give stages as JSON."""
+    return _NEW_STAGES if stages is NEW_STAGES else _dump_stages(stages)
+
+
+def _dump_stages(stages: tuple[StageRecord, ...]) -> str:
     return json.dumps(
         [
             [
@@ -104,6 +111,9 @@ def dump_stages(stages: tuple[StageRecord, ...]) -> str:
             for s in stages
         ]
     )
+
+
+_NEW_STAGES = _dump_stages(NEW_STAGES)
 
 
 def load_stages(document: str) -> tuple[StageRecord, ...]:
@@ -128,6 +138,12 @@ _RUN_DOCUMENTS: dict[str, Callable[[Any], Any]] = {
     "labels": lambda labels: json.dumps(dict(labels), sort_keys=True),
     "warnings": lambda warnings: json.dumps(list(warnings)),
 }
+_SCALED = frozenset(
+    f.name
+    for f in fields(RunRecord)
+    if f.name in {"state", "time_used", "deadline"} or f.name.endswith("_time")
+)
+"""Fields that a column holds in another form."""
 _RUN_FIELDS = tuple(f.name for f in fields(RunRecord))
 _RUN_TIMES = ("create_time", "update_time")
 _RUN_MAYBE_TIMES = ("start_time", "end_time", "cancel_time", "last_report_time")
@@ -135,10 +151,12 @@ _RUN_MAYBE_TIMES = ("start_time", "end_time", "cancel_time", "last_report_time")
 
 def run_columns(values: Mapping[str, Any]) -> dict[str, Any]:
     """Give fields of a run as columns hold them."""
-    columns = {
-        name: _RUN_DOCUMENTS[name](value) if name in _RUN_DOCUMENTS else _scalar(value)
-        for name, value in values.items()
-    }
+    columns = dict(values)
+    for name, value in values.items():
+        if name in _RUN_DOCUMENTS:
+            columns[name] = _RUN_DOCUMENTS[name](value)
+        elif name in _SCALED:
+            columns[name] = _scalar(value)
     if "failure" in values:
         failure = values["failure"]
         columns["failure_reason"] = 0 if failure is None else int(failure.reason)
