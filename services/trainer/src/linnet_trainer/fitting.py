@@ -16,6 +16,8 @@ from linnet_trainer.watching import Watch
 
 CHUNK_SECONDS = 0.7
 """Time of a chunk of steps: progress, cancelling and limits are looked at in between."""
+LEAST_RATIO_SECONDS = 1.0
+"""Shortest time between two reports of progress; with a chunk's time still below 2 s."""
 FIRST_CHUNK_STEPS = 4
 MOST_GROWTH = 32
 """A chunk is at most that many times the one before, since the first includes tracing."""
@@ -117,6 +119,7 @@ class FoldFit:
         self._now = monotonic
         self._chunk = FIRST_CHUNK_STEPS
         self._step_seconds = 0.0
+        self._told = monotonic()
         self._steps = -(-len(data.index) // self._fit.batch_size)
 
     def run(self, progress: FitProgress) -> Ending:
@@ -167,10 +170,15 @@ class FoldFit:
         if self._now() >= self._settings.deadline:
             return Ending.TIME_LIMIT
         if progress.step < self._steps:
-            done = (progress.epoch + progress.step / self._steps) / self._fit.epochs
-            self._hooks.ratio(done)
+            self._tell(progress)
             self._hooks.checkpoint(progress, epoch_ended=False)
         return None
+
+    def _tell(self, progress: FitProgress) -> None:
+        if self._now() - self._told >= LEAST_RATIO_SECONDS:
+            done = (progress.epoch + progress.step / self._steps) / self._fit.epochs
+            self._hooks.ratio(done)
+            self._told = self._now()
 
     def _end_epoch(self, progress: FitProgress, rate: float) -> Ending | None:
         begun = self._now()
@@ -197,6 +205,7 @@ class FoldFit:
         progress.history.append(record)
         progress.epoch, progress.step, progress.epoch_seconds = number, 0, 0.0
         self._hooks.epoch(record, self._fit.epochs)
+        self._told = self._now()
         if number == 1:
             self._foresee(eta)
         return None if math.isfinite(loss) and math.isfinite(monitored) else Ending.DIVERGED

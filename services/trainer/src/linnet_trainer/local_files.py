@@ -82,6 +82,7 @@ def read_data(
         datasets.load_labels(files.labels),
         samples,
         digest.hexdigest(),
+        files.features,
     )
 
 

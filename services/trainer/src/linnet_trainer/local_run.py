@@ -1,15 +1,14 @@
 """A whole run on this machine: files in, artifacts out."""
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from linnet_ml.defaults import resolve
 from linnet_ml.spec import InputKind
 
-from linnet_trainer.file_names import CHECKPOINT, MANIFEST
+from linnet_trainer.file_names import CHECKPOINT
 from linnet_trainer.local_events import LocalEvents
 from linnet_trainer.local_files import LocalFiles, read_data, read_spec
 from linnet_trainer.startup import workshop
@@ -78,21 +77,12 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
             outcome = train_one(shop, order, events, run.out)
     finally:
         events.close()
-    if outcome.record is None:
+    if outcome.figures is None:
         return None
     checkpoint.unlink(missing_ok=True)
-    manifest = json.loads((run.out / MANIFEST).read_text())
-    history = outcome.record.result.progress.history
     return {
         "out": str(run.out),
         "files": list(outcome.files),
         "ending": outcome.ending.value,
-        "best_epoch": outcome.record.result.best_epoch,
-        "epochs": outcome.record.epochs,
-        "val_accuracy": history[outcome.record.result.best_epoch - 1].val_accuracy
-        if history
-        else None,
-        "train_seconds": outcome.record.train_seconds,
-        "weights_sha256": manifest["weights_sha256"],
-        "warnings": list(outcome.record.warnings),
+        **asdict(outcome.figures),
     }

@@ -1,7 +1,7 @@
 """Where a run's Keras model comes from and how it is exported."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -48,6 +48,11 @@ class Network(Protocol):
         """Its layers; None for an expert script."""
         ...
 
+    @property
+    def own_fit(self) -> Callable[..., Any] | None:
+        """A script's own fit function; None to be trained by the compiled loop."""
+        ...
+
     def build(self) -> Any:
         """Build the Keras model with fresh weights from Keras' global random state."""
         ...
@@ -73,6 +78,7 @@ class LayerNetwork:
         self._children = children
         self._json = to_json(layers, spec_pb2.LayerList)
         self._built: dict[int, BuiltModel] = {}
+        self.own_fit: Callable[..., Any] | None = None
 
     @property
     def key(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class RunData:
         labels: int64, shape (n,).
         samples: Groups, recordings and test marks.
         digest: SHA-256 over the dataset's files.
+        features_path: Where the features lie, for a child that reads them anew.
     """
 
     input_kind: InputKind
@@ -30,6 +32,7 @@ class RunData:
     labels: NDArray[np.int64]
     samples: Samples
     digest: str
+    features_path: Path
 
     @property
     def input_shape(self) -> tuple[int, ...]:

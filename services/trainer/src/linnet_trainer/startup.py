@@ -53,8 +53,9 @@ def workshop() -> Iterator[Workshop]:
 
         from linnet_trainer import convert, training  # noqa: F401 - as said above
         from linnet_trainer.export_job import check, export
+        from linnet_trainer.script_job import run_script
 
-        children = Zygote({"export": export, "check": check})
+        children = Zygote({"export": export, "check": check, "script": run_script})
         engine.set_threads()
         engine.first_operation()
     try:

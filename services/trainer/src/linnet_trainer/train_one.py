@@ -5,6 +5,7 @@ from pathlib import Path
 from linnet_ml.defaults import layers_of
 
 from linnet_trainer.networks import LayerNetwork
+from linnet_trainer.script_run import train_script
 from linnet_trainer.startup import Workshop
 from linnet_trainer.training import Outcome, RunEvents, RunOrder
 
@@ -17,6 +18,7 @@ def train_one(shop: Workshop, order: RunOrder, events: RunEvents, folder: Path) 
     """
     data = order.data
     layers = layers_of(order.spec.architecture, data.input_kind, data.input_shape)
-    assert layers is not None
+    if layers is None:
+        return train_script(shop.children, order, events, folder)
     network = LayerNetwork(layers, data.input_shape, len(data.classes), shop.children)
     return shop.trainer.train(order, network, events, folder)

@@ -13,7 +13,7 @@ from linnet_ml.splits import Fold, Split
 from linnet_runtime.errors import InvalidInput, LinnetError
 
 from linnet_trainer import engine as engines
-from linnet_trainer.artifacts import FoldResult, RunRecord, write_artifacts
+from linnet_trainer.artifacts import FoldResult, RunRecord, weights_digest, write_artifacts
 from linnet_trainer.checkpoints import RunProgress, from_bytes, to_bytes
 from linnet_trainer.epochs import Ending, EpochRecord
 from linnet_trainer.fitting import FitProgress, FoldFit, FoldSettings
@@ -93,11 +93,49 @@ class RunOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFigures:
+    """What is known of a run that made a model.
+
+    Attributes:
+        parameter_count: Parameters of the network.
+        train_seconds: Time of fitting, earlier attempts included.
+        best_epoch: The epoch whose weights were kept, from 1.
+        epochs: Epochs trained, all fits together.
+        val_accuracy: Validation accuracy of the best epoch; None without a validation set.
+        weights_sha256: Digest of the weights that were kept.
+        warnings: What a person should know.
+    """
+
+    parameter_count: int
+    train_seconds: float
+    best_epoch: int
+    epochs: int
+    val_accuracy: float | None
+    weights_sha256: str
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, record: RunRecord) -> "RunFigures":
+        """Take the figures of a record."""
+        history = record.result.progress.history
+        best = [e.val_accuracy for e in history if e.number == record.best_epoch]
+        return cls(
+            parameter_count=record.parameter_count,
+            train_seconds=record.train_seconds,
+            best_epoch=record.best_epoch,
+            epochs=record.epochs,
+            val_accuracy=best[0] if best else None,
+            weights_sha256=weights_digest(record.result.state),
+            warnings=record.warnings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended; without files when it was interrupted."""
+    """How a run ended; without figures and files when it was interrupted."""
 
     ending: Ending
-    record: RunRecord | None = None
+    figures: RunFigures | None = None
     files: tuple[str, ...] = ()
 
 
@@ -246,12 +284,22 @@ class _Run:
             self._progress.fold, self._progress.fit = index, progress
             settings = FoldSettings(self._settings(index), number, deadline)
             self._introduce(fold, settings.fit, prepared)
-            ending = FoldFit(loop, prepared.data, settings, self, self._now).run(progress)
+            ending = self._train(_Fitted(prepared, model, loop), settings, progress)
             if ending.is_interruption:
                 return None, ending
             self._progress.fit = None
             self._progress.done.append(progress)
         return self._result(fold, progress, ending, _Fitted(prepared, model, loop)), ending
+
+    def _train(self, fitted: "_Fitted", settings: FoldSettings, progress: FitProgress) -> Ending:
+        own = self._network.own_fit
+        if own is not None:
+            from linnet_trainer.own_fit import OwnFit
+
+            fit = OwnFit(own, fitted.model, fitted.loop, settings, self, self._now)
+            return fit.run(progress, fitted.prepared)
+        data = fitted.prepared.data
+        return FoldFit(fitted.loop, data, settings, self, self._now).run(progress)
 
     def _model(self, prepared: PreparedFold) -> tuple[Any, TrainingLoop]:
         import keras
@@ -362,7 +410,7 @@ class _Run:
             warnings=tuple(self._warnings),
             model_input_shape=exported.input_shape,
         )
-        return Outcome(ending, record, write_artifacts(record, folder))
+        return Outcome(ending, RunFigures.of(record), write_artifacts(record, folder))
 
     def epoch(self, record: EpochRecord, epochs: int) -> None:
         """Take the figures of an epoch that has ended."""

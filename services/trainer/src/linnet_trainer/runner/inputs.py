@@ -87,4 +87,5 @@ def _read(folder: Path, kind: int, classes: tuple[str, ...], digest: str) -> Run
         datasets.load_labels(folder / datasets.LABELS),
         samples_read,
         digest,
+        folder / datasets.FEATURES,
     )

@@ -45,8 +45,8 @@ def result_message(
     outcome: Outcome, files: Sequence[tuple[str, bytes]]
 ) -> runner_service_pb2.TrainingResult:
     """Give the result of a run that made a model; files in order, the manifest last."""
-    record = outcome.record
-    assert record is not None
+    figures = outcome.figures
+    assert figures is not None
     names = {name for name, _ in files}
     summary = run_pb2.RunSummary(
         variants=[
@@ -54,13 +54,13 @@ def result_message(
             for name, variant in _VARIANTS.items()
             if name in names
         ],
-        parameter_count=record.parameter_count,
-        train_seconds=record.train_seconds,
-        best_epoch=record.best_epoch,
-        epochs=record.epochs,
+        parameter_count=figures.parameter_count,
+        train_seconds=figures.train_seconds,
+        best_epoch=figures.best_epoch,
+        epochs=figures.epochs,
     )
     return runner_service_pb2.TrainingResult(
         files=[stored_file(name, data) for name, data in files],
         summary=summary,
-        warnings=record.warnings,
+        warnings=figures.warnings,
     )
