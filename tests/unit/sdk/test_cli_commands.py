@@ -153,3 +153,21 @@ def test_the_endpoint_of_a_running_local_mode_is_found(server: str, tmp_path: Pa
     elsewhere = linnet("runs", "list", "--server", "127.0.0.1:9", LINNET_HOME=str(tmp_path))
     assert elsewhere.returncode == 69
     assert "127.0.0.1:9" in elsewhere.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(server: str) -> None:
+    """Output into a pipe that nobody reads any more ends quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*LINNET, "runs", "list", "--json"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env=os.environ | {"LINNET_SERVER": server},
+        check=False,
+    )
+    os.close(write)
+
+    assert done.stderr == ""

@@ -35,6 +35,20 @@ async def test_a_broken_watch_tells_every_epoch_once() -> None:
     assert responses[-1].run.state == run_pb2.RUN_STATE_SUCCEEDED
 
 
+async def test_a_broken_batch_is_filled_with_every_run_once() -> None:
+    """A stream of 1,200 runs that breaks after every chunk fills the batch with each run once."""
+    service = FakeTrainingService()
+    service.break_streams_after = 1
+    runs = [run_pb2.Run(display_name=str(index)) for index in range(1200)]
+    with serving(service) as address:
+        async with AsyncClient(ServerAddress(address), retry=QUICK) as client:
+            told = [response.accepted_count async for response in client.batches.create(runs)]
+
+    ((_, stored),) = service.batches.values()
+    assert [run.display_name for run in stored] == [str(index) for index in range(1200)]
+    assert told[-1] == 1200
+
+
 async def test_errors_are_those_of_the_tree() -> None:
     """NOT_FOUND arrives as the error of the tree."""
     with serving(FakeTrainingService()) as address:

@@ -160,3 +160,18 @@ def test_a_wrong_name_is_refused_before_any_call(
 
     assert raised.value.violations[0].field == "run"
     assert service.calls == 0
+
+
+def test_a_broken_batch_is_filled_with_every_run_once(
+    client: Client, service: FakeTrainingService
+) -> None:
+    """A stream of 1,700 runs that breaks after every chunk fills the batch with each run once."""
+    service.break_streams_after = 1
+    runs = [run_pb2.Run(display_name=str(index)) for index in range(1700)]
+
+    *_, last = client.batches.create(runs, batch_id="many")
+
+    ((_, stored),) = service.batches.values()
+    assert [run.display_name for run in stored] == [str(index) for index in range(1700)]
+    assert last.accepted_count == 1700
+    assert last.batch.name == "projects/default/batches/many"

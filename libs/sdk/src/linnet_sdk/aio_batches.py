@@ -1,7 +1,7 @@
 """Batches on an event loop: the blocking part's twin, method for method."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from linnet.v1 import batch_pb2, dataset_pb2, run_pb2, training_service_pb2
@@ -24,17 +24,20 @@ class AsyncBatches:
 
     async def create(
         self,
-        runs: Iterable[run_pb2.Run],
+        runs: Sequence[run_pb2.Run] = (),
         *,
         header: training_service_pb2.BatchHeader | None = None,
         batch_id: str = "",
         request_id: str = "",
     ) -> AsyncIterator[training_service_pb2.CreateBatchResponse]:
         """Create a batch of streamed runs; yields each acknowledgement."""
-        messages = self._make.create_batch(
-            iter(runs), header, batch_id, request_id or str(uuid.uuid4())
-        )
-        async for response in self._calls.exchange(self._stub.CreateBatch, messages):
+        first = self._make.batch_header(header, batch_id, request_id or str(uuid.uuid4()))
+        async for response in self._calls.converse(
+            self._stub.CreateBatch,
+            first,
+            lambda answer: self._make.batch_chunks(runs, first, answer.accepted_count),
+            is_last=_is_filled,
+        ):
             yield response
 
     async def get(self, batch: str) -> batch_pb2.Batch:
@@ -82,3 +85,7 @@ class AsyncBatches:
 
 def _is_done(response: training_service_pb2.WatchBatchResponse) -> bool:
     return response.batch.state == batch_pb2.BATCH_STATE_DONE
+
+
+def _is_filled(response: training_service_pb2.CreateBatchResponse) -> bool:
+    return response.batch.state != batch_pb2.BATCH_STATE_FILLING

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc
-from linnet_runtime.errors import LinnetError, Unavailable
+from linnet_runtime.errors import Internal, LinnetError, Unavailable
 
 from linnet_sdk import channels
 from linnet_sdk.retries import Attempts, RetryPolicy
@@ -73,15 +73,34 @@ class AsyncCalls:
                 ended = Unavailable("the stream ended before what it tells of did")
             await asyncio.sleep(attempts.pause_after(ended))
 
-    async def exchange(
-        self, method: "grpc.aio.StreamStreamMultiCallable[Req, Res]", requests: Iterator[Req]
+    async def converse(
+        self,
+        method: "grpc.aio.StreamStreamMultiCallable[Req, Res]",
+        first: Req,
+        rest: Callable[[Res], Iterator[Req]],
+        *,
+        is_last: Callable[[Res], bool],
     ) -> AsyncIterator[Res]:
-        """Stream requests and responses once."""
-        try:
-            async for response in method(requests, metadata=self._metadata):
-                yield response
-        except grpc.RpcError as error:
-            raise self._error(error) from error
+        """Send a message, then those that follow from its answer; begin again when it breaks."""
+        attempts = self._attempts()
+        while True:
+            answer: asyncio.Future[Res] = asyncio.get_running_loop().create_future()
+            try:
+                async for response in method(_led_by(first, answer, rest), metadata=self._metadata):
+                    attempts.succeeded()
+                    self._reached = True
+                    if not answer.done():
+                        answer.set_result(response)
+                    yield response
+                    if is_last(response):
+                        return
+            except grpc.RpcError as error:
+                ended = _or_broken_write(self._error(error))
+            else:
+                ended = Unavailable("the stream ended before everything was taken")
+            finally:
+                answer.cancel()
+            await asyncio.sleep(attempts.pause_after(ended))
 
     async def again(self, action: Callable[[], Res]) -> Res:
         """Do something in a thread, and do it again while what it needs is away."""
@@ -97,3 +116,21 @@ class AsyncCalls:
 
     def _error(self, error: grpc.RpcError) -> LinnetError:
         return channels.call_error(error, self._server, reached=self._reached)
+
+
+async def _led_by(
+    first: Req, answer: "asyncio.Future[Res]", rest: Callable[[Res], Iterator[Req]]
+) -> AsyncIterator[Req]:
+    yield first
+    for message in rest(await answer):
+        yield message
+
+
+def _or_broken_write(error: LinnetError) -> LinnetError:
+    """Take a write into a stream that the server has just ended for what it is.
+
+    grpc.aio then loses the server's status and tells of an internal error of its own.
+    """
+    if isinstance(error, Internal) and error.message == "Internal error from Core":
+        return Unavailable("the stream broke while more was being sent")
+    return error

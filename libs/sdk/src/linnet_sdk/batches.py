@@ -1,7 +1,7 @@
 """Batches: many runs that are launched, watched and cancelled together."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from linnet.v1 import batch_pb2, dataset_pb2, run_pb2, training_service_pb2
 from linnet.v1.training_service_pb2_grpc import TrainingServiceStub
@@ -20,7 +20,7 @@ class Batches:
 
     def create(
         self,
-        runs: Iterable[run_pb2.Run],
+        runs: Sequence[run_pb2.Run] = (),
         *,
         header: training_service_pb2.BatchHeader | None = None,
         batch_id: str = "",
@@ -28,19 +28,21 @@ class Batches:
     ) -> Iterator[training_service_pb2.CreateBatchResponse]:
         """Create a batch of streamed runs; yields each acknowledgement.
 
-        A broken stream raises `Unavailable`: call again with the same `request_id` and the same
-        runs, and the gateway goes on after those it has.
+        A stream that breaks is begun again after the runs that the gateway has.
 
         Args:
-            runs: The runs.
+            runs: The runs, in order.
             header: Template, grid and limits; parent and ids are filled in.
             batch_id: The id; made by the gateway when empty.
             request_id: Names this creation; made when empty.
         """
-        messages = self._make.create_batch(
-            iter(runs), header, batch_id, request_id or str(uuid.uuid4())
+        first = self._make.batch_header(header, batch_id, request_id or str(uuid.uuid4()))
+        return self._calls.converse(
+            self._stub.CreateBatch,
+            first,
+            lambda answer: self._make.batch_chunks(runs, first, answer.accepted_count),
+            is_last=_is_filled,
         )
-        return self._calls.exchange(self._stub.CreateBatch, messages)
 
     def get(self, batch: str) -> batch_pb2.Batch:
         """Read a batch."""
@@ -85,3 +87,7 @@ class Batches:
 
 def _is_done(response: training_service_pb2.WatchBatchResponse) -> bool:
     return response.batch.state == batch_pb2.BATCH_STATE_DONE
+
+
+def _is_filled(response: training_service_pb2.CreateBatchResponse) -> bool:
+    return response.batch.state != batch_pb2.BATCH_STATE_FILLING

@@ -1,5 +1,6 @@
 """Blocking calls that are made again, and streams that are continued."""
 
+import queue
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -77,14 +78,43 @@ class Calls:
                 ended = Unavailable("the stream ended before what it tells of did")
             time.sleep(attempts.pause_after(ended))
 
-    def exchange(
-        self, method: "grpc.StreamStreamMultiCallable[Req, Res]", requests: Iterator[Req]
+    def converse(
+        self,
+        method: "grpc.StreamStreamMultiCallable[Req, Res]",
+        first: Req,
+        rest: Callable[[Res], Iterator[Req]],
+        *,
+        is_last: Callable[[Res], bool],
     ) -> Iterator[Res]:
-        """Stream requests and responses once."""
-        try:
-            yield from method(requests, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise self._error(error) from error
+        """Send a message, then those that follow from its answer; begin again when it breaks.
+
+        Args:
+            method: The call.
+            first: The message that it begins with.
+            rest: Gives what is sent after the answer to the first message.
+            is_last: Whether a response is the last one there will be.
+        """
+        attempts = self._attempts()
+        while True:
+            answers: queue.SimpleQueue[Res | None] = queue.SimpleQueue()
+            answered = False
+            try:
+                for response in method(_led_by(first, answers, rest), metadata=self._metadata):
+                    attempts.succeeded()
+                    self._reached = True
+                    if not answered:
+                        answered = True
+                        answers.put(response)
+                    yield response
+                    if is_last(response):
+                        return
+            except grpc.RpcError as error:
+                ended = self._error(error)
+            else:
+                ended = Unavailable("the stream ended before everything was taken")
+            finally:
+                answers.put(None)  # whoever waits to send the rest is let go
+            time.sleep(attempts.pause_after(ended))
 
     def again(self, action: Callable[[], Res]) -> Res:
         """Do something, and do it again while what it needs is away."""
@@ -100,3 +130,12 @@ class Calls:
 
     def _error(self, error: grpc.RpcError) -> LinnetError:
         return channels.call_error(error, self._server, reached=self._reached)
+
+
+def _led_by(
+    first: Req, answers: "queue.SimpleQueue[Res | None]", rest: Callable[[Res], Iterator[Req]]
+) -> Iterator[Req]:
+    yield first
+    answer = answers.get()
+    if answer is not None:
+        yield from rest(answer)

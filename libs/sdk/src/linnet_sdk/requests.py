@@ -1,7 +1,7 @@
 """The requests of both clients: short names completed, pages and chunks sized."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from math import prod
 
 from linnet.v1 import dataset_pb2, run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as service
@@ -109,23 +109,28 @@ class Maker:
         """Make the request that checks a spec."""
         return service.ValidateSpecRequest(parent=self.parent, spec=self._completed(spec))
 
-    def create_batch(
-        self,
-        runs: Iterator[run_pb2.Run],
-        header: service.BatchHeader | None,
-        batch_id: str,
-        request_id: str,
-    ) -> Iterator[service.CreateBatchRequest]:
-        """Make the messages of a batch: the header, then chunks of runs."""
+    def batch_header(
+        self, header: service.BatchHeader | None, batch_id: str, request_id: str
+    ) -> service.CreateBatchRequest:
+        """Make the first message of a batch."""
         first = service.CreateBatchRequest(header=header or service.BatchHeader())
         first.header.MergeFrom(
             service.BatchHeader(parent=self.parent, batch_id=batch_id, request_id=request_id)
         )
-        yield first
-        while chunk := list(islice(runs, CHUNK_RUNS)):
+        return first
+
+    def batch_chunks(
+        self, runs: Sequence[run_pb2.Run], first: service.CreateBatchRequest, accepted_count: int
+    ) -> Iterator[service.CreateBatchRequest]:
+        """Make the messages that follow the header, without the runs that the gateway has."""
+        axes = [len(axis.values) for axis in first.header.grid]
+        skip = max(0, accepted_count - (prod(axes) if axes else 0))
+        for begin in range(skip, len(runs), CHUNK_RUNS):
+            chunk = runs[begin : begin + CHUNK_RUNS]
             yield service.CreateBatchRequest(
                 runs=[self.create_run(run, "", "").run for run in chunk]
             )
+        yield service.CreateBatchRequest(complete=True)
 
     def get_batch(self, batch: str) -> service.GetBatchRequest:
         """Make the request of one batch."""

@@ -1,15 +1,19 @@
 """A run's epochs as they come: a progress bar in a terminal, lines when piped, JSON lines."""
 
+import sys
 from collections.abc import Iterable
 from typing import Protocol, Self
 
+import typer
 from linnet.v1 import run_pb2, training_service_pb2
 from linnet_runtime.errors import Internal
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from linnet_sdk.cli.exit_codes import CommandExit
 from linnet_sdk.cli.output import print_json
+from linnet_sdk.client import Client
 from linnet_sdk.names import short_name, state_word
 
 
@@ -19,6 +23,20 @@ class _View(Protocol):
     def run_changed(self, run: run_pb2.Run) -> None: ...
 
     def epoch_ended(self, epoch: run_pb2.Epoch) -> None: ...
+
+
+def follow_or_leave(
+    client: Client, run: run_pb2.Run, console: Console, *, json: bool
+) -> run_pb2.Run:
+    """Show a run until it has ended; Ctrl-C leaves it to itself and ends the command."""
+    name = short_name(run.name)
+    try:
+        return follow(client.watch(run.name), console, json=json)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"\n{name} goes on: linnet runs watch {name}, or linnet runs cancel {name}\n"
+        )
+        raise typer.Exit(CommandExit.INTERRUPTED) from None
 
 
 def follow(

@@ -1,5 +1,6 @@
 """The root command: finds sub-commands lazily, shows errors as lines, ends with exit codes."""
 
+import os
 import sys
 from typing import Any
 
@@ -87,3 +88,7 @@ def main() -> None:
         sys.exit(exit_code_of(error))
     except KeyboardInterrupt:
         sys.exit(CommandExit.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CommandExit.OK)

@@ -7,7 +7,7 @@ import typer
 from linnet.v1 import run_pb2
 
 from linnet_sdk.cli import options, tables
-from linnet_sdk.cli.following import follow
+from linnet_sdk.cli.following import follow_or_leave
 from linnet_sdk.cli.output import as_dict, make_console, print_json
 from linnet_sdk.cli.train import end_with
 from linnet_sdk.names import short_name, state_word
@@ -79,8 +79,7 @@ def watch(
 ) -> None:
     """Follow a run's epochs until it has ended."""
     with options.connect(server, token, home, project) as client:
-        name = client.get_run(run).name
-        ended = follow(client.watch(name), make_console(), json=json)
+        ended = follow_or_leave(client, client.get_run(run), make_console(), json=json)
     end_with(ended)
 
 

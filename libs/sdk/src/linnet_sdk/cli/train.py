@@ -7,7 +7,8 @@ import typer
 from linnet.v1 import run_pb2
 
 from linnet_sdk.cli import options
-from linnet_sdk.cli.following import follow
+from linnet_sdk.cli.exit_codes import CommandExit
+from linnet_sdk.cli.following import follow_or_leave
 from linnet_sdk.cli.output import make_console, print_json
 from linnet_sdk.cli.report import show_report
 from linnet_sdk.cli.spec_options import SpecOptions, build
@@ -73,7 +74,7 @@ def train(
                 make_console().print(short_name(run.name))
             return
         console = make_console()
-        ended = follow(client.watch(run.name), console, json=json)
+        ended = follow_or_leave(client, run, console, json=json)
         if not json and ended.state == run_pb2.RUN_STATE_SUCCEEDED:
             show_report(client.report(run.name), console)
     end_with(ended)
@@ -81,7 +82,5 @@ def train(
 
 def end_with(run: run_pb2.Run) -> None:
     """End the command with an exit code that tells whether the run succeeded."""
-    from linnet_sdk.cli.exit_codes import CommandExit
-
     if run.state != run_pb2.RUN_STATE_SUCCEEDED:
         raise typer.Exit(CommandExit.RUN_DID_NOT_SUCCEED)
