@@ -42,6 +42,9 @@ contracts: setup ## import-linter
 unit: setup ## Unit, contract and integration tests
 	$(BIN)/pytest -m "not cluster" --durations=15 $(ARGS)
 
+test-cluster: setup ## The end-to-end suite on the testbed, or on the cluster that KUBECONFIG names
+	$(BIN)/pytest -m cluster tests/cluster --durations=15 $(ARGS)
+
 bench: setup ## Print the figures of `make bench [ONLY=part]` as JSON lines
 	@for part in $(if $(ONLY),$(ONLY),$(patsubst tests/bench/bench_%.py,%,$(wildcard tests/bench/bench_*.py))); do \
 		$(BIN)/python tests/bench/bench_$$part.py; \
