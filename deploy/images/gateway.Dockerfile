@@ -4,10 +4,16 @@
 ARG BASE=python:3.11-slim-bookworm
 ARG BUILD_BASE=ghcr.io/astral-sh/uv:python3.11-bookworm-slim
 
-FROM ${BUILD_BASE} AS dependencies
+FROM ${BUILD_BASE} AS lock
 WORKDIR /source
 COPY deploy/images/install.sh /usr/local/bin/
 COPY pyproject.toml uv.lock ./
+RUN install.sh lock
+
+FROM ${BUILD_BASE} AS dependencies
+WORKDIR /source
+COPY deploy/images/install.sh /usr/local/bin/
+COPY --from=lock /lock ./
 RUN install.sh dependencies linnet-gateway --extra kubernetes --extra postgres
 
 FROM dependencies AS program

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Puts a service into /app, in two steps that become two layers of its image:
+# Puts a service into /app, in steps of which the last two become layers of its image:
+#   install.sh lock                                       what the next step depends on, into /lock
 #   install.sh dependencies PACKAGE [UV SYNC OPTION...]   what uv.lock names; large, moves only with the lock
 #   install.sh program PACKAGE [UV SYNC OPTION...]        the workspace's own code, into /program/app; small
 # Times are clamped and bytecode holds no times, so the same content gives the same layer.
 set -eu
 
 step=$1
-package=$2
-shift 2
+package=${2:-}
+shift $(($# < 2 ? $# : 2))
 
 export UV_PROJECT_ENVIRONMENT=/app UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
 epoch=315532800 # 1980-01-01, the earliest that a zip file can hold
@@ -23,6 +24,13 @@ clamp() {
 }
 
 case $step in
+lock)
+  mkdir -p /lock
+  cp uv.lock /lock/
+  # Settings of linters and tests change often, and no dependency changes with them.
+  awk '/^\[/ { kept = !/^\[+tool\./ || /^\[+tool\.uv/ } kept' pyproject.toml >/lock/pyproject.toml
+  clamp /lock
+  ;;
 dependencies)
   uv sync --frozen --no-dev --no-install-workspace --no-compile-bytecode --package "$package" "$@"
   # Headers, a compiler front end and test suites: nothing at run time reads them.
@@ -50,7 +58,7 @@ program)
   clamp /program
   ;;
 *)
-  echo "install.sh: expected dependencies or program, got $step" >&2
+  echo "install.sh: expected lock, dependencies or program, got $step" >&2
   exit 2
   ;;
 esac

@@ -6,19 +6,22 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from testbed import build, network
+from testbed import build, network, objectstore
 from testbed.cluster import Cluster
 from testbed.faults import Unsupported
+from testbed.helm import Helm
 from testbed.imagebuild import Builder
 from testbed.kubectl import Kubectl
 from testbed.places import DEFAULT_NAME
+from testbed.serviceimages import IMAGES, TAG, ServiceImages
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +77,45 @@ def python_image(own_testbed: Cluster) -> str:
         own_testbed.import_image(archive)
         archive.unlink()
     return name
+
+
+@pytest.fixture(scope="session")
+def chart_values(own_testbed: Cluster) -> dict[str, Any]:
+    """Values that name the images of this working tree, built and on the node, and ask for little.
+
+    The requests leave most of a small node to the trainers.
+    """
+    own_testbed.renew_volumes()
+    services = ServiceImages.of(own_testbed)
+    for image in IMAGES:
+        services.provide(own_testbed, image)
+    small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "2Gi"}}
+    named = {image: {"tag": TAG} for image in IMAGES}
+    return {
+        "images": {"registry": "localhost", "pullPolicy": "Never", **named},
+        "gateway": {"resources": small},
+        "evaluator": {"resources": small},
+        "profiler": {"resources": small},
+        "store": {"resources": small},
+    }
+
+
+@pytest.fixture(scope="session")
+def object_store(own_testbed: Cluster) -> Iterator[objectstore.ObjectStore]:
+    """A MinIO that pods and tests reach by the same address."""
+    with objectstore.started(own_testbed) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def helm_in(own_testbed: Cluster) -> Callable[[str], Helm]:
+    """Helm for releases in a namespace."""
+    program = build.executable(build.HELM, own_testbed.places.cache)
+
+    def in_namespace(namespace: str) -> Helm:
+        return Helm(program, own_testbed.kubeconfig, namespace)
+
+    return in_namespace
 
 
 @pytest.fixture

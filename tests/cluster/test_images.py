@@ -161,7 +161,7 @@ def test_the_dependencies_layer_moves_only_with_the_lock(
     module = copy / "services/profiler/src/linnet_profiler/__init__.py"
     module.write_text(module.read_text() + "\nNEWER = True\n")
     project = copy / "pyproject.toml"
-    project.write_text(project.read_text() + "\n# Newer.\n")
+    project.write_text(project.read_text() + "\n[tool.newer]\n")
     other = ServiceImages(images.builder, copy)
     again = other.build("profiler", tag="other", keep_layers=False)
     second = images.builder.layers(again)

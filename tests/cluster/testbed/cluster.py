@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import fcntl
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,6 +104,18 @@ class Cluster:
             stdin=json.dumps(listed),
         )
 
+    def renew_volumes(self) -> None:
+        """Put an empty volume in the place of each one whose claim is gone."""
+        listed = json.loads(self.processes.run([*self.kubectl(), "get", "pv", "--output=json"]))
+        released = [
+            str(one["metadata"]["name"])
+            for one in listed["items"]
+            if one["status"].get("phase") == "Released"
+        ]
+        if released:
+            self.delete("pv", released)
+            self.apply(self._new_volumes(len(released)))
+
     def delete(self, kind: str, names: Sequence[str]) -> None:
         """Delete objects of `kind`, without waiting for them to be gone."""
         self.processes.run(
@@ -164,7 +177,7 @@ class Cluster:
         node.start_proxy(processes, programs, places, credentials)
         coredns = build.executable(build.COREDNS, places.cache)
         node.start_name_service(processes, coredns, places, credentials)
-        self.apply([*controlplane.grants(), *self._volumes()])
+        self.apply([*controlplane.grants(), volumes.storage_class(), *self._new_volumes(_VOLUMES)])
         self.await_node(NODE_NAME, node.KUBELET, _COMPONENT_TIMEOUT_S)
 
     def _import_pause(self) -> None:
@@ -176,13 +189,13 @@ class Cluster:
         )
         images.import_archive(self.processes, self.places, archive)
 
-    def _volumes(self) -> list[dict[str, object]]:
+    def _new_volumes(self, count: int) -> list[dict[str, object]]:
         made = []
-        for number in range(1, _VOLUMES + 1):
-            folder = self.places.volumes / f"volume-{number}"
+        for _ in range(count):
+            folder = self.places.volumes / f"volume-{secrets.token_hex(4)}"
             folder.mkdir(parents=True)
             made.append(volumes.local_volume(folder))
-        return [volumes.storage_class(), *made]
+        return made
 
     def _await(self, name: str, condition: Callable[[], bool], timeout_s: float) -> None:
         with network.entered(self.holder()):
