@@ -133,6 +133,18 @@ def test_artifacts_are_downloaded(up: Up, tmp_path: Path) -> None:
     assert {"model.float32.tflite", "model.int8.tflite"} <= written.keys()
 
 
+def test_the_report_is_written_as_a_page(up: Up, tmp_path: Path) -> None:
+    """`linnet report --html` writes a page that stands alone and names the run."""
+    page = tmp_path / "report.html"
+    done = linnet(up.home, "report", "wine-run", "--html", str(page))
+
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.lstrip().lower().startswith("<!doctype html>")
+    assert "wine-run" in text
+    assert not re.search(r"""(src|href)=["']https?://""", text)
+
+
 def test_the_log_holds_every_epoch(up: Up) -> None:
     """`linnet runs logs` prints what the trainer printed."""
     done = linnet(up.home, "runs", "logs", "wine-run")

@@ -99,7 +99,7 @@ async def _work(
             say=lambda text: console.print(text, markup=False, soft_wrap=True),
             begun=begun,
         )
-        return _with_page(outcome, mode.home.path / "demo")
+        return await asyncio.to_thread(_with_page, outcome, mode.home.path / "demo")
 
 
 async def _reach(
