@@ -152,7 +152,10 @@ class Housekeeping:
             await self._keeping.deleted(prefix)
 
     def _delete_below(self, prefix: str) -> None:
-        keys = [info.key for info in self._store.list(prefix)]
+        # What an attempt printed is kept as long as its run.
+        log = f"{prefix}log/" if "/attempts/" in prefix else None
+        found = (info.key for info in self._store.list(prefix))
+        keys = [key for key in found if log is None or not key.startswith(log)]
         for start in range(0, len(keys), _DELETE_AT_ONCE):
             self._store.delete(keys[start : start + _DELETE_AT_ONCE])
 

@@ -62,7 +62,33 @@ def write_change(
     connection.execute(update(schema.runs).where(schema.runs.c.uid == old.uid).values(**columns))
     if not changes.keys() <= _QUIET:
         add_event(connection, EventKind.RUN, old.uid, old.batch_uid, now)
+    if new.state.terminal and not old.state.terminal:
+        doom(connection, _leftovers(new), now)
     return get_run(connection, old.uid)
+
+
+def _leftovers(run: RunRecord) -> list[str]:
+    """Give prefixes of what a terminal run needs no more: lost attempts and checkpoints."""
+    kept = run.attempt if run.artifacts else 0
+    lost = [n for n in range(1, run.attempt + 1) if n != kept]
+    found = [f"{run.prefix}/attempts/{attempt}/" for attempt in lost]
+    if kept:
+        found.append(f"{run.prefix}/attempts/{kept}/checkpoint/")
+    return found
+
+
+def doom(connection: Connection, prefixes: Sequence[str], now: datetime) -> None:
+    """Have the objects of prefixes deleted; output below `log/` stays while its run does."""
+    known = set(
+        connection.execute(
+            select(schema.doomed_objects.c.prefix).where(
+                schema.doomed_objects.c.prefix.in_(prefixes)
+            )
+        ).scalars()
+    )
+    rows = [{"prefix": p, "create_time": to_us(now)} for p in prefixes if p not in known]
+    if rows:
+        connection.execute(insert(schema.doomed_objects), rows)
 
 
 def _verdict(comparison: bytes) -> int:
@@ -191,10 +217,7 @@ def delete_runs(connection: Connection, runs: Sequence[RunRecord], now: datetime
     connection.execute(delete(schema.epochs).where(schema.epochs.c.run_uid.in_(uids)))
     connection.execute(delete(schema.log_chunks).where(schema.log_chunks.c.run_uid.in_(uids)))
     connection.execute(delete(schema.runs).where(schema.runs.c.uid.in_(uids)))
-    connection.execute(
-        insert(schema.doomed_objects),
-        [{"prefix": f"{run.prefix}/", "create_time": to_us(now)} for run in runs],
-    )
+    doom(connection, [f"{run.prefix}/" for run in runs], now)
 
 
 def _same_request(connection: Connection, run: RunRecord) -> RunRecord | None:
