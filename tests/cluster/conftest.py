@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from testbed import build, network, objectstore
+from testbed import build, network, objectstore, requirements
 from testbed.cluster import Cluster
 from testbed.faults import Unsupported
 from testbed.helm import Helm
@@ -22,6 +22,26 @@ from testbed.imagebuild import Builder
 from testbed.kubectl import Kubectl
 from testbed.places import DEFAULT_NAME
 from testbed.serviceimages import IMAGES, TAG, ServiceImages
+
+
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Make what takes longer than any test may before the first test's time starts."""
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    foreign = os.environ.get("KUBECONFIG") and not os.environ.get("LINNET_TESTBED")
+    if session.config.option.collectonly or foreign or "testbed" not in wanted:
+        return
+    try:
+        requirements.check()
+    except Unsupported:
+        return
+    cluster = Cluster.of(os.environ.get("LINNET_TESTBED") or DEFAULT_NAME)
+    for program in build.PROGRAMS:
+        build.folder(program, cluster.places.cache)
+    if wanted & {"python_image", "image", "chart_values"}:
+        services = ServiceImages.of(cluster)
+        services.builder.base()
+        for image in IMAGES if wanted & {"image", "chart_values"} else ():
+            services.build(image)
 
 
 @pytest.fixture(scope="session")

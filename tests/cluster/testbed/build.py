@@ -82,7 +82,7 @@ def folder(program: GoProgram, cache: Path) -> Path:
     if (place / program.name).exists():
         return place
     place.mkdir(parents=True, exist_ok=True)
-    with _locked(place / ".lock"):
+    with locked(place / ".lock"):
         if not (place / program.name).exists():
             _build(program, place)
     return place
@@ -126,7 +126,9 @@ def _go_version() -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Within the context no other process is in one for the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

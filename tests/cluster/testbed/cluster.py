@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import fcntl
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +67,7 @@ class Cluster:
         for program in START_PROGRAMS:
             tell(f"building {program.name}, unless it was built before")
             build.folder(program, self.places.cache)
-        with self._locked():
+        with build.locked(self.places.lock):
             if self.ready():
                 return
             self._clear()
@@ -85,7 +83,7 @@ class Cluster:
 
         Builds and imported images stay in the cache folder.
         """
-        with self._locked():
+        with build.locked(self.places.lock):
             self._clear()
 
     def kubectl(self) -> list[str | Path]:
@@ -228,13 +226,6 @@ class Cluster:
 
     def _folder(self, program: build.GoProgram) -> Path:
         return build.folder(program, self.places.cache)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.places.lock.parent.mkdir(parents=True, exist_ok=True)
-        with self.places.lock.open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
 
 
 def _delete(path: Path) -> None:

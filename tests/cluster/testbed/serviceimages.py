@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from .build import locked
 from .cluster import Cluster
 from .faults import TestbedFault
 from .imagebuild import Builder
@@ -65,6 +66,10 @@ class ServiceImages:
 
     def provide(self, cluster: Cluster, service: str) -> str:
         """Build the image and import it, unless the node has this very image; return its name."""
+        with locked(self.builder.cache / "provide.lock"):
+            return self._provide(cluster, service)
+
+    def _provide(self, cluster: Cluster, service: str) -> str:
         image = self.build(service)
         identity = self.builder.identity(image)
         imported = cluster.places.containerd_root / f"{service}.imported"
