@@ -186,6 +186,7 @@ def test_the_gateway_may_do_no_more_than_it_does(objects: list[Manifest]) -> Non
         "jobs": {"create", "get", "list", "watch", "patch", "delete"},
         "pods": {"get", "list"},
         "pods/log": {"get"},
+        "events": {"list"},
         "secrets": {"create", "delete"},
         "leases": {"create", "get", "update", "patch"},
     }

@@ -53,6 +53,15 @@ def stub_settings(
     return KubernetesSettings.model_validate(values | changes)
 
 
+def clear_jobs(kubectl: Kubectl, namespace: str) -> None:
+    """Delete every Job of a namespace that is about to be deleted.
+
+    Kubernetes deletes pods first and keeps a failed shard's last pod until its replacement is made,
+    which a namespace that ends refuses: it would wait until the Job's deadline.
+    """
+    kubectl("delete", "jobs", "--all", f"--namespace={namespace}", "--wait=false")
+
+
 class StubPods:
     """The stub trainers of one namespace."""
 

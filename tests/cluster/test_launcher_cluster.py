@@ -9,7 +9,7 @@ from linnet_gateway.kubernetes.cluster import open_cluster
 from linnet_gateway.kubernetes.launcher import KubernetesLauncher
 from linnet_runtime.clock import SystemClock
 from prometheus_client import CollectorRegistry
-from stub_trainer import StubPods, stub_settings
+from stub_trainer import StubPods, clear_jobs, stub_settings
 from testbed.kubectl import Kubectl
 
 # The contract's tests run here on the fixture `adapter` below.
@@ -52,3 +52,4 @@ async def adapter(
     settings = stub_settings(kubectl, python_image, restricted_namespace)
     async with open_cluster(settings, "test", CollectorRegistry(), SystemClock()) as cluster:
         yield ClusterAdapter(cluster.launcher, StubPods(kubectl, settings.namespace))
+    clear_jobs(kubectl, settings.namespace)

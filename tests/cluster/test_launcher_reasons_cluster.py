@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ from linnet_gateway.states import FailureReason as Reason
 from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import QuotaExceeded
 from prometheus_client import CollectorRegistry
-from stub_trainer import StubPods, stub_settings
+from stub_trainer import StubPods, clear_jobs, stub_settings
 from testbed.kubectl import Kubectl
 
 from tests.contract.test_launcher import a_launch
@@ -51,7 +51,7 @@ class Place:
 
 
 @pytest.fixture
-def place(kubectl: Kubectl, python_image: str, restricted_namespace: str) -> object:
+def place(kubectl: Kubectl, python_image: str, restricted_namespace: str) -> Iterator[object]:
     """Give what opens a launcher on a namespace of the test's own, with settings changed."""
 
     @asynccontextmanager
@@ -60,7 +60,8 @@ def place(kubectl: Kubectl, python_image: str, restricted_namespace: str) -> obj
         async with open_cluster(settings, "test", CollectorRegistry(), SystemClock()) as cluster:
             yield Place(cluster.launcher, StubPods(kubectl, restricted_namespace))
 
-    return opened
+    yield opened
+    clear_jobs(kubectl, restricted_namespace)
 
 
 def failed_shard(status: LaunchStatus) -> bool:
