@@ -105,7 +105,6 @@ def chart_values(own_testbed: Cluster) -> dict[str, Any]:
 
     The requests leave most of a small node to the trainers.
     """
-    own_testbed.renew_volumes()
     services = ServiceImages.of(own_testbed)
     for image in IMAGES:
         services.provide(own_testbed, image)

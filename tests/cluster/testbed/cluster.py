@@ -22,7 +22,7 @@ from .processes import Processes
 # Programs that a start needs; the others are built by the tests that use them.
 START_PROGRAMS = (build.KUBERNETES, build.PAUSE, build.COREDNS, build.HELM)
 _COMPONENT_TIMEOUT_S = 60.0
-_VOLUMES = 4
+_VOLUMES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class Cluster:
             build.folder(program, self.places.cache)
         with build.locked(self.places.lock):
             if self.ready():
+                self._renew_volumes()
                 return
             self._clear()
             tell("starting Kubernetes")
@@ -101,18 +102,6 @@ class Cluster:
             [*self.kubectl(), "apply", "--server-side", "--filename=-"],
             stdin=json.dumps(listed),
         )
-
-    def renew_volumes(self) -> None:
-        """Put an empty volume in the place of each one whose claim is gone."""
-        listed = json.loads(self.processes.run([*self.kubectl(), "get", "pv", "--output=json"]))
-        released = [
-            str(one["metadata"]["name"])
-            for one in listed["items"]
-            if one["status"].get("phase") == "Released"
-        ]
-        if released:
-            self.delete("pv", released)
-            self.apply(self._new_volumes(len(released)))
 
     def delete(self, kind: str, names: Sequence[str]) -> None:
         """Delete objects of `kind`, without waiting for them to be gone."""
@@ -194,6 +183,18 @@ class Cluster:
             folder.mkdir(parents=True)
             made.append(volumes.local_volume(folder))
         return made
+
+    def _renew_volumes(self) -> None:
+        """Put an empty volume in the place of each one whose claim is gone."""
+        listed = json.loads(self.processes.run([*self.kubectl(), "get", "pv", "--output=json"]))
+        released = [
+            str(one["metadata"]["name"])
+            for one in listed["items"]
+            if one["status"].get("phase") == "Released"
+        ]
+        if released:
+            self.delete("pv", released)
+            self.apply(self._new_volumes(len(released)))
 
     def _await(self, name: str, condition: Callable[[], bool], timeout_s: float) -> None:
         with network.entered(self.holder()):
