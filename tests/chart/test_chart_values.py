@@ -15,6 +15,7 @@ import pytest
 import yaml
 from linnet_evaluator.settings import EvaluatorSettings
 from linnet_gateway.kubernetes.settings import Ceiling, KubernetesSettings, Toleration
+from linnet_gateway.settings import GatewaySettings
 from linnet_profiler.settings import ProfilerSettings
 from linnet_runtime.settings import ServiceSettings
 
@@ -111,6 +112,8 @@ def test_a_wrong_value_is_refused_by_its_name(
         ({"database": {"kind": "postgres"}}, "database.secret"),
         ({"store": {"kind": "external"}}, "store.endpoint"),
         ({"tls": {"enabled": True}}, "tls.secret"),
+        ({"tls": {"enabled": True, "secret": "x"}}, "tls.ca"),
+        ({"auth": {"oidc": {"issuer": "https://id"}}}, "auth.oidc.audience"),
         ({"runs": {"namespace": "linnet"}}, "runs.namespace"),
     ],
 )
@@ -207,6 +210,56 @@ def test_user_scripts_are_shut_in_as_the_values_say(
     assert settings.expert_host_aliases == values["runs"]["expert"]["hostAliases"]
     names = _named(objects, "NetworkPolicy", "linnet-trainer-dns")["spec"]["podSelector"]
     assert names["matchLabels"]["linnet.dev/class"] == "standard"
+
+
+def test_the_gateway_reads_what_the_chart_writes(
+    render: Render, chart_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each variable is a setting: ports, neighbours, records, and the store by both addresses."""
+    values = yaml.safe_load((chart_folder / "ci" / "trial.yaml").read_text())
+    settings = _read(GatewaySettings, _environment(render(**values), "gateway"), monkeypatch)
+    ports = (settings.port, settings.runner_port, settings.http_port, settings.metrics_port)
+    assert ports == (50051, 50052, 8080, 9090)
+    assert settings.host == settings.runner_host == "0.0.0.0"
+    assert settings.launcher == "kubernetes"
+    assert settings.database_url == "sqlite:////var/lib/linnet/records.db"
+    assert settings.evaluator_address == "linnet-evaluator.linnet.svc:50061"
+    assert settings.profiler_address == "linnet-profiler.linnet.svc:50071"
+    assert settings.store.endpoint == "http://linnet-store.linnet.svc:8333"
+    assert settings.store.public_endpoint == "http://localhost:8333"
+
+
+def test_tls_and_callers_reach_the_gateway_and_the_trainers(
+    render: Render, chart_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = [one for one in spec["volumes"] if "secret" in one]
+    secrets = {one["name"]: one["secret"]["secretName"] for one in volumes}
+    values = yaml.safe_load((chart_folder / "ci" / "locked-down.yaml").read_text())
+    objects = render(**values)
+    environment = _environment(objects, "gateway")
+    settings = _read(GatewaySettings, environment, monkeypatch)
+    spec = _named(objects, "Deployment", "linnet-gateway")["spec"]["template"]["spec"]
+    secrets = {
+        one["name"]: one["secret"]["secretName"] for one in spec["volumes"] if "secret" in one
+    }
+    mounted = {
+        one["mountPath"]: secrets[one["name"]]
+        for one in spec["containers"][0]["volumeMounts"]
+        if one["name"] in secrets
+    }
+    assert mounted[str(settings.tls_certificate_file.parent)] == "linnet-tls"
+    assert mounted[str(settings.tls_key_file.parent)] == "linnet-tls"
+    assert mounted[str(settings.tls_client_ca_file.parent)] == "linnet-client-ca"
+    assert mounted[str(settings.tokens_file.parent)] == "linnet-tokens"
+    assert _read(KubernetesSettings, environment, monkeypatch).gateway_ca_secret == "linnet-ca"
+
+    values = yaml.safe_load((chart_folder / "ci" / "tls.yaml").read_text())
+    objects = render(**values)
+    environment = _environment(objects, "gateway")
+    trusted = _read(KubernetesSettings, environment, monkeypatch).gateway_ca_secret
+    made = _named(objects, "Secret", trusted)
+    assert made["metadata"]["namespace"] == "linnet-runs"
+    assert made["stringData"] == {"ca.crt": values["tls"]["ca"]}
 
 
 @pytest.mark.parametrize(

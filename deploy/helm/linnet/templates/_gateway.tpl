@@ -18,6 +18,20 @@
 {{- if .Values.tls.enabled -}}
 {{- $_ := set $known "TLS_CERTIFICATE_FILE" "/run/linnet-tls/tls.crt" -}}
 {{- $_ := set $known "TLS_KEY_FILE" "/run/linnet-tls/tls.key" -}}
+{{- if .Values.tls.clientCa.secret -}}
+{{- $_ := set $known "TLS_CLIENT_CA_FILE" (printf "/run/linnet-client-ca/%s" .Values.tls.clientCa.key) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.auth.tokens.secret -}}
+{{- $_ := set $known "TOKENS_FILE" (printf "/run/linnet-tokens/%s" .Values.auth.tokens.key) -}}
+{{- end -}}
+{{- with .Values.auth.oidc -}}
+{{- if .issuer -}}
+{{- $_ := set $known "OIDC_ISSUER" .issuer -}}
+{{- $_ := set $known "OIDC_AUDIENCE" (required "auth.oidc.audience: is needed with auth.oidc.issuer" .audience) -}}
+{{- $_ := set $known "OIDC_JWKS_URL" (required "auth.oidc.jwksUrl: is needed with auth.oidc.issuer" .jwksUrl) -}}
+{{- $_ := set $known "OIDC_ROLES_CLAIM" .rolesClaim -}}
+{{- end -}}
 {{- end -}}
 {{- if include "linnet.sqlite" . -}}
 {{- $_ := set $known "DATABASE_URL" "sqlite:////var/lib/linnet/records.db" -}}
@@ -53,6 +67,7 @@
   "IMAGE_PULL_SECRETS" (toJson .Values.images.pullSecrets)
   "SERVICE_ACCOUNT" (include "linnet.name" (list . "trainer"))
   "GATEWAY_ADDRESS" (include "linnet.address" (list . "gateway-internal" 50052))
+  "GATEWAY_CA_SECRET" (include "linnet.caSecret" .)
   "LEASE_NAME" (include "linnet.name" (list . "gateway"))
   "CEILING" (include "linnet.ceiling" $runs.ceiling)
   "PROJECT_CEILINGS" (toJson $ceilings)
@@ -68,6 +83,13 @@
   "EXPERT_TOLERATIONS" (toJson $runs.expert.tolerations)
   "EXPERT_HOST_ALIASES" (toJson $runs.expert.hostAliases)
 )) }}
+{{- end }}
+
+{{/* Secret in the runs' namespace that trainers trust; empty without TLS. */}}
+{{- define "linnet.caSecret" -}}
+{{- if .Values.tls.enabled -}}
+{{- .Values.tls.caSecret | default (include "linnet.name" (list . "gateway-ca")) -}}
+{{- end -}}
 {{- end }}
 
 {{/* A project's ceiling as the gateway reads it; what is not given has the gateway's default. */}}
