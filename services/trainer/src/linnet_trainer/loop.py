@@ -130,10 +130,10 @@ class TrainingLoop:
 
     def fresh_state(self, model: Any) -> LoopState:
         """Read the starting state of a newly built model of the loop's architecture."""
-        weights = [np.asarray(v).ravel() for v in model.trainable_variables]
+        weights = [v.numpy().ravel() for v in model.trainable_variables]
         flat = np.concatenate(weights) if weights else np.zeros(0, dtype=np.float32)
         slots = tuple(np.zeros_like(flat) for _ in range(self._rule.slot_count))
-        fixed = tuple(np.array(v) for v in model.non_trainable_variables)
+        fixed = tuple(v.numpy().copy() for v in model.non_trainable_variables)
         return LoopState(flat, slots, fixed)
 
     def put_weights(self, state: LoopState, model: Any) -> None:

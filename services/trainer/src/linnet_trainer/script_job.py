@@ -146,7 +146,7 @@ class _Lines(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Take text; a line goes when it is whole. Keras' progress bars rewrite theirs by \\r."""
+        """Take text; a line goes when it is whole, as a progress bar left it."""
         *whole, self._rest = (self._rest + text).split("\n")
         for line in whole:
             self._send({"kind": "line", "text": line.rsplit(_RETURN, 1)[-1]})

@@ -1,0 +1,252 @@
+"""The compiled loop against stock Keras, bit by bit."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from linnet_ml.defaults import layers_of, resolve
+from linnet_ml.spec import (
+    Activation,
+    Architecture,
+    Augmentation,
+    ClassBalance,
+    FitSettings,
+    InputKind,
+    Layer,
+    LayerKind,
+    LayerList,
+    Optimizer,
+    SpectrogramAugmentation,
+    TimeSeriesAugmentation,
+    TrainingSpec,
+)
+
+pytestmark = pytest.mark.usefixtures("shop")
+ROWS, BATCH = 100, 32
+NORMALIZED = Architecture(
+    layers=LayerList(
+        (
+            Layer(LayerKind.CONV1D, units=4, activation=Activation.LINEAR, no_bias=True),
+            Layer(LayerKind.BATCH_NORMALIZATION),
+            Layer(LayerKind.ACTIVATION),
+            Layer(LayerKind.GLOBAL_AVERAGE_POOL),
+        )
+    )
+)
+RATE = 0.01
+
+
+def parts(preset="dense", shape=(12,), kind=InputKind.SPECTRAL, *, weighted=False, **fit):
+    """Build model, loop, rows, plan of one epoch and starting state."""
+    import keras
+    from linnet_trainer import loop, models
+
+    settings = FitSettings(epochs=2, learning_rate=RATE, batch_size=BATCH, **fit)
+    augmentation = Augmentation()
+    architecture = preset if isinstance(preset, Architecture) else Architecture(preset=preset)
+    spec = resolve(
+        TrainingSpec(fit=settings, architecture=architecture, augmentation=augmentation),
+        input_kind=kind,
+        input_shape=shape,
+        class_count=4,
+        has_groups=False,
+    )
+    layers = layers_of(spec.architecture, kind, shape)
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(ROWS, *shape)).astype(np.float32)
+    y = rng.integers(0, 4, ROWS)
+    weights = rng.uniform(0.5, 2, ROWS).astype(np.float32) if weighted else None
+    keras.utils.set_random_seed(5)
+    model = models.build(layers, shape, 4).model
+    made = loop.TrainingLoop(model, loop.LoopSettings(spec.fit, augmentation, weighted, xla=False))
+    keras.utils.set_random_seed(5)
+    twin = models.build(layers, shape, 4).model
+    return model, made, twin, (x, y, weights), spec.fit
+
+
+def plan(epoch):
+    from linnet_trainer.loop import EpochPlan
+
+    order = np.random.default_rng(epoch).permutation(ROWS).astype(np.int32)
+    return EpochPlan(order, np.full(4, RATE, np.float32), (1, epoch))
+
+
+def trained(made, model, data, chunks=(0, 4)):
+    from linnet_trainer.loop import Rows
+
+    state = made.fresh_state(model)
+    rows = Rows.of(*data)
+    for epoch in range(2):
+        state = replace(state, loss_sum=0.0, correct=0.0)
+        for start, stop in pairwise(chunks):
+            state = made.run(state, rows, plan(epoch), start, stop)
+    return state
+
+
+def stock(twin, data, optimizer, loss=None):
+    import keras
+
+    x, y, weights = data
+    twin.compile(
+        optimizer=optimizer,
+        loss=loss or keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+    )
+    history = None
+    for epoch in range(2):
+        order = plan(epoch).order
+        history = twin.fit(
+            x[order],
+            y[order],
+            sample_weight=None if weights is None else weights[order],
+            batch_size=BATCH,
+            shuffle=False,
+            verbose=0,
+        ).history
+    return twin.get_weights(), history
+
+
+@pytest.mark.parametrize(
+    ("preset", "shape", "kind"),
+    [
+        ("dense", (12,), InputKind.SPECTRAL),
+        ("conv1d", (20, 3), InputKind.TIME_SERIES),
+        ("conv2d", (10, 8), InputKind.AUDIO),
+        (NORMALIZED, (12, 3), InputKind.TIME_SERIES),
+    ],
+)
+def test_weights_equal_those_of_keras_bit_for_bit(preset, shape, kind):
+    """On the same batches, the smaller last one included, the loop and model.fit agree exactly."""
+    import keras
+
+    model, made, twin, data, _ = parts(preset, shape, kind)
+    state = trained(made, model, data)
+    made.put_weights(state, model)
+    expected, history = stock(twin, data, keras.optimizers.Adam(RATE))
+    for ours, theirs in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert state.loss_sum / ROWS == pytest.approx(history["loss"][0], rel=1e-5)
+    assert state.correct / ROWS == pytest.approx(history["accuracy"][0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fit", "name", "settings"),
+    [
+        ({"optimizer": Optimizer.ADAMW, "weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1}),
+        ({"optimizer": Optimizer.SGD}, "SGD", {}),
+        ({"optimizer": Optimizer.SGD, "momentum": 0.9}, "SGD", {"momentum": 0.9}),
+        ({"optimizer": Optimizer.RMSPROP}, "RMSprop", {}),
+        ({"optimizer": Optimizer.RMSPROP, "momentum": 0.5}, "RMSprop", {"momentum": 0.5}),
+    ],
+)
+def test_every_optimizer_does_the_arithmetic_of_keras(fit, name, settings):
+    """Each optimizer's weights after two epochs with row weights equal Keras'; RMSprop's nearly."""
+    import keras
+
+    model, made, twin, data, _ = parts(weighted=True, **fit)
+    made.put_weights(trained(made, model, data), model)
+    expected, _ = stock(twin, data, getattr(keras.optimizers, name)(RATE, **settings))
+    # TensorFlow's graph optimizer turns RMSprop's quotient into another one in Keras' graph.
+    tolerance = 1e-6 if name == "RMSprop" else 0.0
+    for ours, theirs in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+
+
+def test_chunks_of_an_epoch_give_the_bits_of_the_whole():
+    """An epoch in pieces of one to three steps ends in the same weights and sums."""
+    model, made, _, data, _ = parts("conv1d", (20, 3), InputKind.TIME_SERIES)
+    whole = trained(made, model, data)
+    pieces = trained(made, model, data, chunks=(0, 1, 3, 4))
+    np.testing.assert_array_equal(whole.weights, pieces.weights)
+    assert (whole.loss_sum, whole.correct) == (pieces.loss_sum, pieces.correct)
+
+
+def test_xla_stays_within_float_tolerance():
+    """The loop compiled by XLA ends within 1e-5 of the plain one."""
+    from linnet_trainer import loop
+
+    model, made, _, data, fit = parts()
+    plain = trained(made, model, data)
+    xla = loop.TrainingLoop(model, loop.LoopSettings(fit, Augmentation(), weighted=False, xla=True))
+    np.testing.assert_allclose(trained(xla, model, data).weights, plain.weights, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "shape"),
+    [
+        (
+            Augmentation(
+                spectrogram=SpectrogramAugmentation(
+                    time_mask_count=1,
+                    time_mask_frames=3,
+                    frequency_mask_count=2,
+                    frequency_mask_bands=2,
+                    noise=0.1,
+                    warp_frames=2,
+                )
+            ),
+            (12, 5),
+        ),
+        (
+            Augmentation(
+                time_series=TimeSeriesAugmentation(jitter=0.1, scale=0.1, shift_steps=3, drift=0.2)
+            ),
+            (12, 5),
+        ),
+    ],
+)
+def test_augmentation_follows_its_seed(augmentation, shape):
+    """The same seed changes rows in the same way, another seed in another; shapes stay."""
+    import tensorflow as tf
+    from linnet_trainer.augment import changes_for
+
+    change = changes_for(augmentation)
+    rows = tf.constant(np.random.default_rng(1).normal(size=(6, *shape)).astype(np.float32))
+    first, again, other = (change(rows, tf.constant([seed, 1])).numpy() for seed in (1, 1, 2))
+    assert first.shape == rows.shape
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0
+    assert np.isfinite(first).all()
+
+
+def test_masks_cover_no_more_than_they_may():
+    """A time mask zeroes one stretch of at most its longest length."""
+    import tensorflow as tf
+    from linnet_trainer.augment import changes_for
+
+    given = SpectrogramAugmentation(time_mask_count=1, time_mask_frames=4)
+    change = changes_for(Augmentation(spectrogram=given))
+    masked = change(tf.ones((200, 12, 3)), tf.constant([3, 4])).numpy()
+    lengths = (masked[:, :, 0] == 0).sum(axis=1)
+    assert set(lengths) == {0, 1, 2, 3, 4}
+    assert (masked.min(axis=2) == masked.max(axis=2)).all()
+
+
+def test_class_balance_follows_its_formulas():
+    """Weights are N / (n_c K); copies make every class as frequent as the largest."""
+    from linnet_trainer.fold_rows import class_weights, oversampled
+
+    labels = np.repeat([0, 1, 2], [60, 30, 10])
+    np.testing.assert_allclose(class_weights(labels, 3), [100 / 180, 100 / 90, 100 / 30])
+    index = oversampled(labels, seed=1)
+    assert np.bincount(labels[index]).tolist() == [60, 60, 60]
+    copies = np.bincount(index, minlength=100)
+    assert copies.min() == 1
+    assert copies[60:90].max() == 2
+    assert copies[90:].max() == 6
+    assert ClassBalance.OVERSAMPLE == 3
+
+
+def test_constraint_and_leaky_activation_train():
+    """A kernel with a max norm stays within it; LEAKY_RELU keeps Keras' slope of 0.3."""
+    layers = LayerList(
+        (
+            Layer(LayerKind.RESHAPE, columns=3, channels=1),
+            Layer(LayerKind.CONV2D, units=4, kernel_max_norm=0.1, activation=Activation.LEAKY_RELU),
+        )
+    )
+    model, made, _, data, _ = parts(Architecture(layers=layers))
+    made.put_weights(trained(made, model, data), model)
+    kernel = model.trainable_variables[0].numpy()
+    assert np.sqrt((kernel**2).sum(axis=0)).max() <= 0.1 + 1e-6

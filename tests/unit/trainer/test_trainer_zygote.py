@@ -1,0 +1,63 @@
+"""Children that can be lost."""
+
+import os
+import signal
+import time
+
+import pytest
+from linnet_trainer.zygote import Call, ChildLost, Zygote
+
+
+def _echo(arguments, send):
+    send({"kind": "seen"})
+    return {"pid": os.getpid(), **arguments}
+
+
+def _crash(_arguments, _send):
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def _sleep(_arguments, send):
+    send({"kind": "asleep"})
+    time.sleep(60)
+    return {}
+
+
+@pytest.fixture
+def children():
+    made = Zygote({"echo": _echo, "crash": _crash, "sleep": _sleep})
+    yield made
+    made.close()
+
+
+def test_a_reused_child_stays_and_a_single_one_does_not(children):
+    """Reused calls meet one process; a call of its own meets another."""
+    pids = [children.call(Call("echo", {"n": n}, 30))["pid"] for n in range(3)]
+    assert len(set(pids)) == 1
+    alone = children.call(Call("echo", {}, 30, reused=False))["pid"]
+    assert alone not in {*pids, os.getpid()}
+
+
+def test_a_crash_is_told_and_the_next_call_gets_a_new_child(children):
+    """What killed it is named; work goes on."""
+    before = children.call(Call("echo", {}, 30))["pid"]
+    with pytest.raises(ChildLost, match="SIGKILL") as caught:
+        children.call(Call("crash", {}, 30))
+    assert caught.value.signal == signal.SIGKILL
+    assert children.call(Call("echo", {}, 30))["pid"] != before
+
+
+def test_a_child_that_takes_too_long_or_is_unwanted_is_ended(children):
+    """The timeout and the listener's refusal both end it."""
+    with pytest.raises(ChildLost, match="longer"):
+        children.call(Call("sleep", {}, 0.3, reused=False))
+    with pytest.raises(ChildLost, match="stopped"):
+        children.call(Call("sleep", {}, 30, reused=False), lambda event: not event)
+
+
+def test_events_arrive_before_the_result(children):
+    """What a child sends is handed on while it works."""
+    events = []
+    children.call(Call("echo", {}, 30), lambda e: events.append(e) or True)
+    assert {"kind": "seen"} in events
