@@ -232,16 +232,14 @@ def test_the_gateway_reads_what_the_chart_writes(
 def test_tls_and_callers_reach_the_gateway_and_the_trainers(
     render: Render, chart_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    volumes = [one for one in spec["volumes"] if "secret" in one]
-    secrets = {one["name"]: one["secret"]["secretName"] for one in volumes}
+    """Each file that a variable names is in a volume; trainers trust a Secret that they have."""
     values = yaml.safe_load((chart_folder / "ci" / "locked-down.yaml").read_text())
     objects = render(**values)
     environment = _environment(objects, "gateway")
     settings = _read(GatewaySettings, environment, monkeypatch)
     spec = _named(objects, "Deployment", "linnet-gateway")["spec"]["template"]["spec"]
-    secrets = {
-        one["name"]: one["secret"]["secretName"] for one in spec["volumes"] if "secret" in one
-    }
+    volumes = [one for one in spec["volumes"] if "secret" in one]
+    secrets = {one["name"]: one["secret"]["secretName"] for one in volumes}
     mounted = {
         one["mountPath"]: secrets[one["name"]]
         for one in spec["containers"][0]["volumeMounts"]
