@@ -21,7 +21,7 @@ from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.launcher import Launch, LaunchStatus, ShardState
 from linnet_gateway.ports import Report
 from linnet_gateway.reconciler import Reconciler, ReconcilerLimits
-from linnet_gateway.records import DatasetFacts, DatasetRecord
+from linnet_gateway.records import DatasetFacts, DatasetRecord, FileRecord
 from linnet_gateway.runner import Runner
 from linnet_gateway.runs import RunRequests
 from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
@@ -140,13 +140,13 @@ class KillableLauncher:
 
 
 class FakeEvaluator:
-    async def evaluate(self, *_: object) -> tuple[evaluation_pb2.Evaluation, None]:
-        return evaluation_pb2.Evaluation(), None
+    async def evaluate(self, *_: object) -> tuple[evaluation_pb2.Evaluation, list[FileRecord]]:
+        return evaluation_pb2.Evaluation(), []
 
 
 class FakeProfiler:
-    async def profile(self, *_: object) -> tuple[list[profile_pb2.Profile], None]:
-        return [], None
+    async def profile(self, *_: object) -> tuple[list[profile_pb2.Profile], list[FileRecord]]:
+        return [], []
 
     async def list_targets(self) -> list[profile_pb2.Target]:
         return TARGETS

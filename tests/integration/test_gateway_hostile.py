@@ -365,7 +365,7 @@ def seen(pid: str, name: str) -> str:
 
 
 async def test_secrets_stay_out_of_sight(bench: Bench) -> None:
-    """Neither a trainer's command line, nor its environment, nor its launch's record hold a token."""
+    """A trainer's command line, environment and launch record hold no token."""
     run = await bench.submit("quiet")
     await bench.until_state(run.name, run_pb2.RUN_STATE_TRAINING)
     (token_file,) = await asyncio.to_thread(lambda: list(bench.folder.glob("launches/*/token")))

@@ -22,11 +22,12 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from google.protobuf.empty_pb2 import Empty
 from linnet.v1.batch_pb2 import Batch
 from linnet.v1.dataset_pb2 import Dataset, PresignedRequest
-from linnet.v1.evaluation_pb2 import Evaluation
+from linnet.v1.evaluation_pb2 import Evaluation, ThresholdOutcome
+from linnet.v1.evaluator_service_pb2 import CompareScoresResponse
 from linnet.v1.run_pb2 import Run
 from pyqwest import Client, SyncClient
 
-from .training_service_pb2 import CancelBatchRequest, CancelRunRequest, CreateBatchRequest, CreateBatchResponse, CreateDatasetRequest, CreateDatasetResponse, CreateRunRequest, DeleteDatasetRequest, DeleteRunRequest, DownloadArtifactRequest, ExportBatchRequest, FinalizeDatasetRequest, GetBatchRequest, GetDatasetRequest, GetEvaluationRequest, GetProfileRequest, GetProfileResponse, GetReportRequest, GetRunRequest, ListBatchesRequest, ListBatchesResponse, ListDatasetsRequest, ListDatasetsResponse, ListLayerTypesRequest, ListLayerTypesResponse, ListPresetsRequest, ListPresetsResponse, ListRunsRequest, ListRunsResponse, ListTargetsRequest, ListTargetsResponse, RenderScriptRequest, RenderScriptResponse, Report, ResumeBatchRequest, RetryFailedRequest, StreamLogRequest, StreamLogResponse, SuspendBatchRequest, ValidateSpecRequest, ValidateSpecResponse, WatchBatchRequest, WatchBatchResponse, WatchRunRequest, WatchRunResponse
+from .training_service_pb2 import CancelBatchRequest, CancelRunRequest, CompareRunsRequest, CreateBatchRequest, CreateBatchResponse, CreateDatasetRequest, CreateDatasetResponse, CreateRunRequest, DeleteDatasetRequest, DeleteRunRequest, DownloadArtifactRequest, ExportBatchRequest, FinalizeDatasetRequest, GetBatchRequest, GetDatasetRequest, GetEvaluationRequest, GetExplorerRequest, GetExplorerResponse, GetProfileRequest, GetProfileResponse, GetReportRequest, GetRunRequest, GetThresholdsRequest, ListBatchesRequest, ListBatchesResponse, ListDatasetsRequest, ListDatasetsResponse, ListLayerTypesRequest, ListLayerTypesResponse, ListPresetsRequest, ListPresetsResponse, ListRunsRequest, ListRunsResponse, ListTargetsRequest, ListTargetsResponse, RenderScriptRequest, RenderScriptResponse, Report, ResumeBatchRequest, RetryFailedRequest, StreamLogRequest, StreamLogResponse, SuspendBatchRequest, ValidateSpecRequest, ValidateSpecResponse, WatchBatchRequest, WatchBatchResponse, WatchRunRequest, WatchRunResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -196,6 +197,24 @@ class TrainingService(Protocol):
     async def get_evaluation(self, request: GetEvaluationRequest, ctx: RequestContext[GetEvaluationRequest, Evaluation], /) -> Evaluation:
         """
         Reads the evaluation of a run.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_thresholds(self, request: GetThresholdsRequest, ctx: RequestContext[GetThresholdsRequest, ThresholdOutcome], /) -> ThresholdOutcome:
+        """
+        Applies thresholds to the stored scores of a run.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_explorer(self, request: GetExplorerRequest, ctx: RequestContext[GetExplorerRequest, GetExplorerResponse], /) -> GetExplorerResponse:
+        """
+        Reads a page of a run's feature explorer: every sample as a point, with what became of it.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def compare_runs(self, request: CompareRunsRequest, ctx: RequestContext[CompareRunsRequest, CompareScoresResponse], /) -> CompareScoresResponse:
+        """
+        Compares two runs on the rows that both scored.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -517,6 +536,39 @@ class TrainingServiceASGIApplication(ConnectASGIApplication[TrainingService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.get_evaluation,
+                ),
+                "/linnet.v1.TrainingService/GetThresholds": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetThresholds",
+                        service_name="linnet.v1.TrainingService",
+                        input=GetThresholdsRequest,
+                        output=ThresholdOutcome,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_thresholds,
+                ),
+                "/linnet.v1.TrainingService/GetExplorer": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetExplorer",
+                        service_name="linnet.v1.TrainingService",
+                        input=GetExplorerRequest,
+                        output=GetExplorerResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_explorer,
+                ),
+                "/linnet.v1.TrainingService/CompareRuns": Endpoint.unary(
+                    method=MethodInfo(
+                        name="CompareRuns",
+                        service_name="linnet.v1.TrainingService",
+                        input=CompareRunsRequest,
+                        output=CompareScoresResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.compare_runs,
                 ),
                 "/linnet.v1.TrainingService/GetProfile": Endpoint.unary(
                     method=MethodInfo(
@@ -1192,6 +1244,75 @@ class TrainingServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def get_thresholds(
+        self,
+        request: GetThresholdsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ThresholdOutcome:
+        """
+        Applies thresholds to the stored scores of a run.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetThresholds",
+                service_name="linnet.v1.TrainingService",
+                input=GetThresholdsRequest,
+                output=ThresholdOutcome,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def get_explorer(
+        self,
+        request: GetExplorerRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetExplorerResponse:
+        """
+        Reads a page of a run's feature explorer: every sample as a point, with what became of it.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetExplorer",
+                service_name="linnet.v1.TrainingService",
+                input=GetExplorerRequest,
+                output=GetExplorerResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def compare_runs(
+        self,
+        request: CompareRunsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> CompareScoresResponse:
+        """
+        Compares two runs on the rows that both scored.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="CompareRuns",
+                service_name="linnet.v1.TrainingService",
+                input=CompareRunsRequest,
+                output=CompareScoresResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def get_profile(
         self,
         request: GetProfileRequest,
@@ -1462,6 +1583,24 @@ class TrainingServiceSync(Protocol):
     def get_evaluation(self, request: GetEvaluationRequest, ctx: RequestContext[GetEvaluationRequest, Evaluation], /) -> Evaluation:
         """
         Reads the evaluation of a run.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_thresholds(self, request: GetThresholdsRequest, ctx: RequestContext[GetThresholdsRequest, ThresholdOutcome], /) -> ThresholdOutcome:
+        """
+        Applies thresholds to the stored scores of a run.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_explorer(self, request: GetExplorerRequest, ctx: RequestContext[GetExplorerRequest, GetExplorerResponse], /) -> GetExplorerResponse:
+        """
+        Reads a page of a run's feature explorer: every sample as a point, with what became of it.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def compare_runs(self, request: CompareRunsRequest, ctx: RequestContext[CompareRunsRequest, CompareScoresResponse], /) -> CompareScoresResponse:
+        """
+        Compares two runs on the rows that both scored.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -1781,6 +1920,39 @@ class TrainingServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.get_evaluation,
+                ),
+                "/linnet.v1.TrainingService/GetThresholds": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetThresholds",
+                        service_name="linnet.v1.TrainingService",
+                        input=GetThresholdsRequest,
+                        output=ThresholdOutcome,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_thresholds,
+                ),
+                "/linnet.v1.TrainingService/GetExplorer": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetExplorer",
+                        service_name="linnet.v1.TrainingService",
+                        input=GetExplorerRequest,
+                        output=GetExplorerResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_explorer,
+                ),
+                "/linnet.v1.TrainingService/CompareRuns": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="CompareRuns",
+                        service_name="linnet.v1.TrainingService",
+                        input=CompareRunsRequest,
+                        output=CompareScoresResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.compare_runs,
                 ),
                 "/linnet.v1.TrainingService/GetProfile": EndpointSync.unary(
                     method=MethodInfo(
@@ -2450,6 +2622,75 @@ class TrainingServiceClientSync(ConnectClientSync):
                 service_name="linnet.v1.TrainingService",
                 input=GetEvaluationRequest,
                 output=Evaluation,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_thresholds(
+        self,
+        request: GetThresholdsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ThresholdOutcome:
+        """
+        Applies thresholds to the stored scores of a run.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetThresholds",
+                service_name="linnet.v1.TrainingService",
+                input=GetThresholdsRequest,
+                output=ThresholdOutcome,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_explorer(
+        self,
+        request: GetExplorerRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetExplorerResponse:
+        """
+        Reads a page of a run's feature explorer: every sample as a point, with what became of it.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetExplorer",
+                service_name="linnet.v1.TrainingService",
+                input=GetExplorerRequest,
+                output=GetExplorerResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def compare_runs(
+        self,
+        request: CompareRunsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> CompareScoresResponse:
+        """
+        Compares two runs on the rows that both scored.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="CompareRuns",
+                service_name="linnet.v1.TrainingService",
+                input=CompareRunsRequest,
+                output=CompareScoresResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -1225,6 +1225,150 @@ class GetEvaluationRequest(_message.Message):
 Global___GetEvaluationRequest: _TypeAlias = GetEvaluationRequest  # noqa: Y015
 
 @_typing.final
+class GetThresholdsRequest(_message.Message):
+    """Request of GetThresholds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The run's name."""
+    variant: _run_pb2.Variant.ValueType
+    """Which variant."""
+    side: _evaluation_pb2.SplitSide.ValueType
+    """Which rows."""
+    @_builtins.property
+    def thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One threshold for all classes, or one a class, in [0, 1]."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        variant: _run_pb2.Variant.ValueType = ...,
+        side: _evaluation_pb2.SplitSide.ValueType = ...,
+        thresholds: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "side", b"side", "thresholds", b"thresholds", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetThresholdsRequest: _TypeAlias = GetThresholdsRequest  # noqa: Y015
+
+@_typing.final
+class GetExplorerRequest(_message.Message):
+    """Request of GetExplorer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The run's name."""
+    source: _evaluation_pb2.FeatureSource.ValueType
+    """What is projected. Default input."""
+    method: _evaluation_pb2.ProjectionMethod.ValueType
+    """How. Default UMAP."""
+    variant: _run_pb2.Variant.ValueType
+    """Whose predictions and embeddings. Default int8, else float32."""
+    page_size: _builtins.int
+    """Most points a page; 0 means 20,000, above 50,000 means 50,000."""
+    page_token: _builtins.str
+    """From the page before."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        source: _evaluation_pb2.FeatureSource.ValueType = ...,
+        method: _evaluation_pb2.ProjectionMethod.ValueType = ...,
+        variant: _run_pb2.Variant.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "name", b"name", "page_size", b"page_size", "page_token", b"page_token", "source", b"source", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExplorerRequest: _TypeAlias = GetExplorerRequest  # noqa: Y015
+
+@_typing.final
+class GetExplorerResponse(_message.Message):
+    """Response of GetExplorer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLORER_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def explorer(self) -> _evaluation_pb2.Explorer:
+        """The page: points and what is known of all of them."""
+
+    def __init__(
+        self,
+        *,
+        explorer: _evaluation_pb2.Explorer | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explorer", b"explorer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explorer", b"explorer", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExplorerResponse: _TypeAlias = GetExplorerResponse  # noqa: Y015
+
+@_typing.final
+class CompareRunsRequest(_message.Message):
+    """Request of CompareRuns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    OTHER_VARIANT_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The first run's name."""
+    other: _builtins.str
+    """The second run's name, of the same project."""
+    variant: _run_pb2.Variant.ValueType
+    """The first run's variant."""
+    other_variant: _run_pb2.Variant.ValueType
+    """The second run's variant."""
+    side: _evaluation_pb2.SplitSide.ValueType
+    """Which rows."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        other: _builtins.str = ...,
+        variant: _run_pb2.Variant.ValueType = ...,
+        other_variant: _run_pb2.Variant.ValueType = ...,
+        side: _evaluation_pb2.SplitSide.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "other", b"other", "other_variant", b"other_variant", "side", b"side", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareRunsRequest: _TypeAlias = CompareRunsRequest  # noqa: Y015
+
+@_typing.final
 class GetProfileRequest(_message.Message):
     """Request of GetProfile."""
 

@@ -7,6 +7,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from linnet.v1 import batch_pb2 as linnet_dot_v1_dot_batch__pb2
 from linnet.v1 import dataset_pb2 as linnet_dot_v1_dot_dataset__pb2
 from linnet.v1 import evaluation_pb2 as linnet_dot_v1_dot_evaluation__pb2
+from linnet.v1 import evaluator_service_pb2 as linnet_dot_v1_dot_evaluator__service__pb2
 from linnet.v1 import run_pb2 as linnet_dot_v1_dot_run__pb2
 from linnet.v1 import training_service_pb2 as linnet_dot_v1_dot_training__service__pb2
 
@@ -164,6 +165,21 @@ class TrainingServiceStub:
                 '/linnet.v1.TrainingService/GetEvaluation',
                 request_serializer=linnet_dot_v1_dot_training__service__pb2.GetEvaluationRequest.SerializeToString,
                 response_deserializer=linnet_dot_v1_dot_evaluation__pb2.Evaluation.FromString,
+                _registered_method=True)
+        self.GetThresholds = channel.unary_unary(
+                '/linnet.v1.TrainingService/GetThresholds',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.GetThresholdsRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_evaluation__pb2.ThresholdOutcome.FromString,
+                _registered_method=True)
+        self.GetExplorer = channel.unary_unary(
+                '/linnet.v1.TrainingService/GetExplorer',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.GetExplorerRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_training__service__pb2.GetExplorerResponse.FromString,
+                _registered_method=True)
+        self.CompareRuns = channel.unary_unary(
+                '/linnet.v1.TrainingService/CompareRuns',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.CompareRunsRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresResponse.FromString,
                 _registered_method=True)
         self.GetProfile = channel.unary_unary(
                 '/linnet.v1.TrainingService/GetProfile',
@@ -374,6 +390,27 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetThresholds(self, request, context):
+        """Applies thresholds to the stored scores of a run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExplorer(self, request, context):
+        """Reads a page of a run's feature explorer: every sample as a point, with what became of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareRuns(self, request, context):
+        """Compares two runs on the rows that both scored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetProfile(self, request, context):
         """Profiles the variants of a run for any targets.
         """
@@ -536,6 +573,21 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.GetEvaluation,
                     request_deserializer=linnet_dot_v1_dot_training__service__pb2.GetEvaluationRequest.FromString,
                     response_serializer=linnet_dot_v1_dot_evaluation__pb2.Evaluation.SerializeToString,
+            ),
+            'GetThresholds': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThresholds,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.GetThresholdsRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_evaluation__pb2.ThresholdOutcome.SerializeToString,
+            ),
+            'GetExplorer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExplorer,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.GetExplorerRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_training__service__pb2.GetExplorerResponse.SerializeToString,
+            ),
+            'CompareRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareRuns,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.CompareRunsRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresResponse.SerializeToString,
             ),
             'GetProfile': grpc.unary_unary_rpc_method_handler(
                     servicer.GetProfile,
@@ -1239,6 +1291,87 @@ class TrainingService:
             '/linnet.v1.TrainingService/GetEvaluation',
             linnet_dot_v1_dot_training__service__pb2.GetEvaluationRequest.SerializeToString,
             linnet_dot_v1_dot_evaluation__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThresholds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/GetThresholds',
+            linnet_dot_v1_dot_training__service__pb2.GetThresholdsRequest.SerializeToString,
+            linnet_dot_v1_dot_evaluation__pb2.ThresholdOutcome.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExplorer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/GetExplorer',
+            linnet_dot_v1_dot_training__service__pb2.GetExplorerRequest.SerializeToString,
+            linnet_dot_v1_dot_training__service__pb2.GetExplorerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/CompareRuns',
+            linnet_dot_v1_dot_training__service__pb2.CompareRunsRequest.SerializeToString,
+            linnet_dot_v1_dot_evaluator__service__pb2.CompareScoresResponse.FromString,
             options,
             channel_credentials,
             insecure,

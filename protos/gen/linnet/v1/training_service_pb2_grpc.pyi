@@ -9,6 +9,7 @@ from grpc import aio as _aio
 from linnet.v1 import batch_pb2 as _batch_pb2
 from linnet.v1 import dataset_pb2 as _dataset_pb2
 from linnet.v1 import evaluation_pb2 as _evaluation_pb2
+from linnet.v1 import evaluator_service_pb2 as _evaluator_service_pb2
 from linnet.v1 import run_pb2 as _run_pb2
 from linnet.v1 import training_service_pb2 as _training_service_pb2
 import abc as _abc_1
@@ -93,6 +94,12 @@ class TrainingServiceStub:
     """Gives an address to read the results of a batch from, one Parquet file, a row a run."""
     GetEvaluation: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetEvaluationRequest, _evaluation_pb2.Evaluation]
     """Reads the evaluation of a run."""
+    GetThresholds: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetThresholdsRequest, _evaluation_pb2.ThresholdOutcome]
+    """Applies thresholds to the stored scores of a run."""
+    GetExplorer: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetExplorerRequest, _training_service_pb2.GetExplorerResponse]
+    """Reads a page of a run's feature explorer: every sample as a point, with what became of it."""
+    CompareRuns: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CompareRunsRequest, _evaluator_service_pb2.CompareScoresResponse]
+    """Compares two runs on the rows that both scored."""
     GetProfile: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetProfileRequest, _training_service_pb2.GetProfileResponse]
     """Profiles the variants of a run for any targets."""
     ListLayerTypes: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListLayerTypesRequest, _training_service_pb2.ListLayerTypesResponse]
@@ -164,6 +171,12 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Gives an address to read the results of a batch from, one Parquet file, a row a run."""
     GetEvaluation: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetEvaluationRequest, _evaluation_pb2.Evaluation]  # type: ignore[assignment]
     """Reads the evaluation of a run."""
+    GetThresholds: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetThresholdsRequest, _evaluation_pb2.ThresholdOutcome]  # type: ignore[assignment]
+    """Applies thresholds to the stored scores of a run."""
+    GetExplorer: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetExplorerRequest, _training_service_pb2.GetExplorerResponse]  # type: ignore[assignment]
+    """Reads a page of a run's feature explorer: every sample as a point, with what became of it."""
+    CompareRuns: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CompareRunsRequest, _evaluator_service_pb2.CompareScoresResponse]  # type: ignore[assignment]
+    """Compares two runs on the rows that both scored."""
     GetProfile: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetProfileRequest, _training_service_pb2.GetProfileResponse]  # type: ignore[assignment]
     """Profiles the variants of a run for any targets."""
     ListLayerTypes: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListLayerTypesRequest, _training_service_pb2.ListLayerTypesResponse]  # type: ignore[assignment]
@@ -382,6 +395,30 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evaluation_pb2.Evaluation, _abc.Awaitable[_evaluation_pb2.Evaluation]]:
         """Reads the evaluation of a run."""
+
+    @_abc_1.abstractmethod
+    def GetThresholds(
+        self,
+        request: _training_service_pb2.GetThresholdsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_pb2.ThresholdOutcome, _abc.Awaitable[_evaluation_pb2.ThresholdOutcome]]:
+        """Applies thresholds to the stored scores of a run."""
+
+    @_abc_1.abstractmethod
+    def GetExplorer(
+        self,
+        request: _training_service_pb2.GetExplorerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.GetExplorerResponse, _abc.Awaitable[_training_service_pb2.GetExplorerResponse]]:
+        """Reads a page of a run's feature explorer: every sample as a point, with what became of it."""
+
+    @_abc_1.abstractmethod
+    def CompareRuns(
+        self,
+        request: _training_service_pb2.CompareRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluator_service_pb2.CompareScoresResponse, _abc.Awaitable[_evaluator_service_pb2.CompareScoresResponse]]:
+        """Compares two runs on the rows that both scored."""
 
     @_abc_1.abstractmethod
     def GetProfile(

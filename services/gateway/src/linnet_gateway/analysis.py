@@ -33,7 +33,7 @@ class Evaluator(Protocol):
 
     async def evaluate(
         self, run: RunRecord, dataset: DatasetRecord, timeout_s: float
-    ) -> tuple[evaluation_pb2.Evaluation, FileRecord | None]:
+    ) -> tuple[evaluation_pb2.Evaluation, Sequence[FileRecord]]:
         """Score every variant; raises `Unavailable`, `DeadlineExceeded` or another LinnetError."""
         ...
 
@@ -43,7 +43,7 @@ class Profiler(Protocol):
 
     async def profile(
         self, run: RunRecord, spec: spec_pb2.TrainingSpec, timeout_s: float
-    ) -> tuple[Sequence[profile_pb2.Profile], FileRecord | None]:
+    ) -> tuple[Sequence[profile_pb2.Profile], Sequence[FileRecord]]:
         """Profile every variant on the spec's target; raises as `Evaluator.evaluate`."""
         ...
 
@@ -163,13 +163,15 @@ class Analysis:
 
     async def _evaluate(self, run: RunRecord) -> None:
         dataset = await self._datasets.get(run.project, run.dataset)
-        evaluation, file = await self._evaluator.evaluate(run, dataset, self._limits.call_timeout_s)
-        await self._end(run, StageKind.EVALUATE, None, partial(_scored, evaluation), file)
+        evaluation, files = await self._evaluator.evaluate(
+            run, dataset, self._limits.call_timeout_s
+        )
+        await self._end(run, StageKind.EVALUATE, None, partial(_scored, evaluation), files)
 
     async def _profile(self, run: RunRecord) -> None:
         spec = spec_pb2.TrainingSpec.FromString(run.spec)
-        profiles, file = await self._profiler.profile(run, spec, self._limits.call_timeout_s)
-        await self._end(run, StageKind.PROFILE, None, partial(_profiled, profiles), file)
+        profiles, files = await self._profiler.profile(run, spec, self._limits.call_timeout_s)
+        await self._end(run, StageKind.PROFILE, None, partial(_profiled, profiles), files)
 
     async def _end(
         self,
@@ -177,7 +179,7 @@ class Analysis:
         kind: StageKind,
         failure: Failure | None,
         fill: Callable[[run_pb2.RunSummary], None] | None = None,
-        file: FileRecord | None = None,
+        files: Sequence[FileRecord] = (),
     ) -> None:
         now = self._clock.now()
         before = await self._predecessor(run)
@@ -187,7 +189,7 @@ class Analysis:
             if fill is not None:
                 fill(summary)
             ended = transitions.stage_ended(
-                current, kind, failure, now, summary=summary.SerializeToString(), file=file
+                current, kind, failure, now, summary=summary.SerializeToString(), files=files
             )
             if before is None or ended.state is not RunState.SUCCEEDED:
                 return ended

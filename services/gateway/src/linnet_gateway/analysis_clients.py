@@ -51,7 +51,7 @@ class EvaluatorClient:
 
     async def evaluate(
         self, run: RunRecord, dataset: DatasetRecord, timeout_s: float
-    ) -> tuple[evaluation_pb2.Evaluation, FileRecord | None]:
+    ) -> tuple[evaluation_pb2.Evaluation, Sequence[FileRecord]]:
         """Score every variant."""
         request = evaluator_service_pb2.EvaluateRequest(
             run=run.name,
@@ -60,10 +60,33 @@ class EvaluatorClient:
             classes=dataset.classes,
             dataset_digest=dataset.digest,
             result_key=f"{run.prefix}/evaluation.json",
+            scores_key=f"{run.prefix}/scores.npz",
         )
         response = await _answer(self._stub.Evaluate(request, timeout=timeout_s))
-        stored = response.result if response.HasField("result") else None
-        return response.evaluation, _record(stored)
+        stored = [
+            _record(getattr(response, field))
+            for field in ("result", "scores")
+            if response.HasField(field)
+        ]
+        return response.evaluation, stored
+
+    async def apply_thresholds(
+        self, request: evaluator_service_pb2.ApplyThresholdsRequest, timeout_s: float
+    ) -> evaluator_service_pb2.ApplyThresholdsResponse:
+        """Apply thresholds to stored scores."""
+        return await _answer(self._stub.ApplyThresholds(request, timeout=timeout_s))
+
+    async def explore(
+        self, request: evaluator_service_pb2.ExploreRequest, timeout_s: float
+    ) -> evaluator_service_pb2.ExploreResponse:
+        """Read a page of the feature explorer."""
+        return await _answer(self._stub.Explore(request, timeout=timeout_s))
+
+    async def compare_scores(
+        self, request: evaluator_service_pb2.CompareScoresRequest, timeout_s: float
+    ) -> evaluator_service_pb2.CompareScoresResponse:
+        """Compare stored scores of two runs."""
+        return await _answer(self._stub.CompareScores(request, timeout=timeout_s))
 
 
 class ProfilerClient:
@@ -74,7 +97,7 @@ class ProfilerClient:
 
     async def profile(
         self, run: RunRecord, spec: spec_pb2.TrainingSpec, timeout_s: float
-    ) -> tuple[Sequence[profile_pb2.Profile], FileRecord | None]:
+    ) -> tuple[Sequence[profile_pb2.Profile], Sequence[FileRecord]]:
         """Profile every variant on the spec's target."""
         request = profiler_service_pb2.ProfileRequest(
             run=run.name,
@@ -84,8 +107,8 @@ class ProfilerClient:
             result_key=f"{run.prefix}/profile.json",
         )
         response = await self.ask(request, timeout_s)
-        stored = response.result if response.HasField("result") else None
-        return response.profiles, _record(stored)
+        stored = [_record(response.result)] if response.HasField("result") else []
+        return response.profiles, stored
 
     async def ask(
         self, request: profiler_service_pb2.ProfileRequest, timeout_s: float
@@ -108,7 +131,5 @@ def models_of(run: RunRecord) -> list[profiler_service_pb2.ProfiledModel]:
     ]
 
 
-def _record(file: dataset_pb2.StoredFile | None) -> FileRecord | None:
-    if file is None:
-        return None
+def _record(file: dataset_pb2.StoredFile) -> FileRecord:
     return FileRecord(file.name, file.key, file.size_bytes, file.sha256)

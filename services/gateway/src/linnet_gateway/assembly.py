@@ -28,6 +28,7 @@ from linnet_gateway.fairness import ShardLimits
 from linnet_gateway.guard import Guard, RateLimits
 from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.ingest import Ingest
+from linnet_gateway.insights import Insights
 from linnet_gateway.launcher import Launcher
 from linnet_gateway.metrics import DatabaseMetrics, RunMetrics
 from linnet_gateway.reconciler import Reconciler, ReconcilerLimits
@@ -291,6 +292,7 @@ class Gateway:
                 targets=core.targets,
                 clock=clock,
             ),
+            insights=Insights(records.runs, records.datasets, core.evaluator),
             specs=specs,
             targets=core.targets,
             clock=clock,

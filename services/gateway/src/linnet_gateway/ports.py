@@ -258,6 +258,10 @@ class Batches(Protocol):
         """Count its runs."""
         ...
 
+    async def members(self, uid: str) -> Sequence[RunRecord]:
+        """Read every run of a batch, in order of its place."""
+        ...
+
     async def cancel(self, uid: str, now: datetime) -> BatchRecord:
         """Cancel every run that no trainer has, and ask the trainers of the others to stop."""
         ...

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from hashlib import sha256
 from typing import TypeVar
 
 from google.protobuf import json_format
@@ -142,6 +143,12 @@ class Reports:
         if file is None:
             raise NotFound("artifact", f"{run.name}/{artifact}")
         return self._presigned(file)
+
+    async def export(self, key: str, data: bytes) -> dataset_pb2.PresignedRequest:
+        """Store a file that was made on request, and give an address to read it from."""
+        await asyncio.to_thread(self._store.put, key, data)
+        name, digest = key.rsplit("/", 1)[-1], sha256(data).hexdigest()
+        return self._presigned(FileRecord(name, key, len(data), digest))
 
     def _presigned(self, file: FileRecord) -> dataset_pb2.PresignedRequest:
         request = dataset_pb2.PresignedRequest(

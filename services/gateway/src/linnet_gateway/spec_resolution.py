@@ -10,6 +10,7 @@ from linnet.v1 import spec_pb2
 from linnet_ml import wire
 from linnet_ml.defaults import layers_of
 from linnet_ml.layers import LayerShape, infer
+from linnet_ml.render_script import render
 from linnet_ml.spec import InputKind, SplitSpec, TrainingSpec
 from linnet_runtime.errors import InvalidInput, NotFound, Violation
 from linnet_runtime.ids import parse_name
@@ -60,6 +61,15 @@ class Resolved:
     dataset: DatasetRecord
     expert: bool
     warnings: tuple[str, ...] = ()
+
+    def script(self) -> str:
+        """Give the expert script that does what the spec's network does."""
+        facts = self.dataset.facts
+        kind = InputKind(self.dataset.input_kind)
+        layers = layers_of(self.spec.architecture, kind, facts.input_shape)
+        if layers is None:
+            return self.spec.architecture.script or ""
+        return render(layers, facts.input_shape, len(self.dataset.classes))
 
     def shapes(self) -> tuple[LayerShape, ...] | None:
         """Give what each layer makes; None for a script."""

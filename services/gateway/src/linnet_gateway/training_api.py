@@ -6,16 +6,25 @@ gRPC and Connect both hand every call through to here, so that neither can diffe
 from collections.abc import AsyncIterator
 
 from google.protobuf import empty_pb2
-from linnet.v1 import batch_pb2, dataset_pb2, evaluation_pb2, run_pb2, spec_pb2
+from linnet.v1 import (
+    batch_pb2,
+    dataset_pb2,
+    evaluation_pb2,
+    evaluator_service_pb2,
+    run_pb2,
+    spec_pb2,
+)
 from linnet.v1 import training_service_pb2 as pb
 from linnet_ml.layers import LayerShape, parameter_count
 from linnet_runtime.clock import Clock
 from linnet_runtime.ids import parse_name
 
 from linnet_gateway import catalog, run_filter
+from linnet_gateway.batch_results import results
 from linnet_gateway.batches import BatchRequests, BatchView
 from linnet_gateway.converters import batch_message, dataset_message, run_message
 from linnet_gateway.datasets import UPLOAD_LIFE, DatasetRequests
+from linnet_gateway.insights import Insights
 from linnet_gateway.pagination import cut, read_page
 from linnet_gateway.records import BatchCounts, FileRecord
 from linnet_gateway.reports import Reports
@@ -36,6 +45,7 @@ class TrainingApi:
         batches: BatchRequests,
         watching: Watching,
         reports: Reports,
+        insights: Insights,
         specs: SpecResolution,
         targets: Targets,
         clock: Clock,
@@ -45,6 +55,7 @@ class TrainingApi:
         self._batches = batches
         self._watching = watching
         self._reports = reports
+        self._insights = insights
         self._specs = specs
         self._targets = targets
         self._clock = clock
@@ -157,6 +168,22 @@ class TrainingApi:
         """Read the evaluation of a run."""
         return await self._reports.evaluation(parse_name(request.name, "runs"))
 
+    async def get_thresholds(
+        self, request: pb.GetThresholdsRequest
+    ) -> evaluation_pb2.ThresholdOutcome:
+        """Apply thresholds to the stored scores of a run."""
+        return await self._insights.thresholds(parse_name(request.name, "runs"), request)
+
+    async def get_explorer(self, request: pb.GetExplorerRequest) -> pb.GetExplorerResponse:
+        """Read a page of a run's feature explorer."""
+        return await self._insights.explorer(parse_name(request.name, "runs"), request)
+
+    async def compare_runs(
+        self, request: pb.CompareRunsRequest
+    ) -> evaluator_service_pb2.CompareScoresResponse:
+        """Compare two runs on the rows that both scored."""
+        return await self._insights.compare(parse_name(request.name, "runs"), request)
+
     async def get_profile(self, request: pb.GetProfileRequest) -> pb.GetProfileResponse:
         """Profile the variants of a run for any targets."""
         return await self._reports.profile(parse_name(request.name, "runs"), request)
@@ -179,6 +206,17 @@ class TrainingApi:
             for index, shape in enumerate(shapes):
                 response.layers.append(_layer(-1 if index == last else index, shape))
         return response
+
+    async def render_script(self, request: pb.RenderScriptRequest) -> pb.RenderScriptResponse:
+        """Write the expert script that does what a layer list or preset does."""
+        project = parse_name(request.parent, field="parent").project
+        resolved = await self._specs.resolve(project, request.spec, "spec")
+        return pb.RenderScriptResponse(script=resolved.script())
+
+    async def export_batch(self, request: pb.ExportBatchRequest) -> dataset_pb2.PresignedRequest:
+        """Give an address to read the results of a batch from."""
+        runs, prefix = await self._batches.members(parse_name(request.name, "batches"))
+        return await self._reports.export(f"{prefix}/results.parquet", results(runs))
 
     async def create_batch(
         self, requests: AsyncIterator[pb.CreateBatchRequest]

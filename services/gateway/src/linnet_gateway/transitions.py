@@ -297,7 +297,7 @@ def stage_ended(
     now: datetime,
     *,
     summary: bytes | None = None,
-    file: FileRecord | None = None,
+    files: Sequence[FileRecord] = (),
 ) -> RunRecord:
     """Note how evaluation or profiling ended; the run has succeeded when both have.
 
@@ -309,9 +309,10 @@ def stage_ended(
     run = with_stage(run, kind, state, now, failure)
     if summary is not None:
         run = replace(run, summary=summary)
-    if file is not None:
-        kept = tuple(f for f in run.artifacts if f.name != file.name)
-        run = replace(run, artifacts=(*kept, file))
+    if files:
+        names = {file.name for file in files}
+        kept = tuple(f for f in run.artifacts if f.name not in names)
+        run = replace(run, artifacts=(*kept, *files))
     if failure is not None:
         name = "evaluation" if kind is StageKind.EVALUATE else "profiling"
         run = replace(run, warnings=(*run.warnings, f"{name} failed: {failure.message}"))

@@ -155,6 +155,12 @@ class SqlBatches:
 
         return await self._database.read(work)
 
+    async def members(self, uid: str) -> Sequence[RunRecord]:
+        """Read every run of a batch, in order of its place."""
+        columns = schema.runs.c
+        query = select(schema.runs).where(columns.batch_uid == uid).order_by(columns.batch_index)
+        return await self._database.read(lambda c: read_runs(c, query))
+
     async def cancel(self, uid: str, now: datetime) -> BatchRecord:
         """Cancel every run that no trainer has, and ask the trainers of the others to stop."""
         at = to_us(now)
