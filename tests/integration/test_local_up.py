@@ -198,20 +198,19 @@ def test_an_unknown_target_is_refused(up: Up) -> None:
 def test_a_run_outlives_the_death_of_everything(tmp_path: Path) -> None:
     """Kill -9 of `linnet up` during a training, then `linnet up`: the one run ends SUCCEEDED."""
     home = tmp_path / "home"
-    first = Up(home)
-    pids = [e["pid"] for e in first.of("serving")]
-    with first.client() as client:
-        client.push(examples.load("digits"), dataset_id="digits")
-        run = run_pb2.Run()
-        run.spec.dataset = "digits"
-        run.spec.fit.epochs = 30
-        client.create_run(run, run_id="survivor")
-        for response in client.watch("survivor"):
-            if any(epoch.number >= 2 for epoch in response.epochs):
-                break
-
-    os.kill(first.process.pid, signal.SIGKILL)
-    first.process.wait()
+    with local_mode(home) as first:
+        pids = [e["pid"] for e in first.of("serving")]
+        with first.client() as client:
+            client.push(examples.load("digits"), dataset_id="digits")
+            run = run_pb2.Run()
+            run.spec.dataset = "digits"
+            run.spec.fit.epochs = 30
+            client.create_run(run, run_id="survivor")
+            for response in client.watch("survivor"):
+                if any(epoch.number >= 2 for epoch in response.epochs):
+                    break
+        os.kill(first.process.pid, signal.SIGKILL)
+        first.process.wait()
 
     with local_mode(home) as second, second.client() as client:
         assert not [pid for pid in pids if identify(pid, "")]
