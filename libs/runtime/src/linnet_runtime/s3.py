@@ -32,7 +32,7 @@ class S3Location:
 
     Attributes:
         endpoint: `http://host:port` as this process reaches the store.
-        public_endpoint: The same as clients and trainers reach it; presigned addresses name it,
+        public_endpoint: The same as those reach it who get presigned addresses; they name it,
             since a signature binds the host. Empty means `endpoint`.
     """
 

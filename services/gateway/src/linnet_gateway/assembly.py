@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Self
 
@@ -232,7 +232,7 @@ class Gateway:
             datasets=records.datasets,
             trainings=records.trainings,
             launches=records.launches,
-            store=core.store,
+            store=self._store_for_trainers(),
             tokens=core.tokens,
             clock=self.clock,
             limits=core.retries,
@@ -242,6 +242,10 @@ class Gateway:
         runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(servicer, server.grpc_server)
         await server.start()
         self._stack.push_async_callback(server.stop, self.clock, Drain(grace_s=1.0))
+
+    def _store_for_trainers(self) -> S3Store:
+        # Trainers are where the gateway is: clients' address may lead nowhere from there.
+        return S3Store(replace(self.settings.store, public_endpoint=""))
 
     def _housekeeping(self, core: _Core) -> Housekeeping:
         days = self.settings.run_life_days

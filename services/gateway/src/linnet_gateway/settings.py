@@ -38,7 +38,7 @@ class GatewaySettings(ServiceSettings):
     store_endpoint: str = Field(min_length=1)
     """`http://host:port` of the object store."""
     store_public_endpoint: str = ""
-    """The same as clients and trainers reach it."""
+    """The same as clients reach it; trainers use `store_endpoint`."""
     store_access_key: str = Field(min_length=1)
     """Access key of the object store."""
     store_secret_key: SecretStr
