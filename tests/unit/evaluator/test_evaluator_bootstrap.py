@@ -26,9 +26,9 @@ def _by_indexing(actual, predicted, draws, groups=None):
             rows = np.concatenate(
                 [members[i] for i in random.integers(0, len(members), len(members))]
             )
-        matrix = confusion.confusion_matrix(actual[rows], predicted[rows], 4)
+        sums = confusion.margins(confusion.confusion_matrix(actual[rows], predicted[rows], 4))
         for name, of in bootstrap.STATISTICS.items():
-            found[name].append(float(of(matrix)))
+            found[name].append(float(of(sums)))
     return {name: np.quantile(values, [0.025, 0.975]) for name, values in found.items()}
 
 

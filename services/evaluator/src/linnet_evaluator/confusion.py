@@ -1,6 +1,6 @@
 """Scores that follow from a confusion matrix alone; rows = actual class, columns = predicted.
 
-Every function takes one matrix or a stack of them, shape (..., classes, classes), so that a
+Everything works on one matrix or a stack of them, shape (..., classes, classes), so that a
 bootstrap's thousand matrices are one call.
 """
 
@@ -32,6 +32,37 @@ def _divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
+class Margins:
+    """What every score needs of a matrix, each of shape (..., classes).
+
+    Attributes:
+        right: Rows of each class that are predicted as it, the diagonal.
+        support: Rows of each class.
+        predicted: Rows that are predicted as each class.
+    """
+
+    right: Floats
+    support: Floats
+    predicted: Floats
+
+    @property
+    def total(self) -> Floats:
+        """All rows, shape (...)."""
+        rows: Floats = self.support.sum(axis=-1)
+        return rows
+
+
+def margins(matrix: NDArray[np.generic]) -> Margins:
+    """Sum a matrix, or a stack of them."""
+    cells = matrix.astype(np.float64)
+    return Margins(
+        right=np.ascontiguousarray(np.diagonal(cells, axis1=-2, axis2=-1)),
+        support=cells.sum(axis=-1),
+        predicted=cells.sum(axis=-2),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PerClass:
     """Scores of each class, each of shape (..., classes), in [0, 1]; zero where undefined."""
 
@@ -39,48 +70,39 @@ class PerClass:
     recall: Floats
     f1: Floats
     support: Floats
-    predicted: Floats
 
 
-def per_class(matrix: NDArray[np.generic]) -> PerClass:
+def per_class(of: Margins) -> PerClass:
     """Precision, recall, F1 and support of each class."""
-    cells = matrix.astype(np.float64)
-    right = np.diagonal(cells, axis1=-2, axis2=-1)
-    support, predicted = cells.sum(axis=-1), cells.sum(axis=-2)
     return PerClass(
-        precision=_divide(right, predicted),
-        recall=_divide(right, support),
-        f1=_divide(2 * right, support + predicted),
-        support=support,
-        predicted=predicted,
+        precision=_divide(of.right, of.predicted),
+        recall=_divide(of.right, of.support),
+        f1=_divide(2 * of.right, of.support + of.predicted),
+        support=of.support,
     )
 
 
-def accuracy(matrix: NDArray[np.generic]) -> Floats:
+def accuracy(of: Margins) -> Floats:
     """Share of rows on the diagonal."""
-    cells = matrix.astype(np.float64)
-    return _divide(np.trace(cells, axis1=-2, axis2=-1), cells.sum(axis=(-2, -1)))
+    return _divide(of.right.sum(axis=-1), of.total)
 
 
-def balanced_accuracy(matrix: NDArray[np.generic]) -> Floats:
+def balanced_accuracy(of: Margins) -> Floats:
     """Mean recall over the classes that have rows."""
-    scores = per_class(matrix)
-    present = scores.support > 0
-    return _divide((scores.recall * present).sum(axis=-1), present.sum(axis=-1).astype(np.float64))
+    present = (of.support > 0).sum(axis=-1).astype(np.float64)
+    return _divide(_divide(of.right, of.support).sum(axis=-1), present)
 
 
-def matthews(matrix: NDArray[np.generic]) -> Floats:
+def matthews(of: Margins) -> Floats:
     """Matthews correlation coefficient of many classes (Gorodkin 2004); 0 where undefined."""
-    cells = matrix.astype(np.float64)
-    actual, predicted = cells.sum(axis=-1), cells.sum(axis=-2)
-    total = actual.sum(axis=-1)
-    right = np.trace(cells, axis1=-2, axis2=-1)
-    covariance = right * total - (actual * predicted).sum(axis=-1)
-    spread = (total**2 - (actual**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1))
+    total = of.total
+    squared = total**2
+    covariance = of.right.sum(axis=-1) * total - (of.support * of.predicted).sum(axis=-1)
+    spread = (squared - (of.support**2).sum(axis=-1)) * (squared - (of.predicted**2).sum(axis=-1))
     return _divide(covariance, np.sqrt(spread))
 
 
-def macro_f1(matrix: NDArray[np.generic]) -> Floats:
+def macro_f1(of: Margins) -> Floats:
     """Unweighted mean of F1 over all classes."""
-    means: Floats = per_class(matrix).f1.mean(axis=-1)
+    means: Floats = _divide(2 * of.right, of.support + of.predicted).mean(axis=-1)
     return means

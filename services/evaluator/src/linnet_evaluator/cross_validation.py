@@ -13,14 +13,15 @@ _NAMES = ("accuracy", "loss", "balanced_accuracy", "mcc", "macro_f1")
 
 def _fold(number: int, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> FoldScores:
     matrix = confusion.confusion_matrix(labels, scores.argmax(axis=1), scores.shape[1])
+    sums = confusion.margins(matrix)
     return FoldScores(
         fold=number,
         sample_count=len(labels),
-        accuracy=float(confusion.accuracy(matrix)),
+        accuracy=float(confusion.accuracy(sums)),
         loss=float(loss_of_rows(normalise(scores), labels).mean()),
-        balanced_accuracy=float(confusion.balanced_accuracy(matrix)),
-        mcc=float(confusion.matthews(matrix)),
-        macro_f1=float(confusion.macro_f1(matrix)),
+        balanced_accuracy=float(confusion.balanced_accuracy(sums)),
+        mcc=float(confusion.matthews(sums)),
+        macro_f1=float(confusion.macro_f1(sums)),
     )
 
 

@@ -124,6 +124,7 @@ class Evaluator:
         dataset_files = by_name(
             wanted.dataset_files, "dataset_files", [datasets.FEATURES, datasets.LABELS]
         )
+        loading = self._pool.submit(self._read_models, models)
         dataset = self._data.get(dataset_files, len(wanted.classes))
         split = self.split(wanted, run_files, len(dataset.labels))
         sides = [
@@ -134,7 +135,10 @@ class Evaluator:
         if not sides:
             raise InvalidInput.of("sides", "expected a side that has rows, received none")
         rows = np.unique(np.concatenate([split.side(side) for side in sides]))
-        runs = self._run_models(models, run_files, dataset, rows, len(wanted.classes))
+        scaler = self.scaler(run_files)
+        runs = self._run_models(
+            loading.result(), dataset, rows, scaler=scaler, class_count=len(wanted.classes)
+        )
         folds = self._out_of_fold(run_files, dataset, len(wanted.classes))
         stored = _stored(wanted, dataset, split, rows, runs, folds=folds)
         scored = RunScores(
@@ -171,29 +175,33 @@ class Evaluator:
             return None
         return read_scaler(read(self._store, run_files[MANIFEST], limit_bytes=_LIMIT_BYTES))
 
+    def _read_models(self, files: Mapping[Variant, FileRef]) -> dict[Variant, bytes]:
+        return {
+            variant: read(self._store, file, limit_bytes=MODEL_LIMIT_BYTES)
+            for variant, file in files.items()
+        }
+
     def _run_models(
         self,
-        models: Mapping[Variant, FileRef],
-        run_files: Mapping[str, FileRef],
+        models: Mapping[Variant, bytes],
         dataset: Dataset,
         rows: NDArray[np.int64],
+        *,
+        scaler: Scaler | None,
         class_count: int,
     ) -> dict[Variant, _VariantRun]:
-        scaler = self.scaler(run_files)
-
-        def run(file: FileRef) -> _VariantRun:
-            model = read(self._store, file, limit_bytes=MODEL_LIMIT_BYTES)
+        def run(variant: Variant) -> _VariantRun:
             ran = self._models.run(
-                model,
+                models[variant],
                 dataset.features,
-                field=f"run_files[{file.name}]",
+                field=f"run_files[{MODEL_NAMES[variant]}]",
                 scaler=scaler,
                 rows=rows,
                 class_count=class_count,
             )
-            return _VariantRun(hashlib.sha256(model).hexdigest(), ran)
+            return _VariantRun(hashlib.sha256(models[variant]).hexdigest(), ran)
 
-        return dict(zip(models, self._pool.map(run, models.values()), strict=True))
+        return dict(zip(models, self._pool.map(run, models), strict=True))
 
 
 def _stored(

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from google.protobuf import json_format
 from linnet.v1 import evaluation_pb2
-from linnet_ml import wire
 from linnet_runtime.errors import InvalidInput, NotFound
 from linnet_runtime.objectstore import ObjectStore
 
-from linnet_evaluator.evaluate import Evaluated
+from linnet_evaluator.messages import to_json
+from linnet_evaluator.record import Evaluation
 from linnet_evaluator.scores_file import StoredScores, from_bytes, to_bytes
 from linnet_evaluator.stored_data import FileRef, read
 
@@ -48,10 +48,9 @@ class Results:
             return None
         return found
 
-    def write(self, key: str, evaluation: evaluation_pb2.Evaluation) -> FileRef:
+    def write(self, key: str, evaluation: Evaluation) -> FileRef:
         """Store an evaluation as JSON, field names as in the contract."""
-        text = json_format.MessageToJson(evaluation, preserving_proto_field_name=True, indent=None)
-        data = text.encode()
+        data = to_json(evaluation).encode()
         self._store.put(key, data, "application/json")
         return _ref(key, data)
 
@@ -87,8 +86,3 @@ class Results:
         except NotFound:
             return None
         return _ref(key, data)
-
-
-def to_message(evaluated: Evaluated) -> evaluation_pb2.Evaluation:
-    """Make the message of an evaluation."""
-    return wire.to_message(evaluated.evaluation, evaluation_pb2.Evaluation)

@@ -129,12 +129,13 @@ def score_all(
     count = values.shape[1]
     predicted = values.argmax(axis=1)
     matrix = confusion.confusion_matrix(actual, predicted, count)
-    classes = confusion.per_class(matrix)
+    sums = confusion.margins(matrix)
+    classes = confusion.per_class(sums)
     ranking = rank(values, actual)
     return Scoring(
-        accuracy=float(confusion.accuracy(matrix)),
-        balanced_accuracy=float(confusion.balanced_accuracy(matrix)),
-        mcc=float(confusion.matthews(matrix)),
+        accuracy=float(confusion.accuracy(sums)),
+        balanced_accuracy=float(confusion.balanced_accuracy(sums)),
+        mcc=float(confusion.matthews(sums)),
         trust=probabilities.trust(probabilities.normalise(values), actual),
         confusion=matrix,
         classes=classes,

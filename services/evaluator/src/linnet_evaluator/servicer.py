@@ -17,8 +17,9 @@ from linnet_evaluator.evaluate import EvaluationInput, Evaluator
 from linnet_evaluator.explorer import Explorer, ExplorerInput, Points
 from linnet_evaluator.explorer_pages import page_of
 from linnet_evaluator.mcnemar import PairedComparison
+from linnet_evaluator.messages import to_message
 from linnet_evaluator.record import FeatureSource, ProjectionMethod, SplitSide, Variant
-from linnet_evaluator.results import Results, to_message
+from linnet_evaluator.results import Results
 from linnet_evaluator.scores_file import StoredScores
 from linnet_evaluator.stored_data import FileRef
 from linnet_evaluator.threshold_report import outcome_record
@@ -90,10 +91,10 @@ class EvaluatorServicer(evaluator_service_pb2_grpc.EvaluatorServiceServicer):
             scores = self._results.describe(scores_key) if scores_key else None
             return _Answer(found, self._results.describe(result_key), scores)
         evaluated = self._evaluator.evaluate(wanted)
-        evaluation = to_message(evaluated)
+        evaluation = to_message(evaluated.evaluation)
         # The result last: where it is, the scores are too.
         scores = self._results.write_scores(scores_key, evaluated.scores) if scores_key else None
-        result = self._results.write(result_key, evaluation) if result_key else None
+        result = self._results.write(result_key, evaluated.evaluation) if result_key else None
         return _Answer(evaluation, result, scores)
 
     async def ApplyThresholds(  # noqa: N802 (name of the contract)

@@ -71,15 +71,21 @@ def read(store: ObjectStore, file: FileRef, *, limit_bytes: int) -> bytes:
     """Read a file, no larger than allowed and equal to its digest where one is given.
 
     Raises:
-        InvalidInput: It is too large (TOO_LARGE) or not what its digest says (DIGEST_MISMATCH).
+        InvalidInput: It is too large (TOO_LARGE), or not what its size (SIZE_MISMATCH) or digest
+            (DIGEST_MISMATCH) says.
         NotFound: The store has no such key.
     """
-    size_bytes = store.stat(file.key).size_bytes
+    size_bytes = file.size_bytes or store.stat(file.key).size_bytes
     if size_bytes > limit_bytes:
         raise InvalidInput.of(
             file.name, f"expected at most {limit_bytes} bytes, has {size_bytes}", reason="TOO_LARGE"
         )
-    data = store.get(file.key)
+    # A byte more than it should have tells a larger object without reading all of it.
+    data = store.get(file.key, length=size_bytes + 1) if size_bytes else b""
+    if len(data) != size_bytes:
+        raise InvalidInput.of(
+            file.name, f"expected {size_bytes} bytes, has another size", reason="SIZE_MISMATCH"
+        )
     if file.sha256 and hashlib.sha256(data).hexdigest() != file.sha256:
         raise InvalidInput.of(
             file.name, f"expected SHA-256 {file.sha256}, has another", reason="DIGEST_MISMATCH"

@@ -16,6 +16,9 @@ from linnet_evaluator.record import (
 from linnet_evaluator.scored_set import ScoredSet
 from linnet_evaluator.thresholds import Outcome, Sweep
 
+CURVE_DIGITS = 6
+"""Decimals of a curve; so many survive the contract's float32 and come back as they were."""
+
 
 def outcome_record(found: Outcome, side: SplitSide) -> ThresholdOutcome:
     """Make the record of what thresholds do on a set."""
@@ -33,7 +36,7 @@ def outcome_record(found: Outcome, side: SplitSide) -> ThresholdOutcome:
 
 
 def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(values.tolist())
+    return tuple(np.round(values, CURVE_DIGITS).tolist())
 
 
 def _curves(swept: Sweep) -> tuple[ThresholdCurve, tuple[ThresholdCurve, ...]]:

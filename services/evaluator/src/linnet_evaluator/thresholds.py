@@ -129,7 +129,7 @@ def apply(
         confusion=matrix,
         uncertain=support - matrix.sum(axis=1),
         certain_share=float(certain.mean()),
-        certain_accuracy=float(confusion.accuracy(matrix)),
+        certain_accuracy=float(confusion.accuracy(confusion.margins(matrix))),
         precision=float(precision.mean()),
         recall=float(recall.mean()),
         f1=float(f1.mean()),
