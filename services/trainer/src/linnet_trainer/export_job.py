@@ -35,7 +35,7 @@ def export(arguments: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
     from linnet_trainer.tflite_edit import for_device
 
     if not _exporters:
-        _quiet()
+        quiet()
         _exporters.append(convert.Exporter())
     begun = time.monotonic()
     folder = Path(arguments["folder"])
@@ -72,11 +72,13 @@ def _read_weights(path: Path) -> list[tuple[np.ndarray, ...]]:
     return [tuple(found[index]) for index in sorted(found)]
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Send the converter's own chatter nowhere; it writes past Python."""
+    import faulthandler
     import logging
     import warnings
 
+    faulthandler.disable()
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
     with contextlib.suppress(OSError):
@@ -95,7 +97,7 @@ def check(arguments: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
     Returns:
         `error` if it was refused; `checked` is false where the interpreter is not installed.
     """
-    _quiet()
+    quiet()
     try:
         from tflite_micro.python.tflite_micro import runtime
     except ImportError:

@@ -96,8 +96,10 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
         `input_shape` of the exported model and `error` if there is none.
     """
     from linnet_trainer import keras_export
+    from linnet_trainer.export_job import quiet
     from linnet_trainer.script_errors import ScriptFailed
 
+    quiet()
     folder = Path(arguments["folder"])
     try:
         script = Script((folder / SCRIPT).read_text())

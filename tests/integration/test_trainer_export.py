@@ -1,0 +1,252 @@
+"""What leaves for the device: presets, operators, sizes, and what real interpreters say."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from linnet_ml.defaults import layers_of
+from linnet_ml.layers import infer, parameter_count
+from linnet_ml.presets import PRESETS
+from linnet_ml.spec import (
+    Activation,
+    Architecture,
+    InputKind,
+    Layer,
+    LayerKind,
+    LayerList,
+    Padding,
+    Pooling,
+)
+from linnet_runtime.errors import InvalidInput
+
+pytestmark = pytest.mark.usefixtures("shop")
+K = InputKind
+SHAPES = {
+    K.SPECTRAL: (33,),
+    K.TABULAR: (13,),
+    K.TIME_SERIES: (40, 3),
+    K.AUDIO: (650,),
+    K.IMAGE: (12, 12, 1),
+}
+CASES = [
+    *sorted({(p.id, kind) for p in PRESETS for kind in p.input_kinds if p.id != "dense"}),
+    ("dense", K.SPECTRAL),
+]
+
+
+def model_of(layers, shape, seed=1):
+    """Build a model with weights as if it had been trained: none zero, none equal."""
+    import keras
+    from linnet_trainer import models
+
+    keras.utils.set_random_seed(seed)
+    built = models.build(layers, shape, 7)
+    rng = np.random.default_rng(seed)
+    for variable in built.model.variables:
+        if "seed" in variable.path:
+            continue
+        noise = rng.normal(0, 0.05, variable.shape)
+        positive = "variance" in variable.path
+        variable.assign(np.abs(variable.numpy() + noise) if positive else variable + noise)
+    # As decided as a trained network: equal scores would leave the choice to the last bit.
+    output = built.weighted[-1]
+    output.kernel.assign(output.kernel * 4.0)
+    return built
+
+
+def rows_of(shape, count=100):
+    return np.random.default_rng(2).normal(size=(count, *shape)).astype(np.float32)
+
+
+def scores(model, rows):
+    """Run a .tflite by LiteRT without delegates, as a device's kernels would."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=model,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    given, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    found = []
+    for row in rows:
+        interpreter.set_tensor(given["index"], prepared(row, given))
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(result["index"]).ravel())
+    return np.array(found)
+
+
+def prepared(row, details):
+    shaped = row.reshape(details["shape"])
+    if details["dtype"] == np.int8:
+        scale, zero_point = details["quantization"]
+        shaped = np.clip(np.round(shaped / scale + zero_point), -128, 127)
+    return shaped.astype(details["dtype"])
+
+
+def arena_and_scores(model, rows):
+    """Run a .tflite by TFLite Micro; the recording interpreter prints its arena."""
+    from tflite_micro.python.tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=4 << 20)
+    details = interpreter.get_input_details(0)
+    quantization = details["quantization_parameters"]
+    found = []
+    for row in rows:
+        shaped = row.reshape(details["shape"])
+        if details["dtype"] == np.int8:
+            scale, zero = quantization["scales"][0], quantization["zero_points"][0]
+            shaped = np.clip(np.round(shaped / scale + zero), -128, 127)
+        interpreter.set_input(shaped.astype(details["dtype"]), 0)
+        interpreter.invoke()
+        found.append(interpreter.get_output(0).ravel())
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("preset", "kind"), CASES)
+def test_template_equals_conversion_and_tflite_micro_agrees(preset, kind):
+    """A filled template has the bytes of a full conversion; TFLite Micro runs it like LiteRT."""
+    from linnet_trainer import convert, device_ops
+    from linnet_trainer.tflite_edit import for_device, operator_names
+
+    shape = SHAPES[kind]
+    layers = layers_of(Architecture(preset=preset), kind, shape)
+    built = model_of(layers, shape)
+    plan = device_ops.plan(layers, shape, 7)
+    rows = rows_of(shape, 200)
+    options = convert.Int8Options(float_io=False, per_tensor_dense=False)
+    exporter = convert.Exporter()
+    other = plan.arrays(model_of(layers, shape, seed=9).weights())
+    exporter.export(plan, other, None, options)
+
+    arrays = plan.arrays(built.weights())
+    filled, int8 = exporter.export(plan, arrays, rows, options)
+    full = convert.float_model(plan, arrays)
+    shaped = rows.reshape(-1, *plan.input_shape[1:])
+    assert filled == for_device(full)
+    assert int8 == for_device(convert.int8_model(full, shaped, options))
+
+    names = operator_names(int8)
+    assert "MEAN" not in names
+    assert "RESHAPE" not in names
+    expected = np.asarray(built.model(rows))
+    np.testing.assert_allclose(scores(filled, rows), expected, atol=1e-4)
+    ours, micro = scores(int8, rows), arena_and_scores(int8, rows)
+    assert (ours.argmax(axis=1) == micro.argmax(axis=1)).mean() >= 0.995
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "operators", "int8_size", "float_size"),
+    [
+        ("dense", K.SPECTRAL, 4, 0.75, 0.85),
+        ("conv1d", K.AUDIO, 6, 0.45, 0.65),
+        ("conv2d", K.AUDIO, 6, 0.75, 0.90),
+    ],
+)
+def test_exports_are_smaller_than_stock_and_score_alike(
+    preset, kind, operators, int8_size, float_size
+):
+    """Against the stock converter: fewer operators, smaller files, scores equal bit for bit."""
+    import tensorflow as tf
+    from linnet_trainer import convert, device_ops
+    from linnet_trainer.tflite_edit import operator_names
+
+    shape = SHAPES[kind]
+    layers = layers_of(Architecture(preset=preset), kind, shape)
+    built = model_of(layers, shape)
+    rows = rows_of(shape, 60)
+    stock_float = tf.lite.TFLiteConverter.from_keras_model(built.model).convert()
+    converter = tf.lite.TFLiteConverter.from_keras_model(built.model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([row[None]] for row in rows)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    stock_int8 = converter.convert()
+
+    plan = device_ops.plan(layers, shape, 7)
+    options = convert.Int8Options(float_io=False, per_tensor_dense=False)
+    ours_float, ours_int8 = convert.Exporter().export(
+        plan, plan.arrays(built.weights()), rows, options
+    )
+    assert len(operator_names(ours_int8)) <= operators
+    assert len(ours_int8) <= int8_size * len(stock_int8)
+    assert len(ours_float) <= float_size * len(stock_float)
+    np.testing.assert_array_equal(scores(ours_int8, rows), scores(stock_int8, rows))
+    np.testing.assert_array_equal(scores(ours_float, rows), scores(stock_float, rows))
+
+
+def test_options_change_types_and_scales():
+    """Float I/O keeps float32 tensors at both ends; per-tensor dense kernels have one scale."""
+    from linnet_trainer import convert, device_ops
+    from linnet_trainer.tflite_edit import tensor_facts
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    layers = layers_of(Architecture(preset="dense"), K.SPECTRAL, (33,))
+    plan = device_ops.plan(layers, (33,), 7)
+    arrays = plan.arrays(model_of(layers, (33,)).weights())
+    exporter = convert.Exporter()
+    most_scales = []
+    for per_tensor in (True, False):
+        options = convert.Int8Options(float_io=per_tensor, per_tensor_dense=per_tensor)
+        _, int8 = exporter.export(plan, arrays, rows_of((33,), 20), options)
+        wanted = "float32" if per_tensor else "int8"
+        assert tensor_facts(int8)["input"]["type"] == wanted
+        parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(int8))
+        scales = [
+            len(t.quantization.scale)
+            for t in parsed.subgraphs[0].tensors
+            if t.quantization is not None and t.quantization.scale is not None
+        ]
+        most_scales.append(max(scales))
+    assert most_scales == [1, 20]
+
+
+LINE = st.sampled_from(
+    [
+        Layer(LayerKind.CONV1D, units=3),
+        Layer(LayerKind.CONV1D, units=2, kernel_size=5, padding=Padding.VALID, stack=2),
+        Layer(LayerKind.SEPARABLE_CONV, units=3, stride=2),
+        Layer(LayerKind.DEPTHWISE_CONV, depth_multiplier=2, activation=Activation.TANH),
+        Layer(LayerKind.CONV1D, units=3, pooling=Pooling.AVERAGE, activation=Activation.HARD_SWISH),
+        Layer(LayerKind.BATCH_NORMALIZATION),
+        Layer(LayerKind.MAX_POOL, kernel_size=3),
+        Layer(LayerKind.DROPOUT, rate=0.2),
+        Layer(LayerKind.GLOBAL_AVERAGE_POOL),
+        Layer(LayerKind.FLATTEN),
+        Layer(LayerKind.DENSE, units=4, activation=Activation.LEAKY_RELU),
+        Layer(LayerKind.RESHAPE, columns=4),
+        Layer(LayerKind.RESHAPE, columns=2, channels=2),
+        Layer(LayerKind.CONV2D, units=2),
+        Layer(LayerKind.RESIDUAL_ADD, add_from="input"),
+        Layer(LayerKind.ACTIVATION, activation=Activation.SIGMOID),
+        Layer(LayerKind.DENSE, units=4, enabled=False),
+    ]
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(LINE, max_size=6))
+def test_any_layer_list_is_built_and_converted_or_refused_by_name(listed):
+    """What shape inference accepts is built with the same size and converted for the device."""
+    from linnet_trainer import convert, device_ops
+
+    shape = (16, 4)
+    given_list = LayerList(tuple(listed))
+    try:
+        shapes = infer(given_list, shape, 7)
+    except InvalidInput as error:
+        fields = [violation.field for violation in error.violations]
+    else:
+        fields = []
+    if fields:
+        assert all(field.startswith("architecture.layers.layers[") for field in fields)
+        return
+    layers = layers_of(Architecture(layers=given_list), K.TIME_SERIES, shape)
+    built = model_of(layers, shape)
+    assert built.model.count_params() == parameter_count(shapes)
+    plan = device_ops.plan(layers, shape, 7)
+    rows = rows_of(shape, 8)
+    options = convert.Int8Options(float_io=False, per_tensor_dense=False)
+    made, int8 = convert.Exporter().export(plan, plan.arrays(built.weights()), rows, options)
+    np.testing.assert_allclose(scores(made, rows), np.asarray(built.model(rows)), atol=1e-5)
+    assert arena_and_scores(int8, rows).shape == (8, 7)

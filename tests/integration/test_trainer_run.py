@@ -1,0 +1,283 @@
+"""Whole runs on real data: settings, limits, folds, resume, scripts and artifacts."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from linnet_ml.defaults import layers_of
+from linnet_ml.render_script import render
+from linnet_ml.samples import Samples
+from linnet_ml.spec import (
+    Architecture,
+    EarlyStopping,
+    ExportOptions,
+    FitSettings,
+    Layer,
+    LayerKind,
+    LayerList,
+    Schedule,
+    ScheduleKind,
+    SplitMethod,
+    SplitSpec,
+    TrainingSpec,
+)
+from linnet_runtime.errors import InvalidInput
+from linnet_trainer.epochs import Ending
+from linnet_trainer.file_names import ARTIFACTS, OUT_OF_FOLD
+from linnet_trainer.script_errors import ScriptFailed
+
+from tests.fakes.training import Recorder, digits, resolved, train, wine
+
+SMALL = LayerList((Layer(LayerKind.DENSE, units=8), Layer(LayerKind.DROPOUT, rate=0.2)))
+
+TOO_WIDE = """import keras
+def build_model(a, b):
+    i = keras.Input(a)
+    return keras.Model(i, keras.layers.Dense(b + 1)(i))
+"""
+TOO_LARGE = """import os
+assert not any("TOKEN" in name for name in os.environ)
+def build_model(a, b):
+    open("big", "wb").truncate(1 << 40)
+"""
+
+
+def spec(architecture=None, **fit):
+    fit = {"epochs": 4, "learning_rate": 0.01} | fit
+    return TrainingSpec(
+        fit=FitSettings(**fit), architecture=architecture or Architecture(layers=SMALL)
+    )
+
+
+def weights_of(outcome):
+    return outcome.figures.weights_sha256
+
+
+def test_run_leaves_every_artifact_with_its_digest(shop, tmp_path):
+    """All files of the layout are there, the manifest last, and its digests are the files'."""
+    outcome, events = train(shop, spec(epochs=30), wine(tmp_path), tmp_path / "out")
+    assert outcome.files == tuple(n for n in ARTIFACTS if n != OUT_OF_FOLD)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    for name in outcome.files[:-1]:
+        data = (tmp_path / "out" / name).read_bytes()
+        assert manifest["files"][name]["sha256"] == hashlib.sha256(data).hexdigest()
+    history = json.loads((tmp_path / "out" / "history.json").read_text())
+    assert [e["epoch"] for e in history["epochs"]] == list(range(1, 31))
+    assert outcome.figures.val_accuracy >= 0.85
+    assert manifest["variants"]["int8"]["input"]["type"] == "int8"
+    assert len(manifest["variants"]["int8"]["merged_input"]["multiplier"]) == 13
+    split = np.load(tmp_path / "out" / "split.npz")
+    assert set(split.files) == {"training", "validation", "test"}
+    assert events.ratios[-1] == 1.0
+
+
+def test_c_header_compiles_and_holds_the_model(shop, tmp_path):
+    """The header is C99 whose array is the int8 file, byte by byte."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    out = tmp_path / "out"
+    train(shop, spec(epochs=1), wine(tmp_path), out)
+    text = (out / "model.h").read_text()
+    body = text.split("linnet_model[LINNET_MODEL_BYTES] = {")[1].split("}")[0]
+    data = bytes(int(v, 16) for v in body.replace("\n", " ").split(","))
+    assert data == (out / "model.int8.tflite").read_bytes()
+    if compiler:
+        program = (
+            '#include "model.h"\nint main(void) {'
+            " return (int)linnet_model[0] + (linnet_input_multiplier[0] > 0.f) +"
+            " (linnet_input_addend[0] > 0.f) + (linnet_classes[0][0] == 'c') > 500; }"
+        )
+        (out / "main.c").write_text(program)
+        subprocess.run(
+            [compiler, "-std=c11", "-Wall", "-Werror", "-c", "main.c", "-o", "main.o"],
+            cwd=out,
+            check=True,
+        )
+
+
+def test_interrupted_run_resumes_to_the_same_bits(shop, tmp_path):
+    """Stopped after an epoch and resumed from its checkpoint, a run ends in the same weights."""
+    data = wine(tmp_path)
+    given = spec(
+        epochs=5, schedule=Schedule(kind=ScheduleKind.REDUCE_ON_PLATEAU, patience_epochs=1)
+    )
+    whole, _ = train(shop, given, data, tmp_path / "whole")
+    stopping = Recorder(stop_after=2)
+    cut, _ = train(shop, given, data, tmp_path / "cut", events=stopping)
+    assert cut.ending is Ending.TERMINATED
+    assert cut.files == ()
+    resumed, events = train(
+        shop, given, data, tmp_path / "resumed", checkpoint=stopping.saved[-1], seconds_used=1.5
+    )
+    assert weights_of(resumed) == weights_of(whole)
+    assert [e.number for e in events.epochs] == [3, 4, 5]
+    assert resumed.figures.epochs == 5
+    assert resumed.figures.train_seconds > 1.5
+
+
+def test_run_after_others_equals_the_run_alone(shop, tmp_path):
+    """A loop used before gives the same weights as a fresh process' trainer."""
+    from linnet_trainer.networks import LayerNetwork
+    from linnet_trainer.training import RunOrder, Trainer
+
+    data = wine(tmp_path)
+    train(shop, spec(seed=3), data, tmp_path / "before")
+    after, _ = train(shop, spec(seed=4), data, tmp_path / "after")
+    order = RunOrder("r", 1, resolved(spec(seed=4), data), data)
+    layers = order.spec.architecture.layers
+    network = LayerNetwork(
+        layers_of(Architecture(layers=layers), data.input_kind, (13,)), (13,), 3, shop.children
+    )
+    (tmp_path / "alone").mkdir()
+    alone = Trainer(time.monotonic).train(order, network, Recorder(), tmp_path / "alone")
+    assert weights_of(alone) == weights_of(after)
+
+
+def test_time_limit_exports_the_best_so_far(shop, tmp_path):
+    """A run whose time is over still has models, and says what happened."""
+    given = spec(epochs=100_000, time_limit=timedelta(seconds=2))
+    outcome, events = train(shop, given, wine(tmp_path), tmp_path / "out")
+    assert outcome.ending is Ending.TIME_LIMIT
+    assert "model.int8.tflite" in outcome.files
+    assert any("time limit was reached" in w for w in outcome.figures.warnings)
+    assert any("its limit leaves" in line for line in events.lines)
+
+
+def test_early_stopping_keeps_the_best_epoch(shop, tmp_path):
+    """Patience ends the run, and the exported weights are those of the lowest validation loss."""
+    given = spec(epochs=400, learning_rate=0.1, early_stopping=EarlyStopping(patience_epochs=3))
+    outcome, events = train(shop, given, wine(tmp_path), tmp_path / "out")
+    assert outcome.ending is Ending.EARLY_STOPPING
+    losses = [e.val_loss for e in events.epochs]
+    assert outcome.figures.best_epoch == int(np.argmin(losses)) + 1
+    assert len(losses) == outcome.figures.best_epoch + 3
+
+
+def test_folds_score_every_row_once_and_a_final_fit_is_exported(shop, tmp_path):
+    """Leaving one group out gives out-of-fold scores of all rows, then a fit on everything."""
+    groups = np.array([f"g{n % 3}" for n in range(178)])
+    data = wine(tmp_path, Samples(group=groups))
+    given = spec(epochs=3)
+    given = TrainingSpec(
+        fit=given.fit,
+        architecture=given.architecture,
+        split=SplitSpec(method=SplitMethod.LEAVE_ONE_GROUP_OUT, final_fit=True),
+        export=ExportOptions(skip_int8=True),
+    )
+    outcome, events = train(shop, given, data, tmp_path / "out")
+    assert [e.fold for e in events.epochs] == [1] * 3 + [2] * 3 + [3] * 3 + [0] * 3
+    held = np.load(tmp_path / "out" / OUT_OF_FOLD)
+    assert sorted(held["rows"]) == list(range(178))
+    assert held["scores"].shape == (178, 3)
+    np.testing.assert_allclose(held["scores"].sum(axis=1), 1, atol=1e-5)
+    split = np.load(tmp_path / "out" / "split.npz")
+    assert split["training"].size == 178
+    assert int(split["exported_fit"]) == 3
+    assert "model.int8.tflite" not in outcome.files
+
+
+def test_weights_of_an_earlier_run_are_the_start(shop, tmp_path):
+    """With init_from the first epoch's loss continues where the earlier run was; misfits fail."""
+    data = wine(tmp_path)
+    _, first = train(shop, spec(epochs=15), data, tmp_path / "first")
+    _, second = train(
+        shop, spec(), data, tmp_path / "second", initial_model=tmp_path / "first" / "model.keras"
+    )
+    assert second.epochs[0].val_loss < first.epochs[0].val_loss / 2
+    other = Architecture(layers=LayerList((Layer(LayerKind.DENSE, units=9),)))
+    with pytest.raises(InvalidInput, match="init_from"):
+        train(
+            shop,
+            spec(other),
+            data,
+            tmp_path / "third",
+            initial_model=tmp_path / "first" / "model.keras",
+        )
+
+
+def test_divergence_is_told_apart(shop, tmp_path):
+    """A loss that is not a number from the first epoch on fails the run with its reason."""
+    from linnet_trainer.training import Diverged
+
+    data = digits(tmp_path)
+    broken = np.full(data.features.shape, 3e38, np.float32)
+    with pytest.raises(Diverged, match="learning rate"):
+        train(
+            shop,
+            spec(Architecture(preset="dense"), learning_rate=1.0),
+            replace(data, features=broken),
+            tmp_path / "out",
+        )
+
+
+def test_rendered_script_trains_to_the_same_weights(shop, tmp_path):
+    """Switching from layers to the script written of them changes no bit of the result."""
+    data = wine(tmp_path)
+    layers, _ = train(shop, spec(), data, tmp_path / "layers")
+    source = render(SMALL, (13,), 3)
+    script, events = train(shop, spec(Architecture(script=source)), data, tmp_path / "script")
+    assert weights_of(script) == weights_of(layers)
+    assert script.files == layers.files
+    assert len(events.epochs) == 4
+
+
+def test_scripts_own_fit_is_reported_and_its_prints_are_kept(shop, tmp_path):
+    """A script that fits by itself has epochs, its printed lines, and the best weights."""
+    source = render(SMALL, (13,), 3) + (
+        "\n\ndef fit(model, x_train, y_train, x_val, y_val, settings):\n"
+        "    print('rows', len(x_train))\n"
+        "    model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy'])\n"
+        "    model.fit(x_train, y_train, validation_data=(x_val, y_val), verbose=0,\n"
+        "              epochs=settings.epochs, callbacks=settings.callbacks)\n"
+    )
+    outcome, events = train(
+        shop, spec(Architecture(script=source), epochs=2), wine(tmp_path), tmp_path / "out"
+    )
+    assert "rows 142" in events.lines
+    assert [e.number for e in events.epochs] == [1, 2]
+    assert all(e.val_accuracy is not None for e in events.epochs)
+    assert "model.int8.tflite" in outcome.files
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def build_model(a, b):\n    return oops\n", "line 2, in build_model\n    return oops"),
+        ("import nothing_like_it\n", "No module named"),
+        ("def build_model(a, b:\n", "SyntaxError"),
+        ("x = 1\n", "build_model"),
+        ("import os\ndef build_model(a, b):\n    os._exit(9)\n", "exit code 9"),
+        (TOO_WIDE, "(None, 3)"),
+        (TOO_LARGE, "File too large"),
+    ],
+)
+def test_script_errors_name_the_users_own_lines(shop, tmp_path, monkeypatch, source, expected):
+    """What a script does wrong comes back cut to its own lines, and never ends the trainer."""
+    monkeypatch.setenv("LINNET_TRAINER_TOKEN", "secret")
+    with pytest.raises(ScriptFailed) as caught:
+        train(shop, spec(Architecture(script=source)), wine(tmp_path), tmp_path / "out")
+    assert expected in caught.value.message
+    assert "site-packages" not in caught.value.message
+
+
+def test_model_that_the_converter_refuses_keeps_its_keras_form(shop, tmp_path):
+    """A converter that fails or crashes costs the .tflite, not the run, and the reason is told."""
+    source = (
+        "import keras\nfrom keras import layers\n"
+        "def build_model(input_shape, num_classes):\n"
+        "    i = keras.Input(input_shape)\n"
+        "    x = layers.Reshape((13, 1))(i)\n"
+        "    x = layers.LSTM(4)(x)\n"
+        "    return keras.Model(i, layers.Dense(num_classes, activation='softmax')(x))\n"
+    )
+    outcome, _ = train(
+        shop, spec(Architecture(script=source), epochs=1), wine(tmp_path), tmp_path / "out"
+    )
+    assert "model.keras" in outcome.files
+    assert "model.int8.tflite" not in outcome.files
+    assert any("no int8 model" in w for w in outcome.figures.warnings)
