@@ -1,6 +1,7 @@
 """Whether one model is better than another on the same rows (McNemar's exact test)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from linnet_evaluator import bootstrap
 from linnet_evaluator.binomial import two_sided_half
 from linnet_evaluator.record import Interval
 
+_ENOUGH_GROUPS = 10
 _LEVEL = 0.05
 
 
@@ -66,14 +68,24 @@ def paired_interval(
     second_right: NDArray[np.bool_],
     groups: NDArray[np.int64] | None,
 ) -> tuple[float, float]:
-    """Bootstrap the second's accuracy less the first's: each row is a gain, a loss or neither."""
+    """Bootstrap the second's accuracy less the first's: each row is a gain, a loss or neither.
+
+    Few groups have so few distinct draws that their interval can shrink to a point; it is then
+    widened to the interval of single rows.
+    """
     kinds = 1 + second_right.astype(np.int64) - first_right.astype(np.int64)
+    single = _interval(
+        bootstrap.draw_cells(np.bincount(kinds, minlength=3), bootstrap.DRAWS, bootstrap.SEED)
+    )
     if groups is None:
-        drawn: NDArray[np.generic] = bootstrap.draw_cells(
-            np.bincount(kinds, minlength=3), bootstrap.DRAWS, bootstrap.SEED
-        )
-    else:
-        drawn = bootstrap.draw_groups(kinds, groups, 3, bootstrap.DRAWS, bootstrap.SEED)
+        return single
+    grouped = _interval(bootstrap.draw_groups(kinds, groups, 3, bootstrap.DRAWS, bootstrap.SEED))
+    if int(groups.max()) + 1 >= _ENOUGH_GROUPS:
+        return grouped
+    return min(single[0], grouped[0]), max(single[1], grouped[1])
+
+
+def _interval(drawn: NDArray[Any]) -> tuple[float, float]:
     counts = drawn.astype(np.float64)
     return bootstrap.percentiles((counts[:, 2] - counts[:, 0]) / counts.sum(axis=1))
 
