@@ -102,6 +102,8 @@ async def rounds(world: World, faults: list[Faults], *, down: range = range(0)) 
         quiet = quiet + 1 if idle else 0
         if quiet >= 5:
             break
+    for fault in faults:
+        fault.kill_at = 0
     await check(world, lives[0])
     for gateway in lives:
         await gateway.close()

@@ -1,0 +1,59 @@
+"""The examples of docs/api.md do the main job, word for word."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from linnet_runtime.s3 import S3Location
+
+from tests.fakes.gateway import dataset_files, running
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
+TOKEN = "example-token"
+
+
+def example(kind: str) -> str:
+    """Give the code block of a kind."""
+    (found,) = re.findall(
+        rf"^```{kind}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE
+    )
+    return str(found)
+
+
+def shell(script: str, folder: Path, **variables: str) -> str:
+    """Run a script in a folder, where it must not fail anywhere."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, **variables, "PATH": path, "TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+async def test_curl_buf_and_grpcio_do_the_main_job(tmp_path: Path, s3_location: S3Location) -> None:
+    """Push, train, watch, report and download, each as the document shows it."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for name, data in dataset_files().items():
+        (folder / name).write_bytes(data)
+    async with running(tmp_path, s3_location, api_token=TOKEN) as bench:
+        http, address = bench.endpoints["http"], bench.endpoints["address"]
+        told = await asyncio.to_thread(shell, example("sh"), folder, HTTP=http)
+        assert '"variant": "VARIANT_INT8"' in told
+        assert (folder / "curl.tflite").read_bytes() == b"int8"
+        told = await asyncio.to_thread(shell, example("buf"), folder, ADDRESS=address)
+        assert "RUN_STATE_SUCCEEDED" in told
+        script = f"ADDRESS, TOKEN = {address!r}, {TOKEN!r}\n{example('python')}"
+        (folder / "example.py").write_text(script)
+        told = await asyncio.to_thread(shell, "python example.py", folder)
+        assert told.endswith("RUN_STATE_SUCCEEDED\n")
+        assert "epoch 3: loss 0.333" in told
