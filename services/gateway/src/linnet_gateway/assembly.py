@@ -175,6 +175,7 @@ class Gateway:
                 folder=settings.process_folder.absolute(),
                 command=settings.trainer_command,
                 gateway=runner_address,
+                gateway_ca_file=settings.tls_certificate_file,
             ),
             self.clock,
         )

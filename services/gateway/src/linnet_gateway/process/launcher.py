@@ -33,6 +33,7 @@ class ProcessSettings:
         folder: Where launches are kept; one gateway at a time uses it.
         command: Program and arguments of a trainer.
         gateway: `host:port` of RunnerService as trainers reach it.
+        gateway_ca_file: Authorities of RunnerService's certificate; None for plain text.
         grace_s: Time between SIGTERM and SIGKILL.
         retries: Trainers of a shard that may die before it has failed.
     """
@@ -40,6 +41,7 @@ class ProcessSettings:
     folder: Path
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "linnet_trainer", "run")
     gateway: str = ""
+    gateway_ca_file: Path | None = None
     grace_s: float = 20.0
     retries: int = 3
 
@@ -241,6 +243,9 @@ class ProcessLauncher:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         scratch = self._folder(launch.uid) / str(shard.index) / "scratch"
         scratch.mkdir(exist_ok=True)
+        authorities = self._settings.gateway_ca_file
+        if authorities is not None:
+            inherited["LINNET_TRAINER_GATEWAY_CA_FILE"] = str(authorities.absolute())
         return inherited | {
             "HOME": str(scratch),
             "KERAS_HOME": str(scratch / "keras"),

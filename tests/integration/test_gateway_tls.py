@@ -1,0 +1,133 @@
+"""With a certificate every port speaks TLS; with client authorities callers need a certificate."""
+
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from linnet.v1 import runner_service_pb2, runner_service_pb2_grpc, training_service_pb2_grpc
+from linnet.v1 import training_service_pb2 as pb
+from linnet_gateway.assembly import Gateway
+from linnet_runtime.clock import SystemClock
+from linnet_runtime.s3 import S3Location
+
+from tests.fakes.analysts import FakeAnalysts, serving
+from tests.fakes.gateway import settings_for
+
+REQUEST = pb.ListTargetsRequest()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+class Authority:
+    """Signs certificates for 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self.certificate = self._sign(self._name, self._key.public_key(), authority=True)
+
+    def pair(self, name: str) -> Pair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        return Pair(
+            self._sign(subject, key.public_key(), authority=False),
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+        )
+
+    def _sign(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, authority: bool
+    ) -> bytes:
+        now = datetime.now(UTC)
+        address = x509.IPAddress(ip_address("127.0.0.1"))
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+async def refused(channel: grpc.aio.Channel) -> bool:
+    """Say whether no call gets through a channel."""
+    stub = training_service_pb2_grpc.TrainingServiceStub(channel)
+    try:
+        await stub.ListTargets(REQUEST, timeout=5)
+    except grpc.aio.AioRpcError as error:
+        return error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    finally:
+        await channel.close()
+    return False
+
+
+async def test_ports_speak_tls_and_ask_for_certificates(
+    tmp_path: Path, s3_location: S3Location
+) -> None:
+    """Plain text and strangers' certificates get nowhere; the authority's own do their calls."""
+    authority, stranger = Authority(), Authority()
+    own, client = authority.pair("gateway"), authority.pair("client")
+    files = {"cert": own.certificate, "key": own.key, "ca": authority.certificate}
+    for name, data in (files | {"client": client.certificate, "client-key": client.key}).items():
+        (tmp_path / name).write_bytes(data)
+    async with serving(FakeAnalysts()) as analysts:
+        settings = settings_for(
+            tmp_path,
+            s3_location,
+            analysts,
+            tls_certificate_file=tmp_path / "cert",
+            tls_key_file=tmp_path / "key",
+            tls_client_ca_file=tmp_path / "ca",
+        )
+        async with Gateway(settings, SystemClock()) as gateway:
+            address = gateway.endpoints["address"]
+            assert await refused(grpc.aio.insecure_channel(address))
+            bare = grpc.ssl_channel_credentials(authority.certificate)
+            assert await refused(grpc.aio.secure_channel(address, bare))
+            wrong = stranger.pair("client")
+            foreign = grpc.ssl_channel_credentials(
+                authority.certificate, wrong.key, wrong.certificate
+            )
+            assert await refused(grpc.aio.secure_channel(address, foreign))
+            good = grpc.ssl_channel_credentials(
+                authority.certificate, client.key, client.certificate
+            )
+            assert not await refused(grpc.aio.secure_channel(address, good))
+            async with grpc.aio.secure_channel(gateway.endpoints["runner"], bare) as channel:
+                runner = runner_service_pb2_grpc.RunnerServiceStub(channel)
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await runner.AcquireAssignment(
+                        runner_service_pb2.AcquireAssignmentRequest(), timeout=5
+                    )
+                assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            context = ssl.create_default_context(cafile=str(tmp_path / "ca"))
+            url = f"{gateway.endpoints['http']}/linnet.v1.TrainingService/ListTargets"
+            async with httpx.AsyncClient(verify=context, trust_env=False) as web:
+                with pytest.raises(httpx.TransportError):
+                    await web.post(url, json={})
+            context.load_cert_chain(str(tmp_path / "client"), str(tmp_path / "client-key"))
+            async with httpx.AsyncClient(verify=context, trust_env=False) as web:
+                assert (await web.post(url, json={})).status_code == 200
