@@ -1,0 +1,215 @@
+"""Linnet as it was installed by Helm, seen by its user and by an administrator."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from linnet.v1 import run_pb2
+from linnet_sdk import Client
+from linnet_sdk.server_address import parse
+from testbed.kubectl import Kubectl
+from testbed.patience import wait_until
+
+RELEASE = "e2e"
+NAMESPACE = "linnet-e2e"
+RUNS = "linnet-e2e-runs"
+GATEWAY = f"deployment/{RELEASE}-linnet-gateway"
+DATASET = "smartwatch-spectral"
+
+TERMINAL = (
+    run_pb2.RUN_STATE_SUCCEEDED,
+    run_pb2.RUN_STATE_FAILED,
+    run_pb2.RUN_STATE_CANCELLED,
+)
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One installation.
+
+    Attributes:
+        kubectl: The administrator's.
+        server: `host:port` of TrainingService.
+        token: Its API token.
+        store: `localhost:port` by which clients outside the cluster reach the object store.
+    """
+
+    kubectl: Kubectl
+    server: str
+    token: str
+    store: str
+
+    def client(self) -> Client:
+        """Open a client, as a program outside the cluster would."""
+        return Client(parse(self.server, self.token))
+
+    def cli(self, *words: str, timeout_s: float = 180.0) -> str:
+        """Run `linnet …` as a user would and give what it printed.
+
+        Raises:
+            AssertionError: It failed; shows what it said.
+        """
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("LINNET_")},
+            "LINNET_SERVER": self.server,
+            "LINNET_TOKEN": self.token,
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "linnet_sdk", *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == 0, f"linnet {words}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def run_of(self, **spec: Any) -> run_pb2.Run:
+        """Make a small run on the watch recordings.
+
+        Args:
+            spec: `epochs`, `cpu_millis`, `memory_bytes`, `deadline_s`, `script`.
+        """
+        run = run_pb2.Run()
+        run.spec.dataset = DATASET
+        run.spec.fit.epochs = spec.get("epochs", 5)
+        if "script" in spec:
+            run.spec.architecture.script = spec["script"]
+        else:
+            run.spec.architecture.preset = "dense"
+        run.spec.resources.cpu_millis = spec.get("cpu_millis", 500)
+        if "memory_bytes" in spec:
+            run.spec.resources.memory_bytes = spec["memory_bytes"]
+        if "deadline_s" in spec:
+            run.spec.resources.deadline.FromMilliseconds(int(spec["deadline_s"] * 1000))
+        return run
+
+    def until(
+        self, run: run_pb2.Run, wanted: Callable[[run_pb2.Run], bool], timeout_s: float = 180.0
+    ) -> run_pb2.Run:
+        """Wait until the run's record is as wanted."""
+        found: list[run_pb2.Run] = [run]
+        with self.client() as client:
+
+            def reached() -> bool:
+                found.append(client.get_run(run.name))
+                return wanted(found[-1])
+
+            wait_until(
+                reached,
+                timeout_s,
+                f"{run.name} is as wanted",
+                detail=lambda: str(found[-1]),
+                interval_s=0.3,
+            )
+        return found[-1]
+
+    def until_ended(self, run: run_pb2.Run, timeout_s: float = 240.0) -> run_pb2.Run:
+        """Wait until the run has ended."""
+        return self.until(run, lambda now: now.state in TERMINAL, timeout_s)
+
+    def until_training(self, run: run_pb2.Run) -> run_pb2.Run:
+        """Wait until the run has trained an epoch."""
+        return self.until(
+            run,
+            lambda now: now.progress.epoch > 0 or now.state in TERMINAL,
+        )
+
+    def start(self, **spec: Any) -> run_pb2.Run:
+        """Submit a run of `run_of`."""
+        with self.client() as client:
+            return client.create_run(self.run_of(**spec))
+
+    def trainers(self) -> list[Mapping[str, Any]]:
+        """Every Job and trainer pod that exists."""
+        items: list[Mapping[str, Any]] = self.kubectl.get("jobs,pods", f"--namespace={RUNS}")[
+            "items"
+        ]
+        return items
+
+    def living_trainers(self) -> list[str]:
+        """Names of trainer pods that have not ended, and of Jobs that may still make one."""
+        found = []
+        for one in self.trainers():
+            conditions = one["status"].get("conditions") or ()
+            if one["kind"] == "Job":
+                ended = any(
+                    c["type"] in {"Complete", "Failed"} and c["status"] == "True"
+                    for c in conditions
+                )
+            else:
+                ended = one["status"].get("phase") in {"Succeeded", "Failed"}
+            if not ended:
+                found.append(f"{one['kind']}/{one['metadata']['name']}")
+        return found
+
+    def until_no_trainer_lives(self) -> None:
+        """Wait until nothing trains."""
+        wait_until(
+            lambda: not self.living_trainers(),
+            90.0,
+            "no trainer lives",
+            detail=lambda: str(self.living_trainers()),
+        )
+
+    def gateway_pods(self) -> list[Mapping[str, Any]]:
+        """The gateway's pods."""
+        selector = "--selector=app.kubernetes.io/component=gateway"
+        items: list[Mapping[str, Any]] = self.kubectl.get(
+            "pods", f"--namespace={NAMESPACE}", selector
+        )["items"]
+        return items
+
+    def set_gateway(self, **variables: str) -> None:
+        """Change variables of the gateway's launcher, empty ones away, and wait for the rollout."""
+        words = [
+            f"LINNET_KUBERNETES_{name}={value}" if value else f"LINNET_KUBERNETES_{name}-"
+            for name, value in variables.items()
+        ]
+        self.kubectl("set", "env", GATEWAY, f"--namespace={NAMESPACE}", *words)
+        self.await_rollout()
+
+    def await_rollout(self) -> None:
+        """Wait until the gateway's pods are those of its Deployment, and serve."""
+        namespace = f"--namespace={NAMESPACE}"
+        self.kubectl("rollout", "status", GATEWAY, namespace, "--timeout=110s")
+        with self.client() as client:
+            wait_until(lambda: _serves(client), 30.0, "the gateway serves")
+
+
+def token_of(kubectl: Kubectl) -> str:
+    """Read the token that the chart made, as NOTES.txt says."""
+    secret = kubectl.get("secret", f"{RELEASE}-linnet-gateway-token", f"--namespace={NAMESPACE}")
+    return base64.b64decode(secret["data"]["token"]).decode()
+
+
+def service_address(kubectl: Kubectl) -> str:
+    """Give the gateway Service's own address, which outlives its pods."""
+    service = kubectl.get("service", f"{RELEASE}-linnet-gateway", f"--namespace={NAMESPACE}")
+    return f"{service['spec']['clusterIP']}:50051"
+
+
+def last_json(text: str) -> dict[str, Any]:
+    """Read the last line of what a command printed."""
+    found: dict[str, Any] = json.loads(text.strip().splitlines()[-1])
+    return found
+
+
+def seconds_since(began: float) -> float:
+    """Give the time since a moment of `time.monotonic`."""
+    return time.monotonic() - began
+
+
+def _serves(client: Client) -> bool:
+    client.list_targets()
+    return True

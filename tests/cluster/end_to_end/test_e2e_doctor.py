@@ -1,0 +1,71 @@
+"""`linnet doctor --cluster` on a real installation tells what holds and what does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from product import NAMESPACE, RUNS, Product
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+# The testbed has no engine that enforces NetworkPolicies, and the doctor must say so.
+_NOT_HERE = {
+    "trainers can't reach the api server",
+}
+_HOLDS = {
+    "Kubernetes version",
+    "gateway",
+    "runs namespace",
+    "privileged pods",
+    "rights that the gateway needs",
+    "rights that the gateway must not have",
+    "rights of trainers",
+    "network policies",
+    "trainers reach the gateway",
+    "trainers have no privileges",
+    "the root file system is read-only",
+    "trainers hold no API-server token",
+    "trainers can write to /tmp",
+}
+
+
+def test_the_doctor_names_what_holds_and_what_needs_more(product: Product) -> None:
+    """Protections of Kubernetes itself hold; the missing policy engine is found and named."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "linnet_sdk",
+            "doctor",
+            "--cluster",
+            "--json-lines",
+            "--namespace",
+            NAMESPACE,
+        ],
+        env={**os.environ, "KUBECONFIG": str(product.kubectl.kubeconfig)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    found = {one["check"]: one for one in map(json.loads, done.stdout.splitlines())}
+    verdicts = {name: one["verdict"] for name, one in found.items()}
+    assert {name for name in _HOLDS if verdicts[name] != "OK"} == set(), done.stdout
+    assert {verdicts[name] for name in _NOT_HERE} == {"FAILED"}
+    assert "NetworkPolicies" in found["trainers can't reach the api server"]["rests_on"]
+    assert verdicts["sandbox of user scripts"] == "WARNING"
+
+
+def test_the_doctor_leaves_nothing_behind(product: Product) -> None:
+    """After the probe its Job, pod and Secret are gone."""
+    jobs = product.kubectl.get(
+        "jobs,secrets",
+        f"--namespace={RUNS}",
+        "--selector=app.kubernetes.io/name=linnet-doctor",
+    )
+    assert jobs["items"] == []

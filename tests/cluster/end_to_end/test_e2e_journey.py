@@ -1,0 +1,147 @@
+"""From data to a sized model on real Kubernetes, as a user and his Prometheus see it."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+from pathlib import Path
+
+import pytest
+from linnet.v1 import run_pb2
+from minio import Minio
+from product import DATASET, NAMESPACE, Product, last_json, seconds_since
+from testbed import prometheus
+from testbed.cluster import Cluster
+from testbed.objectstore import ObjectStore
+from testbed.patience import wait_until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+_REASON_METRICS = 'linnet_runs_finished_total{project="default"}'
+
+
+@pytest.fixture(scope="module")
+def trained(product: Product) -> run_pb2.Run:
+    """A run of the dense preset over 30 cycles, trained by `linnet train`."""
+    words = ("--preset", "dense", "--epochs", "30", "--id", "journey", "--json")
+    told = product.cli("train", DATASET, *words, timeout_s=300)
+    assert last_json(told)
+    with product.client() as client:
+        return client.get_run("journey")
+
+
+def test_a_run_succeeds_with_evaluation_and_profile(trained: run_pb2.Run) -> None:
+    """`linnet train` ends with a model, and every stage of the run has succeeded."""
+    assert trained.state == run_pb2.RUN_STATE_SUCCEEDED
+    assert [stage.state for stage in trained.stages] == [run_pb2.STAGE_STATE_SUCCEEDED] * 3
+    assert trained.summary.epochs == 30
+
+
+def test_the_report_scores_and_sizes_the_model(product: Product, trained: run_pb2.Run) -> None:
+    """`linnet report` has an accuracy better than chance and device figures of both variants."""
+    told = last_json(product.cli("report", trained.name, "--json"))
+    assert told["evaluation"]["sets"]
+    with product.client() as client:
+        variants = client.get_run(trained.name).summary.variants
+    assert {one.variant for one in variants} == {
+        run_pb2.VARIANT_FLOAT32,
+        run_pb2.VARIANT_INT8,
+    }
+    for one in variants:
+        assert one.validation_accuracy > 0.3
+        assert one.ram_bytes > 0
+        assert one.flash_bytes > 0
+        assert one.latency_us > 0
+
+
+def test_the_output_of_the_trainer_is_kept(product: Product, trained: run_pb2.Run) -> None:
+    """`linnet runs logs` gives the trainer's lines after its pod has ended."""
+    assert len(product.cli("runs", "logs", trained.name).splitlines()) > 5
+
+
+def test_artifacts_lie_in_minio_and_come_out_through_the_public_address(
+    product: Product, trained: run_pb2.Run, object_store: ObjectStore, tmp_path: Path
+) -> None:
+    """The trainer wrote by the inner address, a client outside reads by the public one."""
+    inside = Minio(
+        object_store.endpoint,
+        access_key=object_store.access_key,
+        secret_key=object_store.secret_key,
+        secure=False,
+    )
+    prefix = "projects/default/runs/"
+    keys = [one.object_name for one in inside.list_objects("linnet", prefix, recursive=True)]
+    assert any(key.endswith("/attempts/1/manifest.json") for key in keys), keys
+    with product.client() as client:
+        request = client.artifact_request(trained.name, "model.int8.tflite")
+        assert urllib.parse.urlsplit(request.url).netloc == product.store
+    product.cli("runs", "download", trained.name, "model.int8.tflite", "--to", str(tmp_path))
+    (file,) = (one for one in trained.artifacts if one.name == "model.int8.tflite")
+    model = (tmp_path / "model.int8.tflite").read_bytes()
+    assert len(model) == file.size_bytes
+    assert model[4:8] == b"TFL3"
+
+
+def _metrics_pages(product: Product) -> list[dict[str, object]]:
+    """Give the ports named `metrics` of the release's pods, as the chart's monitors select them."""
+    pods = product.kubectl.get("pods", f"--namespace={NAMESPACE}")["items"]
+    return [
+        {
+            "targets": [f"{pod['status']['podIP']}:{port['containerPort']}"],
+            "labels": {"component": pod["metadata"]["labels"]["app.kubernetes.io/component"]},
+        }
+        for pod in pods
+        for port in pod["spec"]["containers"][0]["ports"]
+        if port["name"] == "metrics"
+    ]
+
+
+def test_a_real_prometheus_scrapes_gateway_evaluator_and_profiler(
+    product: Product, own_testbed: Cluster, trained: run_pb2.Run
+) -> None:
+    """What the chart's monitors select is up, and the finished run is counted."""
+    # Debian's Prometheus is built without Kubernetes discovery: the pods are looked up here.
+    configuration = {
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [{"job_name": "linnet", "static_configs": _metrics_pages(product)}],
+    }
+    with prometheus.started(own_testbed, configuration) as running:
+
+        def up() -> set[str]:
+            found = running.query('up{job="linnet"} == 1')
+            return {one["metric"]["component"] for one in found}
+
+        wait_until(
+            lambda: up() >= {"gateway", "evaluator", "profiler"},
+            60.0,
+            "every service is scraped",
+            detail=lambda: json.dumps(running.query("up")),
+        )
+        wait_until(
+            lambda: sum(float(one["value"][1]) for one in running.query(_REASON_METRICS)) >= 1,
+            30.0,
+            "the finished run is counted",
+            detail=lambda: json.dumps(running.query(_REASON_METRICS)),
+        )
+        leaders = running.query("sum(linnet_leader)")
+        assert [one["value"][1] for one in leaders] == ["1"]
+    assert trained.state == run_pb2.RUN_STATE_SUCCEEDED
+
+
+def test_the_job_of_a_finished_run_trains_no_more(product: Product, trained: run_pb2.Run) -> None:
+    """After the run is final nothing of it runs."""
+    assert trained.state == run_pb2.RUN_STATE_SUCCEEDED
+    product.until_no_trainer_lives()
+
+
+def test_a_cancelled_run_leaves_no_trainer(product: Product) -> None:
+    """`linnet runs cancel` ends the run as cancelled, and its Job and pod go."""
+    run = product.start(epochs=5_000)
+    product.until_training(run)
+    began = time.monotonic()
+    product.cli("runs", "cancel", run.name)
+    ended = product.until_ended(run)
+    assert ended.state == run_pb2.RUN_STATE_CANCELLED
+    product.until_no_trainer_lives()
+    assert seconds_since(began) < 90
