@@ -48,14 +48,23 @@ def model_of(layers, shape, seed=1):
         noise = rng.normal(0, 0.05, variable.shape)
         positive = "variance" in variable.path
         variable.assign(np.abs(variable.numpy() + noise) if positive else variable + noise)
-    # As decided as a trained network: equal scores would leave the choice to the last bit.
-    output = built.weighted[-1]
-    output.kernel.assign(output.kernel * 4.0)
     return built
 
 
 def rows_of(shape, count=100):
     return np.random.default_rng(2).normal(size=(count, *shape)).astype(np.float32)
+
+
+def fitted(built, shape, rows):
+    """Train a little on rows of seven kinds, so that scores are as apart as a real network's."""
+    import keras
+
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 7, rows)
+    x = rng.normal(size=(7, *shape))[labels] * 2 + rng.normal(size=(rows, *shape))
+    built.model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    built.model.fit(x, labels, batch_size=20, epochs=4, verbose=0)
+    return x.astype(np.float32)
 
 
 def scores(model, rows):
@@ -113,7 +122,8 @@ def test_template_equals_conversion_and_tflite_micro_agrees(preset, kind):
     layers = layers_of(Architecture(preset=preset), kind, shape)
     built = model_of(layers, shape)
     plan = device_ops.plan(layers, shape, 7)
-    rows = rows_of(shape, 200)
+    # Its additions round once more; with random weights ties would decide the choice.
+    rows = fitted(built, shape, 200) if preset == "resnet-8" else rows_of(shape)
     options = convert.Int8Options(float_io=False, per_tensor_dense=False)
     exporter = convert.Exporter()
     other = plan.arrays(model_of(layers, shape, seed=9).weights())

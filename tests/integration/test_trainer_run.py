@@ -1,6 +1,7 @@
 """Whole runs on real data: settings, limits, folds, resume, scripts and artifacts."""
 
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from linnet_ml.spec import (
     Layer,
     LayerKind,
     LayerList,
+    Optimizer,
     Schedule,
     ScheduleKind,
     SplitMethod,
@@ -139,9 +141,13 @@ def test_run_after_others_equals_the_run_alone(shop, tmp_path):
 
 
 def test_time_limit_exports_the_best_so_far(shop, tmp_path):
-    """A run whose time is over still has models, and says what happened."""
-    given = spec(epochs=100_000, time_limit=timedelta(seconds=2))
-    outcome, events = train(shop, given, wine(tmp_path), tmp_path / "out")
+    """A run whose time is over still has models, was warned up front, and says what happened."""
+    from linnet_trainer.training import Trainer
+
+    ticks = itertools.count()
+    timed = replace(shop, trainer=Trainer(lambda: next(ticks) * 0.01))
+    given = spec(epochs=100_000, time_limit=timedelta(seconds=3))
+    outcome, events = train(timed, given, wine(tmp_path), tmp_path / "out")
     assert outcome.ending is Ending.TIME_LIMIT
     assert "model.int8.tflite" in outcome.files
     assert any("time limit was reached" in w for w in outcome.figures.warnings)
@@ -205,14 +211,10 @@ def test_divergence_is_told_apart(shop, tmp_path):
     from linnet_trainer.training import Diverged
 
     data = digits(tmp_path)
-    broken = np.full(data.features.shape, 3e38, np.float32)
+    large = np.random.default_rng(1).normal(size=data.features.shape).astype(np.float32) * 1e30
+    given = spec(Architecture(layers=LayerList(())), learning_rate=1.0, optimizer=Optimizer.SGD)
     with pytest.raises(Diverged, match="learning rate"):
-        train(
-            shop,
-            spec(Architecture(preset="dense"), learning_rate=1.0),
-            replace(data, features=broken),
-            tmp_path / "out",
-        )
+        train(shop, given, replace(data, features=large), tmp_path / "out")
 
 
 def test_rendered_script_trains_to_the_same_weights(shop, tmp_path):
