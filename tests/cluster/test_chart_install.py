@@ -1,9 +1,10 @@
-"""The chart installs, upgrades, rolls back and goes as a user does it."""
+"""The chart installs, upgrades, rolls back and goes as a user does it, in this order."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,80 +18,79 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 _CHART = Path(__file__).parents[2] / "deploy" / "helm" / "linnet"
 _NAMESPACE = "linnet-trial"
 _RUNS = "linnet-trial-runs"
-_SETTLE_S = 120.0
+_IN_NAMESPACE = f"--namespace={_NAMESPACE}"
+_WAIT = ("--wait", "--timeout=5m")
+_SETTLE_S = 180.0
 _KINDS = (
     "deployments,services,serviceaccounts,secrets,configmaps,poddisruptionbudgets,networkpolicies,"
     "roles,rolebindings,persistentvolumeclaims,horizontalpodautoscalers,jobs,pods,leases"
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An installation with the built-in store and SQLite.
+
+    Attributes:
+        helm: For its namespace.
+        values: What it was installed with.
+        told: What Helm said at the end.
+    """
+
+    helm: Helm
+    values: dict[str, Any]
+    told: str
+
+
+@pytest.fixture(scope="module")
+def trial(
+    kubectl: Kubectl, helm_in: Callable[[str], Helm], chart_values: dict[str, Any]
+) -> Iterator[Trial]:
+    """The chart, installed as a trial in namespaces that are removed at the end."""
+    helm = helm_in(_NAMESPACE)
+
+    def remove() -> None:
+        helm("uninstall", "trial", *_WAIT, "--ignore-not-found")
+        kubectl("delete", "namespace", _NAMESPACE, _RUNS, "--ignore-not-found")
+
+    remove()
+    values = {**chart_values, "runs": {"namespace": _RUNS}}
+    try:
+        told = helm("install", "trial", str(_CHART), "--create-namespace", *_WAIT, values=values)
+        yield Trial(helm, values, told)
+    finally:
+        remove()
+
+
+def _data(kubectl: Kubectl, secret: str) -> dict[str, str]:
+    found: dict[str, str] = kubectl.get("secret", secret, _IN_NAMESPACE)["data"]
+    return found
+
+
 def _released(kubectl: Kubectl) -> set[str]:
     """Everything that carries the release's label, as kind/name."""
-    found = kubectl.get(_KINDS, "--all-namespaces", "--selector=app.kubernetes.io/instance=trial")
-    namespaces = kubectl.get("namespaces", "--selector=app.kubernetes.io/instance=trial")
-    return {
-        f"{one['kind']}/{one['metadata']['name']}"
-        for one in [*found["items"], *namespaces["items"]]
-    }
+    selector = "--selector=app.kubernetes.io/instance=trial"
+    found = kubectl.get(_KINDS, "--all-namespaces", selector)["items"]
+    found += kubectl.get("namespaces", selector)["items"]
+    return {f"{one['kind']}/{one['metadata']['name']}" for one in found}
 
 
-def test_a_trial_is_installed_tested_upgraded_rolled_back_and_removed(
-    kubectl: Kubectl, helm_in: Callable[[str], Helm], chart_values: dict[str, Any]
-) -> None:
-    """Each step leaves every pod ready; keys outlive an upgrade, volume claims the release."""
-    helm = helm_in(_NAMESPACE)
-    values = {**chart_values, "runs": {"namespace": _RUNS}}
-    wait = ("--wait", "--timeout=5m")
-    namespace = f"--namespace={_NAMESPACE}"
-    try:
-        told = helm("install", "trial", str(_CHART), "--create-namespace", *wait, values=values)
-        assert "port-forward service/trial-linnet-gateway" in told
-        assert "Succeeded" in helm("test", "trial")
-        keys = kubectl.get("secret", "trial-linnet-store", namespace)["data"]
-        token = kubectl.get("secret", "trial-linnet-gateway-token", namespace)["data"]
-
-        larger = {**values, "profiler": {**values["profiler"], "replicas": 2}}
-        helm("upgrade", "trial", str(_CHART), *wait, values=larger)
-        ready = kubectl.get("deployment", "trial-linnet-profiler", namespace)["status"]
-        assert ready["readyReplicas"] == 2
-        assert kubectl.get("secret", "trial-linnet-store", namespace)["data"] == keys
-        assert kubectl.get("secret", "trial-linnet-gateway-token", namespace)["data"] == token
-
-        helm("rollback", "trial", "1", *wait)
-        wait_until(
-            lambda: (
-                kubectl.get("deployment", "trial-linnet-profiler", namespace)["status"]["replicas"]
-                == 1
-            ),
-            _SETTLE_S,
-            "the rollback is done",
-        )
-        assert "Succeeded" in helm("test", "trial")
-    finally:
-        helm("uninstall", "trial", *wait, "--ignore-not-found")
-
-    claims = {
-        "PersistentVolumeClaim/trial-linnet-gateway-records",
-        "PersistentVolumeClaim/trial-linnet-store-data",
-    }
-    wait_until(
-        lambda: _released(kubectl) == claims,
-        _SETTLE_S,
-        "nothing but the claims is left",
-        detail=lambda: str(_released(kubectl) - claims),
-    )
-    kubectl("delete", "namespace", _NAMESPACE)
+def test_a_trial_needs_no_values_and_says_what_to_do_next(trial: Trial) -> None:
+    """`helm install --wait` ends with every pod ready, and names the next commands."""
+    assert "port-forward service/trial-linnet-gateway 50051" in trial.told
+    assert "get secret trial-linnet-gateway-token" in trial.told
+    assert "linnet demo --server" in trial.told
 
 
-def test_the_gateway_may_do_what_its_role_says_and_no_more(
-    kubectl: Kubectl, helm_in: Callable[[str], Helm], chart_values: dict[str, Any]
-) -> None:
+def test_helm_test_asks_every_service(trial: Trial) -> None:
+    """`helm test` succeeds once gateway, evaluator and profiler say that they serve."""
+    assert "Succeeded" in trial.helm("test", "trial")
+
+
+def test_the_gateway_may_do_what_its_role_says_and_no_more(trial: Trial, kubectl: Kubectl) -> None:
     """The API server's own answers for the gateway's account, in its namespaces and beside them."""
-    helm = helm_in(_NAMESPACE)
-    runs = "linnet-rights-runs"
-    values = {**chart_values, "runs": {"namespace": runs}}
-    helm("install", "rights", str(_CHART), "--create-namespace", values=values)
-    account = f"--as=system:serviceaccount:{_NAMESPACE}:rights-linnet-gateway"
+    assert trial.told
+    account = f"--as=system:serviceaccount:{_NAMESPACE}:trial-linnet-gateway"
 
     def may(verb: str, resource: str, namespace: str) -> bool:
         asked = {
@@ -101,23 +101,51 @@ def test_the_gateway_may_do_what_its_role_says_and_no_more(
         words = ["create", account, "--filename=-", "--output=json"]
         return bool(json.loads(kubectl(*words, stdin=json.dumps(asked)))["status"]["allowed"])
 
-    try:
-        assert may("create", "batch/jobs", runs)
-        assert may("create", "/secrets", runs)
-        assert may("get", "/pods/log", runs)
-        assert not may("get", "/secrets", runs)
-        assert not may("list", "/secrets", runs)
-        assert not may("create", "/pods", runs)
-        assert not may("create", "/pods/exec", runs)
-        assert not may("create", "batch/jobs", _NAMESPACE)
-        assert not may("get", "/secrets", _NAMESPACE)
-        assert not may("list", "/nodes", "")
-    finally:
-        helm("uninstall", "rights", "--wait", "--timeout=5m")
-        kubectl("delete", "namespace", _NAMESPACE)
+    assert may("create", "batch/jobs", _RUNS)
+    assert may("create", "/secrets", _RUNS)
+    assert may("get", "/pods/log", _RUNS)
+    assert not may("get", "/secrets", _RUNS)
+    assert not may("list", "/secrets", _RUNS)
+    assert not may("create", "/pods", _RUNS)
+    assert not may("create", "/pods/exec", _RUNS)
+    assert not may("create", "batch/jobs", _NAMESPACE)
+    assert not may("get", "/secrets", _NAMESPACE)
+    assert not may("list", "/nodes", "")
 
 
 def _attributes(verb: str, resource: str, namespace: str) -> dict[str, str]:
     group, name, *below = resource.split("/")
     found = {"verb": verb, "group": group, "resource": name, "namespace": namespace}
     return {**found, "subresource": below[0]} if below else found
+
+
+def test_an_upgrade_keeps_keys_and_a_rollback_takes_it_back(trial: Trial, kubectl: Kubectl) -> None:
+    """A second profiler comes and goes; the store's keys and the token stay what they were."""
+    secrets = ("trial-linnet-store", "trial-linnet-gateway-token")
+    before = [_data(kubectl, secret) for secret in secrets]
+
+    def profilers() -> int:
+        found = kubectl.get("deployment", "trial-linnet-profiler", _IN_NAMESPACE)["status"]
+        return int(found.get("readyReplicas", 0))
+
+    larger = {**trial.values, "profiler": {**trial.values["profiler"], "replicas": 2}}
+    trial.helm("upgrade", "trial", str(_CHART), *_WAIT, values=larger)
+    assert profilers() == 2
+    trial.helm("rollback", "trial", "1", *_WAIT)
+    wait_until(lambda: profilers() == 1, _SETTLE_S, "the rollback is done")
+    assert [_data(kubectl, secret) for secret in secrets] == before
+
+
+def test_uninstalling_leaves_the_claims_and_nothing_else(trial: Trial, kubectl: Kubectl) -> None:
+    """What the README says stays is what stays: the volume claims of records and objects."""
+    trial.helm("uninstall", "trial", *_WAIT)
+    claims = {
+        "PersistentVolumeClaim/trial-linnet-gateway-records",
+        "PersistentVolumeClaim/trial-linnet-store-data",
+    }
+    wait_until(
+        lambda: _released(kubectl) == claims,
+        _SETTLE_S,
+        "nothing but the claims is left",
+        detail=lambda: str(_released(kubectl) - claims),
+    )

@@ -88,6 +88,15 @@ class Builder:
         words += [f"--volume={volume}" for volume in volumes]
         self._buildah(*words, f"--file={dockerfile}", str(context))
 
+    def prune(self, limit_bytes: int) -> None:
+        """Forget layers that no named image has, if the store holds more than `limit_bytes`."""
+        listed = self.cache / "store" / "overlay-layers" / "layers.json"
+        if not listed.exists():
+            return
+        held_bytes = sum(layer.get("diff-size", 0) for layer in json.loads(listed.read_text()))
+        if held_bytes > limit_bytes:
+            self._buildah("rmi", "--prune", "--force")
+
     def export(self, name: str, archive: Path) -> None:
         """Write the image as a docker archive that `images.import_archive` takes."""
         archive.unlink(missing_ok=True)

@@ -15,6 +15,8 @@ SERVICES = ("gateway", "profiler", "evaluator", "trainer")
 # What the chart installs; the last is for trials only.
 IMAGES = (*SERVICES, "store")
 TAG = "testbed"
+# A few generations of every image.
+_STORE_LIMIT_BYTES = 25_000_000_000
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -46,6 +48,29 @@ class ServiceImages:
         Raises:
             TestbedFault: The build failed.
         """
+        with locked(self.builder.cache / "provide.lock"):
+            return self._build(service, tag, keep_layers=keep_layers)
+
+    def provide(self, cluster: Cluster, service: str) -> str:
+        """Build the image and import it, unless the node has this very image; return its name."""
+        with locked(self.builder.cache / "provide.lock"):
+            return self._provide(cluster, service)
+
+    def _provide(self, cluster: Cluster, service: str) -> str:
+        image = self._build(service, TAG, keep_layers=True)
+        identity = self.builder.identity(image)
+        imported = cluster.places.containerd_root / f"{service}.imported"
+        known = imported.read_text() if imported.exists() else ""
+        if known != identity or image not in cluster.image_names():
+            archive = cluster.places.state / f"{service}.tar"
+            self.builder.export(image, archive)
+            cluster.import_image(archive)
+            archive.unlink()
+            imported.write_text(identity)
+        return image
+
+    def _build(self, service: str, tag: str, *, keep_layers: bool) -> str:
+        self.builder.prune(_STORE_LIMIT_BYTES)
         cache = _uv("cache", "dir")
         offline = self.builder.cache / "uv.toml"
         offline.parent.mkdir(parents=True, exist_ok=True)
@@ -63,24 +88,6 @@ class ServiceImages:
             volumes=[f"{cache}:/root/.cache/uv:rw", f"{offline}:/etc/uv/uv.toml:ro"],
         )
         return name(service, tag)
-
-    def provide(self, cluster: Cluster, service: str) -> str:
-        """Build the image and import it, unless the node has this very image; return its name."""
-        with locked(self.builder.cache / "provide.lock"):
-            return self._provide(cluster, service)
-
-    def _provide(self, cluster: Cluster, service: str) -> str:
-        image = self.build(service)
-        identity = self.builder.identity(image)
-        imported = cluster.places.containerd_root / f"{service}.imported"
-        known = imported.read_text() if imported.exists() else ""
-        if known != identity or image not in cluster.image_names():
-            archive = cluster.places.state / f"{service}.tar"
-            self.builder.export(image, archive)
-            cluster.import_image(archive)
-            archive.unlink()
-            imported.write_text(identity)
-        return image
 
 
 def _uv(*words: str) -> str:
