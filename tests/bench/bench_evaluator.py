@@ -42,8 +42,8 @@ CLASSES = [f"c{i}" for i in range(7)]
 
 def figure(name: str, value: float, unit: str, goal: float, *, least: bool = False) -> None:
     """Print one figure; `least` means that the goal is a lower bound."""
-    ok = value >= goal if least else value <= goal
-    told = {"name": name, "value": round(value, 4), "unit": unit, "goal": goal, "ok": ok}
+    ok = bool(value >= goal if least else value <= goal)
+    told = {"name": name, "value": round(float(value), 4), "unit": unit, "goal": goal, "ok": ok}
     print(json.dumps(told), flush=True)
 
 
