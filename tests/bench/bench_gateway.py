@@ -29,7 +29,7 @@ from linnet.v1 import (
     training_service_pb2_grpc,
 )
 from linnet.v1 import training_service_pb2 as pb
-from linnet_gateway import transitions
+from linnet_gateway import attempts
 from linnet_gateway.records import LaunchRecord, LaunchState, RunRecord
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import run_row
@@ -259,7 +259,7 @@ async def live_runs(url: str) -> tuple[list[RunClaim], bytes]:
             run, uid=f"v{index}", id=f"live-{index}", state=RunState.QUEUED, end_time=None
         )
         run = replace(run, launch_uid=launch.uid, shard=index, create_time=now)
-        rows.append(run_row(transitions.begin_attempt(run, now + timedelta(hours=1))))
+        rows.append(run_row(attempts.begin_attempt(run, now + timedelta(hours=1))))
         claims.append(RunClaim(f"v{index}", 1, launch.uid))
     await records.database.write(partial(_insert, rows=rows))
     key = await records.secrets.key("tokens")

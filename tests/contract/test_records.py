@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from linnet.v1 import run_pb2
-from linnet_gateway import transitions
-from linnet_gateway.ports import Report
+from linnet_gateway import attempts, transitions
+from linnet_gateway.attempts import RetryLimits
+from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.records import (
     BatchRecord,
     DatasetRecord,
@@ -19,14 +20,12 @@ from linnet_gateway.records import (
     LaunchRecord,
     LaunchState,
     LogChunk,
-    Page,
-    RunFilter,
     RunRecord,
 )
+from linnet_gateway.reported import Report
 from linnet_gateway.sql import migrate
 from linnet_gateway.sql.store import Records
 from linnet_gateway.states import BatchState, DatasetState, Failure, FailureReason, RunState
-from linnet_gateway.transitions import RetryLimits
 from linnet_runtime.errors import AlreadyExists, Conflict, NotAllowedInState, NotFound
 from sqlalchemy import create_engine, text
 
@@ -117,7 +116,7 @@ def a_launch(uid: str = "l1", shard_count: int = 1) -> LaunchRecord:
 
 
 async def hand_out(records: Records, launch: str = "l1", shard: int = 0) -> RunRecord | None:
-    choose = partial(transitions.choose_next, crash=None, limits=RetryLimits(), now=T0)
+    choose = partial(attempts.choose_next, crash=None, limits=RetryLimits(), now=T0)
     return await records.trainings.hand_out(launch, shard, choose)
 
 
@@ -276,7 +275,7 @@ def _first_only(
 ) -> tuple[Sequence[RunRecord], RunRecord | None]:
     if held is not None:
         return [], None
-    return transitions.choose_next(launch, None, waiting, crash=None, limits=RetryLimits(), now=now)
+    return attempts.choose_next(launch, None, waiting, crash=None, limits=RetryLimits(), now=now)
 
 
 async def test_a_lost_attempt_is_begun_anew_until_the_limit(records: Records) -> None:

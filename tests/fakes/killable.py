@@ -15,13 +15,15 @@ from typing import Any
 
 from linnet.v1 import dataset_pb2, evaluation_pb2, profile_pb2, run_pb2, runner_service_pb2
 from linnet_gateway.analysis import Analysis, AnalysisLimits
+from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.batches import BatchRequests
 from linnet_gateway.dataset_files import DatasetFiles
 from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.launcher import Launch, LaunchStatus, ShardState
-from linnet_gateway.ports import Report
-from linnet_gateway.reconciler import Reconciler, ReconcilerLimits
+from linnet_gateway.launching import Launching, ReconcilerLimits
+from linnet_gateway.reconciler import Reconciler
 from linnet_gateway.records import DatasetFacts, DatasetRecord, FileRecord
+from linnet_gateway.reported import Report
 from linnet_gateway.runner import Runner
 from linnet_gateway.runs import RunRequests
 from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
@@ -30,7 +32,6 @@ from linnet_gateway.states import DatasetState
 from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
 from linnet_gateway.tokens import Tokens
-from linnet_gateway.transitions import RetryLimits
 from linnet_runtime.errors import LinnetError, PermissionDenied, Unavailable
 
 from tests.fakes.analysts import TARGETS
@@ -183,16 +184,26 @@ class Gateway:
             clock=clock,
             limits=AnalysisLimits(),
         )
+        launcher = KillableLauncher(world.launcher, faults)
+        limits = ReconcilerLimits(orphan_grace=timedelta(seconds=5), retries=retries)
+        launching = Launching(
+            runs=self.records.runs,
+            launches=self.records.launches,
+            launcher=launcher,
+            tokens=tokens,
+            clock=clock,
+            limits=limits,
+        )
         self.reconciler = Reconciler(
             runs=self.records.runs,
             work=self.records.work,
             launches=self.records.launches,
             batches=self.records.batches,
-            launcher=KillableLauncher(world.launcher, faults),
+            launcher=launcher,
+            launching=launching,
             analysis=self.analysis,
-            tokens=tokens,
             clock=clock,
-            limits=ReconcilerLimits(orphan_grace=timedelta(seconds=5), retries=retries),
+            limits=limits,
         )
         self.runner = Runner(
             runs=self.records.runs,
@@ -203,7 +214,7 @@ class Gateway:
             tokens=tokens,
             clock=clock,
             limits=retries,
-            crash_of=self.reconciler.crash_of,
+            crash_of=launching.crash_of,
         )
         specs = SpecResolution(
             self.records.datasets,

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from linnet.v1 import batch_pb2, run_pb2
 from linnet.v1 import training_service_pb2 as pb
-from linnet_gateway.records import EventKind, Page, RunFilter
+from linnet_gateway.queries import Page, RunFilter
+from linnet_gateway.records import EventKind
 from linnet_gateway.sql import migrate
 from linnet_gateway.states import RunState
 from linnet_runtime.errors import LinnetError, NotAllowedInState

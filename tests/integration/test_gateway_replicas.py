@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 async def test_either_replica_serves_what_the_other_runs(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, s3_location: S3Location
 ) -> None:
-    """Runs are created and watched on the one that does not lead; the other stops, this one leads."""
+    """What the leader trains the other shows; when the leader stops, the other takes over."""
     analysts = FakeAnalysts(S3Store(s3_location))
     server = tmp_path_factory.mktemp("postgres") / "server"
     with postgres.running_postgres(server) as url:

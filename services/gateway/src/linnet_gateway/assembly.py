@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
 
@@ -19,57 +19,35 @@ from linnet_runtime.s3 import S3Store
 
 from linnet_gateway.analysis import Analysis, AnalysisLimits
 from linnet_gateway.analysis_clients import EvaluatorClient, ProfilerClient, open_channel
-from linnet_gateway.batches import BatchRequests
+from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.connect_app import HttpServer, connect_app
+from linnet_gateway.core import Core, reconciler_limits, training_api
 from linnet_gateway.credentials import identity_of, server_credentials, uvicorn_tls
-from linnet_gateway.dataset_files import DatasetFiles
-from linnet_gateway.datasets import DatasetRequests
-from linnet_gateway.fairness import ShardLimits
 from linnet_gateway.guard import Guard, RateLimits
 from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.ingest import Ingest
-from linnet_gateway.insights import Insights
 from linnet_gateway.launcher import Launcher
+from linnet_gateway.launching import Launching, ReconcilerLimits
 from linnet_gateway.metrics import DatabaseMetrics, RunMetrics
-from linnet_gateway.reconciler import Reconciler, ReconcilerLimits
-from linnet_gateway.reports import Reports
+from linnet_gateway.reconciler import Reconciler
 from linnet_gateway.run_meter import RunMeter
 from linnet_gateway.runner import Runner
 from linnet_gateway.runner_servicer import RunnerServicer
-from linnet_gateway.runs import RunRequests
 from linnet_gateway.settings import GatewaySettings
-from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql import migrate
 from linnet_gateway.sql.lease import SqlLease
 from linnet_gateway.sql.store import Records
 from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
 from linnet_gateway.tokens import Tokens
-from linnet_gateway.training_api import TrainingApi
 from linnet_gateway.training_servicer import training_servicer
-from linnet_gateway.transitions import RetryLimits
 from linnet_gateway.uids import new_uid
-from linnet_gateway.watching import Watching
 
 _TOKEN_KEY = "tokens"  # noqa: S105 - the name of a key, not the key
 _EVENT_IDLE_S = 1.0
 _SHARED_EVENT_IDLE_S = 0.2
 
 Leads = Callable[[], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class _Core:
-    """What every part of a gateway shares."""
-
-    records: Records
-    store: S3Store
-    tail: EventTail
-    profiler: ProfilerClient
-    evaluator: EvaluatorClient
-    targets: Targets
-    retries: RetryLimits
-    tokens: Tokens
 
 
 class Gateway:
@@ -116,8 +94,17 @@ class Gateway:
         runner_port = runner_server.listen(f"{host}:{self.settings.runner_port}", credentials)
         runner_address = f"{_reachable(host)}:{runner_port}"
         launcher, leads = await self._launcher(core, runner_address)
-        reconciler = self._reconciler(core, launcher)
-        await self._serve_runner(core, reconciler, runner_server)
+        limits = reconciler_limits(self.settings, core.retries)
+        launching = Launching(
+            runs=core.records.runs,
+            launches=core.records.launches,
+            launcher=launcher,
+            tokens=core.tokens,
+            clock=self.clock,
+            limits=limits,
+        )
+        reconciler = self._reconciler(core, launcher, launching, limits)
+        await self._serve_runner(core, launching, runner_server)
         meter = RunMeter(
             core.records.runs, core.records.work, core.tail, RunMetrics(self.registry), self.clock
         )
@@ -129,7 +116,7 @@ class Gateway:
         self._tell_endpoints()
         self._log.info("serving", **self.endpoints)
 
-    async def _core(self) -> _Core:
+    async def _core(self) -> Core:
         settings = self.settings
         await asyncio.to_thread(migrate.upgrade, settings.database_url)
         records = Records(settings.database_url, self.clock.now, DatabaseMetrics(self.registry))
@@ -145,7 +132,7 @@ class Gateway:
         self._stack.push_async_callback(evaluator.close)
         self._stack.push_async_callback(profiler.close)
         profiler_client = ProfilerClient(profiler)
-        return _Core(
+        return Core(
             records=records,
             store=store,
             tail=tail,
@@ -156,7 +143,7 @@ class Gateway:
             tokens=Tokens(await records.secrets.key(_TOKEN_KEY)),
         )
 
-    async def _launcher(self, core: _Core, runner_address: str) -> tuple[Launcher, Leads]:
+    async def _launcher(self, core: Core, runner_address: str) -> tuple[Launcher, Leads]:
         settings = self.settings
         if settings.launcher == "kubernetes":
             # Loaded only here: a local gateway stays small.
@@ -187,7 +174,9 @@ class Gateway:
         self._background(lease.run())
         return process, lambda: lease.leading
 
-    def _reconciler(self, core: _Core, launcher: Launcher) -> Reconciler:
+    def _reconciler(
+        self, core: Core, launcher: Launcher, launching: Launching, limits: ReconcilerLimits
+    ) -> Reconciler:
         settings, records = self.settings, core.records
         analysis = Analysis(
             runs=records.runs,
@@ -201,32 +190,21 @@ class Gateway:
                 total_s=settings.analysis_total_s,
             ),
         )
-        local = settings.launcher == "process"
-        limits = ReconcilerLimits(
-            heartbeat=timedelta(seconds=settings.heartbeat_s),
-            cancel_grace=timedelta(seconds=settings.cancel_grace_s),
-            batch_parallelism=settings.batch_parallelism,
-            shards=ShardLimits(
-                total=settings.process_shards if local else settings.max_shards,
-                per_project=settings.max_shards_per_project,
-            ),
-            retries=core.retries,
-        )
         reconciler = Reconciler(
             runs=records.runs,
             work=records.work,
             launches=records.launches,
             batches=records.batches,
             launcher=launcher,
+            launching=launching,
             analysis=analysis,
-            tokens=core.tokens,
             clock=self.clock,
             limits=limits,
         )
         core.tail.listen(lambda _: reconciler.wake())
         return reconciler
 
-    async def _serve_runner(self, core: _Core, reconciler: Reconciler, server: Server) -> None:
+    async def _serve_runner(self, core: Core, launching: Launching, server: Server) -> None:
         records = core.records
         runner = Runner(
             runs=records.runs,
@@ -237,7 +215,7 @@ class Gateway:
             tokens=core.tokens,
             clock=self.clock,
             limits=core.retries,
-            crash_of=reconciler.crash_of,
+            crash_of=launching.crash_of,
         )
         servicer = RunnerServicer(runner, Ingest(records.trainings, self.clock), core.tail)
         runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(servicer, server.grpc_server)
@@ -248,7 +226,7 @@ class Gateway:
         # Trainers are where the gateway is: clients' address may lead nowhere from there.
         return S3Store(replace(self.settings.store, public_endpoint=""))
 
-    def _housekeeping(self, core: _Core) -> Housekeeping:
+    def _housekeeping(self, core: Core) -> Housekeeping:
         days = self.settings.run_life_days
         limits = KeepingLimits(
             run_life=timedelta(days=days) if days else None, runs_kept=self.settings.runs_kept
@@ -262,52 +240,17 @@ class Gateway:
             limits=limits,
         )
 
-    def _api(self, core: _Core) -> TrainingApi:
-        records, clock, settings = core.records, self.clock, self.settings
-        files = DatasetFiles(core.store)
-        resources = ResourceLimits(
-            default_cpu_millis=settings.default_cpu_millis,
-            max_cpu_millis=settings.max_cpu_millis,
-            default_memory_bytes=settings.default_memory_bytes,
-            max_memory_bytes=settings.max_memory_bytes,
-            max_deadline=settings.max_deadline,
-            expert_allowed=settings.expert_allowed,
-        )
-        specs = SpecResolution(records.datasets, records.runs, core.targets, files, resources)
-        runs = RunRequests(records.runs, specs, clock, max_live=settings.max_queued_runs)
-        return TrainingApi(
-            datasets=DatasetRequests(records.datasets, files, core.store, clock),
-            runs=runs,
-            batches=BatchRequests(
-                batches=records.batches,
-                runs=runs,
-                specs=specs,
-                tail=core.tail,
-                clock=clock,
-                max_runs=settings.max_batch_runs,
-            ),
-            watching=Watching(
-                records.runs, records.trainings, records.events, core.store, core.tail
-            ),
-            reports=Reports(
-                runs=records.runs,
-                trainings=records.trainings,
-                store=core.store,
-                profiler=core.profiler,
-                targets=core.targets,
-                clock=clock,
-            ),
-            insights=Insights(records.runs, records.datasets, core.evaluator),
-            specs=specs,
-            targets=core.targets,
-            clock=clock,
-        )
-
-    async def _serve_public(self, core: _Core, rpc: RpcMetrics) -> dict[str, str]:
+    async def _serve_public(self, core: Core, rpc: RpcMetrics) -> dict[str, str]:
         settings = self.settings
         limits = RateLimits(settings.rate_per_s, settings.rate_burst, settings.max_streams)
         identity = identity_of(settings)
-        guard = Guard(self._api(core), identity, core.records.audit, self.clock, limits)
+        guard = Guard(
+            training_api(core, settings, self.clock),
+            identity,
+            core.records.audit,
+            self.clock,
+            limits,
+        )
         server = Server(["linnet.v1.TrainingService"], rpc)
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server(
             training_servicer(guard), server.grpc_server

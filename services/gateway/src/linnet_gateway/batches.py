@@ -14,7 +14,13 @@ from linnet_runtime.ids import ResourceName, new_id, parse_name
 
 from linnet_gateway.batch_specs import grid_runs, grid_size, overridden
 from linnet_gateway.ports import Batches
-from linnet_gateway.records import NEW_STAGES, BatchCounts, BatchRecord, Page, RunRecord
+from linnet_gateway.queries import Page
+from linnet_gateway.records import (
+    NEW_STAGES,
+    BatchCounts,
+    BatchRecord,
+    RunRecord,
+)
 from linnet_gateway.runs import RunRequests
 from linnet_gateway.spec_resolution import SpecResolution
 from linnet_gateway.states import BatchState

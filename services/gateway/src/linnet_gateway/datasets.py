@@ -15,7 +15,12 @@ from linnet_runtime.objectstore import ObjectStore
 from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.dataset_files import DatasetFiles, check_declared
 from linnet_gateway.ports import Datasets
-from linnet_gateway.records import DatasetFacts, DatasetRecord, FileRecord, Page
+from linnet_gateway.queries import Page
+from linnet_gateway.records import (
+    DatasetFacts,
+    DatasetRecord,
+    FileRecord,
+)
 from linnet_gateway.states import DatasetState
 from linnet_gateway.uids import new_uid
 

@@ -4,7 +4,8 @@ import asyncio
 
 from linnet_runtime.clock import Clock
 
-from linnet_gateway.ports import Report, Stored, Trainings
+from linnet_gateway.ports import Trainings
+from linnet_gateway.reported import Report, Stored
 
 _GATHER_S = 0.005
 _MAX_GROUP = 500

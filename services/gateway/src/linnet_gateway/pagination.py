@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from linnet_runtime.errors import InvalidInput
 
-from linnet_gateway.records import Page
+from linnet_gateway.queries import Page
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1000

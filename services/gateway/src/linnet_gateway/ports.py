@@ -6,10 +6,10 @@ may run more than once, and is committed only if nobody changed the record meanw
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.records import (
     BatchCounts,
     BatchRecord,
@@ -17,10 +17,9 @@ from linnet_gateway.records import (
     Event,
     LaunchRecord,
     LogChunk,
-    Page,
-    RunFilter,
     RunRecord,
 )
+from linnet_gateway.reported import Report, Stored
 from linnet_gateway.states import RunState
 
 Now = Callable[[], datetime]
@@ -97,48 +96,6 @@ HandOut = Callable[
     [LaunchRecord, RunRecord | None, RunRecord | None],
     tuple[Sequence[RunRecord], RunRecord | None],
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a trainer reported of an attempt in one message.
-
-    Attributes:
-        first: Sequence of the first entry; 0 if it has none.
-        last: Sequence of the last one.
-        entries: Serialized LogEntries.
-        epochs: Serialized Epoch by sequence.
-        progress: Serialized Progress after it; empty if it has no epoch and no ratio.
-        time_used_us: Training time of the run so far, in microseconds.
-    """
-
-    run_uid: str
-    attempt: int
-    first: int
-    last: int
-    entries: bytes
-    epochs: Mapping[int, bytes]
-    progress: bytes
-    phase: int
-    memory_bytes: int
-    time_used_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What became of a report.
-
-    Attributes:
-        sequence: Last entry of the attempt that is stored.
-        current: Whether the attempt is still the run's and open; else nothing was stored.
-        cancelled: Whether the run is to be cancelled.
-        gap: Whether entries before the report's first are missing; then nothing was stored.
-    """
-
-    sequence: int
-    current: bool
-    cancelled: bool
-    gap: bool = False
 
 
 class Trainings(Protocol):

@@ -4,7 +4,7 @@ import re
 
 from linnet_runtime.errors import InvalidInput
 
-from linnet_gateway.records import RunFilter
+from linnet_gateway.queries import RunFilter
 from linnet_gateway.states import RunState
 
 _TERM = re.compile(

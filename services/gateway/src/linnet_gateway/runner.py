@@ -1,27 +1,27 @@
 """What trainers ask for: work, addresses to put files to, and to be heard at the end."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from linnet.v1 import dataset_pb2, run_pb2, runner_service_pb2, spec_pb2
+from linnet.v1 import dataset_pb2, runner_service_pb2, spec_pb2
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import InvalidInput, NotFound, Unavailable
 from linnet_runtime.ids import parse_name
 from linnet_runtime.objectstore import ObjectStore
 
-from linnet_gateway import transitions
+from linnet_gateway import attempts, transitions
 from linnet_gateway.artifact_names import check_artifact_names
+from linnet_gateway.attempts import RetryLimits
+from linnet_gateway.checkpoints import CHECKPOINT, checkpoints, next_number, remember, upload_key
 from linnet_gateway.converters import dataset_message, read_failure
 from linnet_gateway.ports import Datasets, Launches, Runs, Trainings
 from linnet_gateway.records import FileRecord, LaunchRecord, RunRecord
 from linnet_gateway.states import Failure, RunState
 from linnet_gateway.tokens import LaunchClaim, RunClaim, Tokens
-from linnet_gateway.transitions import RetryLimits
 
-_CHECKPOINT = "checkpoint/"
 _MAX_PRESIGN = timedelta(days=7)
 _SLACK = timedelta(minutes=15)
 _MANIFEST = "manifest.json"
@@ -100,7 +100,7 @@ class Runner:
             raise Unavailable(
                 f"shard {shard} has a trainer that is still connected", reason="SHARD_BUSY"
             )
-        return transitions.choose_next(
+        return attempts.choose_next(
             launch,
             held,
             waiting,
@@ -176,7 +176,7 @@ class Runner:
     async def open_attempt(self, claim: RunClaim) -> Attempt:
         """Begin a stream of reports; raises `PermissionDenied` if the attempt is not current."""
         run = await self._runs.get_uid(claim.run_uid)
-        transitions.check_attempt(run, claim.attempt)
+        attempts.check_attempt(run, claim.attempt)
         self._open.add((run.uid, run.attempt))
         fit = spec_pb2.TrainingSpec.FromString(run.spec).fit
         return Attempt(run, fit.epochs)
@@ -202,15 +202,15 @@ class Runner:
         """
         check_artifact_names(files)
         run = await self._runs.get_uid(claim.run_uid)
-        transitions.check_attempt(run, claim.attempt)
-        number = 1 + max((_number(f.key) for f in run.checkpoint), default=0)
+        attempts.check_attempt(run, claim.attempt)
+        number = next_number(run)
         records = [
-            FileRecord(file.name, _key(run, file.name, number), file.size_bytes, file.sha256)
+            FileRecord(file.name, upload_key(run, file.name, number), file.size_bytes, file.sha256)
             for file in files
         ]
-        saved = tuple(f for f in records if f.name.startswith(_CHECKPOINT))
+        saved = tuple(f for f in records if f.name.startswith(CHECKPOINT))
         if saved:
-            await self._runs.change(run.uid, partial(_remember, attempt=claim.attempt, new=saved))
+            await self._runs.change(run.uid, partial(remember, attempt=claim.attempt, new=saved))
         life = (run.deadline or timedelta(hours=24)) + _SLACK
         return [self._presigned("PUT", record, life) for record in records]
 
@@ -227,16 +227,16 @@ class Runner:
         outcome = request.WhichOneof("outcome")
         if run.attempt == claim.attempt and not run.attempt_open and _same(run, request):
             return run.state
-        transitions.check_attempt(run, claim.attempt)
+        attempts.check_attempt(run, claim.attempt)
         now = self._clock.now()
         files: tuple[FileRecord, ...] = ()
         if outcome == "result":
             files = await self._uploaded(run, request.result)
 
         def decide(current: RunRecord) -> RunRecord:
-            transitions.check_attempt(current, claim.attempt)
+            attempts.check_attempt(current, claim.attempt)
             if outcome == "result":
-                return transitions.trained(
+                return attempts.trained(
                     current,
                     files,
                     request.result.summary.SerializeToString(),
@@ -245,7 +245,7 @@ class Runner:
                 )
             if outcome == "failure":
                 failure = read_failure(request.failure)
-                return transitions.trainer_failed(current, failure, self._limits, now)
+                return attempts.trainer_failed(current, failure, self._limits, now)
             if current.cancel_time is None:
                 raise InvalidInput.of("cancelled", "expected a run that is being cancelled")
             return transitions.cancelled(current, now)
@@ -273,31 +273,6 @@ class Runner:
         return files
 
 
-def checkpoints(files: Sequence[FileRecord]) -> Mapping[int, list[FileRecord]]:
-    """Sort files of checkpoints by the number of the checkpoint, oldest first."""
-    found: dict[int, list[FileRecord]] = {}
-    for file in files:
-        found.setdefault(_number(file.key), []).append(file)
-    return dict(sorted(found.items()))
-
-
-def _number(key: str) -> int:
-    return int(key.rsplit(f"/{_CHECKPOINT}", 1)[1].split("/", 1)[0])
-
-
-def _key(run: RunRecord, name: str, number: int) -> str:
-    # Each checkpoint has a place of its own: a half-written one spoils no complete one.
-    if name.startswith(_CHECKPOINT):
-        name = f"{_CHECKPOINT}{number}/{name.removeprefix(_CHECKPOINT)}"
-    return run.attempt_key(name)
-
-
-def _remember(run: RunRecord, *, attempt: int, new: tuple[FileRecord, ...]) -> RunRecord:
-    transitions.check_attempt(run, attempt)
-    kept = list(checkpoints(run.checkpoint).values())[-1:]
-    return replace(run, checkpoint=(*(f for files in kept for f in files), *new))
-
-
 def _same(run: RunRecord, request: runner_service_pb2.FinishRunRequest) -> bool:
     outcome = request.WhichOneof("outcome")
     if outcome == "result":
@@ -306,23 +281,3 @@ def _same(run: RunRecord, request: runner_service_pb2.FinishRunRequest) -> bool:
     if outcome == "failure":
         return run.state not in {RunState.ANALYZING, RunState.SUCCEEDED}
     return run.state is RunState.CANCELLED
-
-
-def progress_of(
-    entries: Sequence[run_pb2.LogEntry], epochs_planned: int
-) -> run_pb2.Progress | None:
-    """Give the progress after the last entry that tells of any; None if none does."""
-    for entry in reversed(entries):
-        if entry.HasField("epoch"):
-            epoch = entry.epoch
-            ratio = epoch.number / max(epochs_planned, 1)
-            if entry.HasField("ratio"):
-                ratio = entry.ratio
-            return run_pb2.Progress(
-                epoch=epoch.number,
-                epochs=epochs_planned,
-                ratio=min(max(ratio, 0.0), 1.0),
-                latest=epoch,
-                eta_seconds=epoch.eta_seconds,
-            )
-    return None

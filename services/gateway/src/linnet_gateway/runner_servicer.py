@@ -9,8 +9,9 @@ from linnet.v1 import runner_service_pb2, runner_service_pb2_grpc
 from linnet_runtime.errors import InvalidInput, PermissionDenied, Unauthenticated
 
 from linnet_gateway.ingest import Ingest
-from linnet_gateway.ports import Report
-from linnet_gateway.runner import Attempt, Runner, progress_of
+from linnet_gateway.progress import progress_of
+from linnet_gateway.reported import Report
+from linnet_gateway.runner import Attempt, Runner
 from linnet_gateway.tail import EventTail, Subscription
 
 _ENTRY_LIMIT_CHARACTERS = 16_384

@@ -13,7 +13,8 @@ from linnet_gateway import transitions
 from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.datasets import check_etag
 from linnet_gateway.ports import Runs
-from linnet_gateway.records import Page, RunFilter, RunRecord
+from linnet_gateway.queries import Page, RunFilter
+from linnet_gateway.records import RunRecord
 from linnet_gateway.spec_resolution import Resolved, SpecResolution
 from linnet_gateway.states import RunState
 from linnet_gateway.uids import new_uid

@@ -4,40 +4,24 @@ The records check each move against `linnet_gateway.states` again when it is wri
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from linnet_runtime.errors import NotAllowedInState, PermissionDenied
+from linnet_runtime.errors import NotAllowedInState
 
 from linnet_gateway.records import (
     BatchRecord,
     FileRecord,
-    LaunchRecord,
-    LaunchState,
     RunRecord,
     StageRecord,
 )
 from linnet_gateway.states import (
     BatchState,
     Failure,
-    FailureReason,
     RunState,
     StageKind,
     StageState,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RetryLimits:
-    """How often a run is tried again.
-
-    Attributes:
-        lost_attempts: Attempts that may be lost with their trainer, the first included.
-        launches: Launches that a run may be part of.
-    """
-
-    lost_attempts: int = 3
-    launches: int = 4
 
 
 def with_stage(
@@ -62,7 +46,8 @@ def with_stage(
     return replace(run, stages=tuple(moved(stage) for stage in run.stages))
 
 
-def _ended(run: RunRecord, state: RunState, now: datetime) -> RunRecord:
+def end(run: RunRecord, state: RunState, now: datetime) -> RunRecord:
+    """Make a run terminal: no attempt is open and no stage is under way any more."""
     stages = tuple(
         stage
         if stage.state.ended
@@ -83,9 +68,9 @@ def fail(run: RunRecord, failure: Failure, now: datetime) -> RunRecord:
     if run.state.terminal:
         return run
     if run.cancel_time is not None:
-        return _ended(run, RunState.CANCELLED, now)
+        return end(run, RunState.CANCELLED, now)
     run = with_stage(run, StageKind.TRAIN, StageState.FAILED, now, failure)
-    return replace(_ended(run, RunState.FAILED, now), failure=failure)
+    return replace(end(run, RunState.FAILED, now), failure=failure)
 
 
 def ask_to_cancel(run: RunRecord, now: datetime) -> RunRecord:
@@ -103,160 +88,12 @@ def ask_to_cancel(run: RunRecord, now: datetime) -> RunRecord:
             metadata={"run": run.name, "state": run.state.name},
         )
     run = replace(run, cancel_time=run.cancel_time or now)
-    return run if run.attempt_open else _ended(run, RunState.CANCELLED, now)
+    return run if run.attempt_open else end(run, RunState.CANCELLED, now)
 
 
 def cancelled(run: RunRecord, now: datetime) -> RunRecord:
     """End a run whose cancelling was asked for."""
-    return run if run.state.terminal else _ended(run, RunState.CANCELLED, now)
-
-
-def begin_attempt(run: RunRecord, now: datetime) -> RunRecord:
-    """Hand a run out to a trainer."""
-    run = with_stage(run, StageKind.TRAIN, StageState.RUNNING, now)
-    return replace(
-        run,
-        state=RunState.STARTING,
-        attempt=run.attempt + 1,
-        attempt_open=True,
-        log_sequence=0,
-        last_report_time=now,
-        phase=0,
-        waiting="",
-    )
-
-
-def lose_attempt(
-    run: RunRecord, failure: Failure, limits: RetryLimits, now: datetime, *, charged: bool = True
-) -> RunRecord:
-    """Take a run back from a trainer that is gone; fails it when its tries are used up.
-
-    Args:
-        run: The run, whose attempt may be open or not.
-        failure: Why the trainer is gone.
-        limits: How often to try again.
-        now: The present time.
-        charged: Whether the attempt counts against the limit; an attempt that never reported
-            and one whose launch was stopped on purpose do not.
-    """
-    if run.state.terminal or run.state is RunState.ANALYZING:
-        return run
-    if run.cancel_time is not None:
-        return _ended(run, RunState.CANCELLED, now)
-    lost = run.lost_count + (1 if charged and run.attempt_open else 0)
-    if lost >= limits.lost_attempts:
-        message = f"{failure.message} (attempt {run.attempt}, {lost} lost)"
-        return replace(fail(run, replace(failure, message=message), now), lost_count=lost)
-    return replace(run, state=RunState.STARTING, attempt_open=False, lost_count=lost, phase=0)
-
-
-def leave_launch(run: RunRecord, failure: Failure, limits: RetryLimits, now: datetime) -> RunRecord:
-    """Put a run that its launch did not finish back into the queue, or fail it."""
-    if run.state.terminal or run.state is RunState.ANALYZING:
-        return run
-    if run.cancel_time is not None:
-        return _ended(run, RunState.CANCELLED, now)
-    if run.launch_count >= limits.launches or not failure.reason.retryable:
-        return fail(run, failure, now)
-    run = with_stage(run, StageKind.TRAIN, StageState.PENDING, now)
-    waiting = f"its launch ended early: {failure.message}"
-    return replace(
-        run,
-        state=RunState.QUEUED,
-        attempt_open=False,
-        launch_uid=None,
-        shard=0,
-        phase=0,
-        waiting=waiting[:500],
-    )
-
-
-def choose_next(
-    launch: LaunchRecord,
-    held: RunRecord | None,
-    waiting: RunRecord | None,
-    *,
-    crash: Failure | None,
-    limits: RetryLimits,
-    now: datetime,
-) -> tuple[Sequence[RunRecord], RunRecord | None]:
-    """Choose what a shard that asks for work does next.
-
-    Args:
-        launch: The shard's launch; one that stops or has ended gives no work.
-        held: The run that an earlier trainer of the shard had and did not finish.
-        waiting: The first run of the shard that nobody has.
-        crash: Why that earlier trainer ended, if it is known.
-        limits: How often to try a run again.
-        now: The present time.
-
-    Returns:
-        The runs to change, and which of them the trainer gets.
-    """
-    if launch.state in {LaunchState.STOPPING, LaunchState.ENDED}:
-        return [], None
-    if held is not None:
-        reported = held.log_sequence > 0 or held.state is RunState.TRAINING
-        failure = crash or Failure(
-            FailureReason.TRAINER_CRASHED,
-            "the trainer ended without a result; its output has more",
-        )
-        return [
-            lose_attempt(held, failure, limits, now, charged=reported or crash is not None)
-        ], None
-    if waiting is None:
-        return [], None
-    if waiting.cancel_time is not None:
-        return [_ended(waiting, RunState.CANCELLED, now)], None
-    handed = begin_attempt(waiting, now)
-    return [handed], handed
-
-
-def check_attempt(run: RunRecord, attempt: int) -> None:
-    """Refuse a trainer whose attempt is no longer the run's.
-
-    Raises:
-        PermissionDenied: The attempt was taken back, ended, or replaced by a later one.
-    """
-    if run.attempt != attempt or not run.attempt_open:
-        raise PermissionDenied(
-            f"attempt {attempt} of run {run.name} is not under way any more",
-            reason="STALE_ATTEMPT",
-            metadata={"run": run.name, "attempt": str(attempt)},
-        )
-
-
-def trained(
-    run: RunRecord,
-    files: tuple[FileRecord, ...],
-    summary: bytes,
-    warnings: tuple[str, ...],
-    now: datetime,
-) -> RunRecord:
-    """Take the model of an attempt: evaluation and profiling come next."""
-    if run.cancel_time is not None:
-        return _ended(run, RunState.CANCELLED, now)
-    run = with_stage(run, StageKind.TRAIN, StageState.SUCCEEDED, now)
-    return replace(
-        run,
-        state=RunState.ANALYZING,
-        start_time=run.start_time or now,
-        attempt_open=False,
-        artifacts=files,
-        checkpoint=(),
-        summary=summary,
-        warnings=warnings,
-        phase=0,
-    )
-
-
-def trainer_failed(
-    run: RunRecord, failure: Failure, limits: RetryLimits, now: datetime
-) -> RunRecord:
-    """Take the failure that a trainer reports of its attempt."""
-    if failure.reason.retryable and failure.reason is not FailureReason.OUT_OF_MEMORY:
-        return lose_attempt(run, failure, limits, now)
-    return fail(run, failure, now)
+    return run if run.state.terminal else end(run, RunState.CANCELLED, now)
 
 
 def starting(run: RunRecord) -> RunRecord:
@@ -269,7 +106,7 @@ def step_back(run: RunRecord, now: datetime) -> RunRecord:
     if run.state.terminal or run.state is RunState.ANALYZING:
         return run
     if run.cancel_time is not None:
-        return _ended(run, RunState.CANCELLED, now)
+        return end(run, RunState.CANCELLED, now)
     run = with_stage(run, StageKind.TRAIN, StageState.PENDING, now)
     return replace(
         run, state=RunState.QUEUED, attempt_open=False, launch_uid=None, shard=0, phase=0

@@ -8,11 +8,11 @@ from linnet_runtime.errors import AlreadyExists, Conflict, NotFound
 from sqlalchemy import Connection, func, insert, literal, select, update
 
 from linnet_gateway.ports import Now
+from linnet_gateway.queries import Page
 from linnet_gateway.records import (
     BatchCounts,
     BatchRecord,
     EventKind,
-    Page,
     RunRecord,
     StageRecord,
 )

@@ -7,7 +7,8 @@ from datetime import datetime
 from linnet_runtime.errors import AlreadyExists, NotAllowedInState, NotFound
 from sqlalchemy import Connection, delete, insert, select, update
 
-from linnet_gateway.records import DatasetRecord, Page
+from linnet_gateway.queries import Page
+from linnet_gateway.records import DatasetRecord
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import dataset_row, load_dataset, to_us
 from linnet_gateway.sql.database import Database

@@ -10,9 +10,10 @@ from linnet_gateway.sql.datasets import SqlDatasets
 from linnet_gateway.sql.events import SqlEvents
 from linnet_gateway.sql.keeping import SqlKeeping
 from linnet_gateway.sql.launches import SqlLaunches
-from linnet_gateway.sql.runs import SqlRuns, SqlWork
+from linnet_gateway.sql.runs import SqlRuns
 from linnet_gateway.sql.secrets import SqlSecrets
 from linnet_gateway.sql.trainings import SqlTrainings
+from linnet_gateway.sql.work import SqlWork
 
 
 class Records:

@@ -7,8 +7,9 @@ from typing import Any
 from linnet_runtime.errors import NotFound
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
-from linnet_gateway.ports import HandOut, Now, Report, Stored
+from linnet_gateway.ports import HandOut, Now
 from linnet_gateway.records import EventKind, RunRecord
+from linnet_gateway.reported import Report, Stored
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import load_launch, to_us
 from linnet_gateway.sql.database import Database

@@ -1,0 +1,96 @@
+"""What the parts of a gateway share, and what is made of it and the settings alone."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from linnet_runtime.clock import Clock
+from linnet_runtime.objectstore import ObjectStore
+
+from linnet_gateway.analysis_clients import EvaluatorClient, ProfilerClient
+from linnet_gateway.attempts import RetryLimits
+from linnet_gateway.batches import BatchRequests
+from linnet_gateway.dataset_files import DatasetFiles
+from linnet_gateway.datasets import DatasetRequests
+from linnet_gateway.fairness import ShardLimits
+from linnet_gateway.insights import Insights
+from linnet_gateway.launching import ReconcilerLimits
+from linnet_gateway.reports import Reports
+from linnet_gateway.runs import RunRequests
+from linnet_gateway.settings import GatewaySettings
+from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
+from linnet_gateway.sql.store import Records
+from linnet_gateway.tail import EventTail
+from linnet_gateway.targets import Targets
+from linnet_gateway.tokens import Tokens
+from linnet_gateway.training_api import TrainingApi
+from linnet_gateway.watching import Watching
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every part of a gateway shares."""
+
+    records: Records
+    store: ObjectStore
+    tail: EventTail
+    profiler: ProfilerClient
+    evaluator: EvaluatorClient
+    targets: Targets
+    retries: RetryLimits
+    tokens: Tokens
+
+
+def reconciler_limits(settings: GatewaySettings, retries: RetryLimits) -> ReconcilerLimits:
+    """Give the reconciler's limits."""
+    local = settings.launcher == "process"
+    return ReconcilerLimits(
+        heartbeat=timedelta(seconds=settings.heartbeat_s),
+        cancel_grace=timedelta(seconds=settings.cancel_grace_s),
+        batch_parallelism=settings.batch_parallelism,
+        shards=ShardLimits(
+            total=settings.process_shards if local else settings.max_shards,
+            per_project=settings.max_shards_per_project,
+        ),
+        retries=retries,
+    )
+
+
+def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> TrainingApi:
+    """Make TrainingService without a transport."""
+    records = core.records
+    files = DatasetFiles(core.store)
+    resources = ResourceLimits(
+        default_cpu_millis=settings.default_cpu_millis,
+        max_cpu_millis=settings.max_cpu_millis,
+        default_memory_bytes=settings.default_memory_bytes,
+        max_memory_bytes=settings.max_memory_bytes,
+        max_deadline=settings.max_deadline,
+        expert_allowed=settings.expert_allowed,
+    )
+    specs = SpecResolution(records.datasets, records.runs, core.targets, files, resources)
+    runs = RunRequests(records.runs, specs, clock, max_live=settings.max_queued_runs)
+    return TrainingApi(
+        datasets=DatasetRequests(records.datasets, files, core.store, clock),
+        runs=runs,
+        batches=BatchRequests(
+            batches=records.batches,
+            runs=runs,
+            specs=specs,
+            tail=core.tail,
+            clock=clock,
+            max_runs=settings.max_batch_runs,
+        ),
+        watching=Watching(records.runs, records.trainings, records.events, core.store, core.tail),
+        reports=Reports(
+            runs=records.runs,
+            trainings=records.trainings,
+            store=core.store,
+            profiler=core.profiler,
+            targets=core.targets,
+            clock=clock,
+        ),
+        insights=Insights(records.runs, records.datasets, core.evaluator),
+        specs=specs,
+        targets=core.targets,
+        clock=clock,
+    )

@@ -1,0 +1,87 @@
+"""What waits for the reconciler, in SQL."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, or_, select
+
+from linnet_gateway.records import RunRecord
+from linnet_gateway.sql import schema
+from linnet_gateway.sql.codec import to_us
+from linnet_gateway.sql.database import Database
+from linnet_gateway.sql.runs import read_runs
+from linnet_gateway.states import RunState
+
+
+class SqlWork:
+    """What waits for the reconciler."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def unplanned(self, limit: int) -> Sequence[RunRecord]:
+        """Read queued runs that no launch has and whose batch, if any, is running."""
+        columns = schema.runs.c
+        query = (
+            select(schema.runs)
+            .outerjoin(schema.batches, schema.batches.c.uid == columns.batch_uid)
+            .where(
+                columns.state == int(RunState.QUEUED),
+                columns.launch_uid.is_(None),
+                columns.cancel_time.is_(None),
+                or_(columns.batch_uid.is_(None), schema.batches.c.state == 2),  # noqa: PLR2004 - BatchState.RUNNING
+            )
+            .order_by(columns.priority.desc(), columns.create_time, columns.batch_index)
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def in_state(self, states: frozenset[RunState], limit: int) -> Sequence[RunRecord]:
+        """Read runs in some live states, oldest first."""
+        columns = schema.runs.c
+        query = (
+            select(schema.runs)
+            .where(columns.state < int(RunState.SUCCEEDED))
+            .where(columns.state.in_([int(s) for s in states]))
+            .order_by(columns.update_time)
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def cancelled_before(self, time: datetime, limit: int) -> Sequence[RunRecord]:
+        """Read live runs whose cancelling was asked for before a time."""
+        columns = schema.runs.c
+        query = (
+            select(schema.runs)
+            .where(columns.state < int(RunState.SUCCEEDED), columns.cancel_time < to_us(time))
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def silent_since(self, time: datetime, limit: int) -> Sequence[RunRecord]:
+        """Read runs with an open attempt that last reported, or was handed out, before a time."""
+        columns = schema.runs.c
+        query = (
+            select(schema.runs)
+            .where(
+                columns.state < int(RunState.ANALYZING),
+                columns.attempt_open.is_(True),
+                columns.last_report_time < to_us(time),
+            )
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
+    async def counts(self) -> Mapping[tuple[str, RunState], int]:
+        """Count live runs by project and state."""
+        columns = schema.runs.c
+        query = (
+            select(columns.project, columns.state, func.count())
+            .where(columns.state < int(RunState.SUCCEEDED))
+            .group_by(columns.project, columns.state)
+        )
+
+        def work(connection: Connection) -> dict[tuple[str, RunState], int]:
+            return {(row[0], RunState(row[1])): int(row[2]) for row in connection.execute(query)}
+
+        return await self._database.read(work)
