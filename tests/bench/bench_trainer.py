@@ -56,7 +56,8 @@ else:
             h = L.Dropout(0.5)(L.MaxPool2D(2, padding="same")(h))
     h = L.Flatten()(h)
 model = keras.Model(inputs, L.Dense(7, activation="softmax")(h))
-model.compile(keras.optimizers.Adam(0.0005), "sparse_categorical_crossentropy", ["accuracy"])
+loss = "sparse_categorical_crossentropy"
+model.compile(keras.optimizers.Adam(0.0005), loss, metrics=["accuracy"])
 begun = time.monotonic()
 held = (x[n:], y[n:])
 model.fit(x[:n], y[:n], validation_data=held, batch_size=32, epochs=int(cycles), verbose=0)
