@@ -36,6 +36,15 @@ def _do(sandbox, what: str, limits: Limits = SMALL, inputs=()):
     return sandbox.run(f"{FUNCTIONS}:act", {"what": what}, inputs, limits)
 
 
+def _await_children(zygote: int, count: int) -> None:
+    """Wait until the zygote has forked so many children that still run."""
+    deadline = time.monotonic() + 30
+    path = Path(f"/proc/{zygote}/task/{zygote}/children")
+    while len(path.read_text().split()) < count:
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.01)
+
+
 def _where(sandbox):
     return sandbox.run(f"{FUNCTIONS}:where", {}, (), SMALL).value
 
@@ -71,11 +80,11 @@ def test_children_see_no_secrets(sandbox):
 
 def test_children_hold_no_foreign_files(sandbox):
     """A child forked while another runs has none of that one's descriptors."""
-    alone = _where(sandbox)["files"]
+    alone = _where(sandbox)
     with ThreadPoolExecutor(4) as pool:
-        slow = [pool.submit(_do, sandbox, "hang", Limits(wall_s=1)) for _ in range(3)]
-        time.sleep(0.3)
-        assert _where(sandbox)["files"] == alone
+        slow = [pool.submit(_do, sandbox, "hang", Limits(wall_s=3)) for _ in range(3)]
+        _await_children(alone["parent"], 3)
+        assert _where(sandbox)["files"] == alone["files"]
         for waiting in slow:
             with pytest.raises(DeadlineExceeded):
                 waiting.result()
@@ -114,7 +123,7 @@ def test_a_deadline_ends_a_call(sandbox, what):
     with pytest.raises(DeadlineExceeded) as caught:
         _do(sandbox, what, Limits(wall_s=0.5))
     assert caught.value.reason == "MODEL_DEADLINE_EXCEEDED"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
 
 
 def test_errors_of_the_function_keep_their_fields(sandbox):
@@ -149,11 +158,10 @@ def test_wrong_answers_are_failures(sandbox, function):
 def test_calls_run_side_by_side(sandbox):
     """A slow call does not hold up others."""
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(_do, sandbox, "hang", Limits(wall_s=3))
-        begun = time.monotonic()
+        slow = pool.submit(_do, sandbox, "hang", Limits(wall_s=6))
         for _ in range(5):
             sandbox.run(f"{FUNCTIONS}:echo", {}, (), SMALL)
-        assert time.monotonic() - begun < 3
+        assert not slow.done()
         with pytest.raises(DeadlineExceeded):
             slow.result()
 
@@ -180,7 +188,7 @@ def test_a_killed_zygote_is_replaced(sandbox):
 
     waiting = threading.Thread(target=call)
     waiting.start()
-    time.sleep(0.3)
+    _await_children(zygote, 1)
     os.kill(zygote, signal.SIGKILL)
     waiting.join(20)
     assert len(seen) == 1
