@@ -223,6 +223,7 @@ async def live(bench: Bench, process: GatewayProcess) -> None:
     cores = (cpu_s(process.pid) - used) / elapsed
     memory = memory_mb(process.pid)
     rate = len(delays) / elapsed
+    tell("live_cpu_an_event", cores * 1000 / max(rate, 1), "ms", 1.0)
     stop.set()
     for task in watchers + trainers:
         task.cancel()

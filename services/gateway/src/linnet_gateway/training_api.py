@@ -146,7 +146,9 @@ class TrainingApi:
         name = parse_name(request.name, "runs")
         async for update in self._watching.watch(name.project, name.id, request.resume_token):
             yield pb.WatchRunResponse(
-                run=run_message(update.run), epochs=update.epochs, resume_token=update.token
+                run=None if update.run is None else run_message(update.run),
+                epochs=update.epochs,
+                resume_token=update.token,
             )
 
     async def stream_log(self, request: pb.StreamLogRequest) -> AsyncIterator[pb.StreamLogResponse]:

@@ -12,8 +12,8 @@ from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.converters import read_log_lines
 from linnet_gateway.ports import Events, Runs, Trainings
-from linnet_gateway.records import Event, LogChunk, RunRecord
-from linnet_gateway.tail import EventTail
+from linnet_gateway.records import Event, EventKind, LogChunk, RunRecord
+from linnet_gateway.tail import EventTail, Subscription
 
 _HEARTBEAT_S = 15.0
 _LOG_PAGE = 100
@@ -24,9 +24,9 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class RunUpdate:
-    """What a watcher is told: the run as it is, epochs since, and where to resume."""
+    """What a watcher is told: the run, if not only epochs came, and where to resume."""
 
-    run: RunRecord
+    run: RunRecord | None
     epochs: Sequence[run_pb2.Epoch]
     token: str
 
@@ -85,25 +85,47 @@ class Watching:
     async def watch(self, project: str, id_: str, token: str) -> AsyncIterator[RunUpdate]:
         """Give the run at each change and each epoch until it is terminal."""
         version, attempt, sequence = _read_token(token, 3)
+        position: Position = (attempt, sequence)
         run = await self._runs.get(project, id_)
         with self._tail.subscribe(run.uid) as subscription:
-            first = True
+            told = False
             while True:
-                if not first:
-                    run = await self._runs.get_uid(run.uid)
-                rows = await self._trainings.epochs(run.uid, (attempt, sequence))
+                run = await self._runs.get_uid(run.uid)
+                rows = await self._trainings.epochs(run.uid, position)
                 if rows:
-                    attempt, sequence = rows[-1][0], rows[-1][1]
-                changed = run.version != version
-                if first or changed or rows:
+                    position = (rows[-1][0], rows[-1][1])
+                if not told or rows or run.version != version:
+                    told, version = True, run.version
                     epochs = [run_pb2.Epoch.FromString(row[2]) for row in rows]
-                    version = run.version
-                    yield RunUpdate(run, epochs, _token(version, attempt, sequence))
+                    yield RunUpdate(run, epochs, _token(version, *position))
                 if run.state.terminal:
                     return
-                first = False
-                # Looks again by itself: a hint that was lost costs no more than a heartbeat.
-                await subscription.wait(self._heartbeat_s)
+                # Epochs come with their events; only what else happens is worth reading again.
+                async for new, reached in self._live_epochs(subscription, position):
+                    position = reached
+                    yield RunUpdate(None, new, _token(version, *position))
+
+    async def _live_epochs(
+        self, subscription: Subscription, position: Position
+    ) -> AsyncIterator[tuple[list[run_pb2.Epoch], Position]]:
+        """Give epochs out of events until something else happens, or nothing for a heartbeat."""
+        while True:
+            events, lagged = await subscription.wait(self._heartbeat_s)
+            if lagged or not events:
+                return
+            epochs: list[run_pb2.Epoch] = []
+            for event in events:
+                if event.kind is not EventKind.LOG:
+                    continue
+                for entry in runner_service_pb2.LogEntries.FromString(event.payload).entries:
+                    place = (event.attempt, entry.sequence)
+                    if entry.HasField("epoch") and place > position:
+                        epochs.append(entry.epoch)
+                        position = place
+            if epochs:
+                yield epochs, position
+            if any(event.kind is not EventKind.LOG for event in events):
+                return
 
     async def log(
         self, project: str, id_: str, token: str, *, follow: bool
