@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from linnet.v1 import run_pb2
+from linnet.v1 import run_pb2, spec_pb2
 from linnet_sdk import Client
 from linnet_sdk.server_address import parse
 from testbed.kubectl import Kubectl
@@ -78,13 +78,17 @@ class Product:
         """Make a small run on the watch recordings.
 
         Args:
-            spec: `epochs`, `cpu_millis`, `memory_bytes`, `deadline_s`, `script`.
+            spec: `epochs`, `cpu_millis`, `memory_bytes`, `deadline_s`, `script`, `dense_units`.
         """
         run = run_pb2.Run()
         run.spec.dataset = DATASET
         run.spec.fit.epochs = spec.get("epochs", 5)
         if "script" in spec:
             run.spec.architecture.script = spec["script"]
+        elif "dense_units" in spec:
+            for units in spec["dense_units"]:
+                layer = run.spec.architecture.layers.layers.add()
+                layer.kind, layer.units = spec_pb2.LAYER_KIND_DENSE, units
         else:
             run.spec.architecture.preset = "dense"
         run.spec.resources.cpu_millis = spec.get("cpu_millis", 500)

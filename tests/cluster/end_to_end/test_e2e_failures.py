@@ -12,14 +12,6 @@ from testbed.patience import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-_HUNGRY = """
-import numpy as np
-
-def build_model(input_shape, num_classes):
-    print("about to take too much", flush=True)
-    held = [np.ones((64, 1 << 20)) for _ in range(64)]
-    raise RuntimeError(str(len(held)))
-"""
 _FAILING = """
 def build_model(input_shape, num_classes):
     raise KeyError("missing layer")
@@ -56,8 +48,9 @@ def failed(product: Product, run: run_pb2.Run) -> run_pb2.Failure:
 
 
 def test_too_much_memory(product: Product) -> None:
-    """A script that takes more memory than the run may have ends as OUT_OF_MEMORY."""
-    failure = failed(product, product.start(script=_HUNGRY, memory_bytes=1024 * MIB))
+    """A network larger than the run's memory ends as OUT_OF_MEMORY."""
+    run = product.start(dense_units=(8192, 8192, 8192, 8192), memory_bytes=1024 * MIB)
+    failure = failed(product, run)
     assert failure.reason == run_pb2.FAILURE_REASON_OUT_OF_MEMORY
     assert failure.out_of_memory
 

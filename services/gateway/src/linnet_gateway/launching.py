@@ -256,6 +256,7 @@ def _crash(message: str) -> Failure:
 def _blames_launch(failure: Failure) -> bool:
     """Whether a failure speaks of the launch as a whole and not of the run in progress."""
     return failure.reason in {
+        FailureReason.INVALID_DATA,
         FailureReason.LAUNCH_FAILED,
         FailureReason.IMAGE_PULL,
         FailureReason.UNSCHEDULABLE,
