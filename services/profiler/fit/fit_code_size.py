@@ -85,38 +85,52 @@ def part_names(rows: list[Row]) -> list[str]:
     )
 
 
-def main() -> None:
-    """Fit, write, report."""
-    tables = sorted(read_rows().items())
+def first_guesses(tables: dict[str, list[Row]]) -> dict[str, dict[str, float]]:
+    """What each build's rows say of its parts without any guess."""
     first = {}
-    for build, rows in tables:
+    for build, rows in tables.items():
         names = part_names(rows)
         alone = solve(names, rows, np.zeros(len(names)))
         first[build] = dict(zip(names, (float(size) for size in alone), strict=True))
+    return first
+
+
+def inside_errors(names: list[str], rows: list[Row], sizes: Floats) -> list[float]:
+    """Error of each row in percent, with the parts' sizes given."""
+    measured = np.array([row[2] for row in rows])
+    return list(np.abs(design(names, rows) @ sizes - measured) / measured * 100)
+
+
+def left_out_errors(names: list[str], rows: list[Row], guess: Floats) -> list[tuple[float, str]]:
+    """Error in percent of each row with several operators, by a fit that never saw it."""
+    found = []
+    for number, row in enumerate(rows):
+        if len(row[0]) > 1:
+            others = solve(names, rows[:number] + rows[number + 1 :], guess)
+            missed = abs(float((design(names, [row]) @ others)[0]) - row[2])
+            found.append((missed / row[2] * 100, " ".join(row[0])))
+    return found
+
+
+def main() -> None:
+    """Fit, write, report."""
+    tables = dict(sorted(read_rows().items()))
+    first = first_guesses(tables)
     builds = {}
-    for build, rows in tables:
+    for build, rows in tables.items():
         names = part_names(rows)
         guess = guess_from(names, build, first)
-        sizes = np.array([row[2] for row in rows])
         solution = solve(names, rows, guess)
-        fitted = design(names, rows) @ solution
         builds[build] = {
             name: round(float(value))
             for name, value in zip(names, solution, strict=True)
             if value >= 1
         }
-        inside = np.abs(fitted - sizes) / sizes * 100
-        outside = []
-        for number, row in enumerate(rows):
-            if len(row[0]) > 1:
-                others = solve(names, rows[:number] + rows[number + 1 :], guess)
-                missed = abs(float((design(names, [row]) @ others)[0]) - row[2])
-                outside.append((missed / row[2] * 100, row[0]))
-        worst = max(outside)
+        inside = inside_errors(names, rows, solution)
+        worst = max(left_out_errors(names, rows, guess))
         print(
-            f"{build}: rows {len(rows)} in-sample max {inside.max():.2f} % "
-            f"({' '.join(rows[int(inside.argmax())][0])}), leave-one-out max {worst[0]:.2f} % "
-            f"({' '.join(worst[1])})"
+            f"{build}: rows {len(rows)} in-sample max {max(inside):.2f} %, "
+            f"leave-one-out max {worst[0]:.2f} % ({worst[1]})"
         )
     OUTPUT.write_text(json.dumps(builds, indent=0, sort_keys=True) + "\n")
 

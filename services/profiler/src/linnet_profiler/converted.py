@@ -34,9 +34,9 @@ _PADDING: Final = {Padding.SAME: "same", Padding.VALID: "valid"}
 def converted(plan: DevicePlan) -> tuple[Node, ...]:
     """The operators of the converted model in order; sources count within the result."""
     graph = _Expansion(plan).graph
-    graph.rewrite(graph.repeat)
+    graph.rewrite(graph.repeat, graph.merge)
     graph.rewrite(graph.move_bias)
-    graph.rewrite(graph.merge, graph.fuse, graph.swap, graph.fold)
+    graph.rewrite(graph.merge, graph.fuse, graph.swap, graph.flatten, graph.fold)
     graph.leave_out_flattening()
     return graph.in_order()
 

@@ -16,6 +16,7 @@ from linnet_profiler.model import Option
 Shape = tuple[int, ...]
 
 _JOINING: Final = {"RELU": "relu", "RELU6": "relu6"}
+_WEIGHTED: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _MOVED: Final = ("RELU", "RELU6", "TANH", "LOGISTIC")
 _FUSING: Final = frozenset(
     {
@@ -150,13 +151,19 @@ class Rewriting:
         return True
 
     def swap(self, at: int, node: Node) -> bool:
-        """An activation, or the sum of a tensor and itself, goes before the reshape it follows."""
-        doubled = node.name == "ADD" and len(node.sources) > 1 and len(set(node.sources)) == 1
-        if not (doubled or node.name in _MOVED) or node.sources[0] == INPUT:
-            return False
+        """An elementwise operator goes before the reshape it follows, where that changes nothing.
+
+        These are most activations, the sum of a tensor and itself, and a factor or a shift by
+        channel where the reshape keeps the channels.
+        """
         source = node.sources[0]
-        before = self._nodes[source]
-        if before.name != "RESHAPE" or self._readers(source) != [at]:
+        before = None if source == INPUT else self._nodes[source]
+        if before is None or before.name != "RESHAPE" or self._readers(source) != [at]:
+            return False
+        doubled = node.name == "ADD" and len(node.sources) > 1 and len(set(node.sources)) == 1
+        channels = self._shape(before.sources[0])[-1:]
+        by_channel = node.name in ("ADD", "MUL") and node.constants == (channels,)
+        if not (doubled or by_channel or node.name in _MOVED):
             return False
         self._nodes[source] = replace(
             node,
@@ -164,6 +171,19 @@ class Rewriting:
             shape=self._shape(before.sources[0]),
         )
         self._nodes[at] = replace(before, sources=(source,), place=(node.place[0], 1))
+        return True
+
+    def flatten(self, at: int, node: Node) -> bool:
+        """A dense layer reads past a reshape that keeps the channels."""
+        source = node.sources[0]
+        if node.name != "FULLY_CONNECTED" or source == INPUT:
+            return False
+        before = self._nodes[source]
+        if before.name != "RESHAPE" or self._shape(before.sources[0])[-1] != before.shape[-1]:
+            return False
+        self._nodes[at] = replace(node, sources=before.sources)
+        if not self._readers(source):
+            del self._nodes[source]
         return True
 
     def move_bias(self, at: int, node: Node) -> bool:
@@ -186,14 +206,20 @@ class Rewriting:
         )
 
     def fold(self, at: int, node: Node) -> bool:
-        """A factor and a shift before a dense layer join its weights."""
-        if node.name != "FULLY_CONNECTED" or node.sources[0] == INPUT:
+        """A factor and a shift before a dense layer join its weights.
+
+        So do those of a single channel before a convolution without padding.
+        """
+        if node.name not in _WEIGHTED or node.sources[0] == INPUT:
             return False
         shift = node.sources[0]
         if not self._foldable(shift, "ADD") or len(node.constants) < len(("weights", "bias")):
             return False
         factor = self._nodes[shift].sources[0]
         if factor == INPUT or not self._foldable(factor, "MUL"):
+            return False
+        scalar = self._nodes[factor].constants[0] == (1,)
+        if node.name != "FULLY_CONNECTED" and not (scalar and node.options["padding"] == "valid"):
             return False
         self._nodes[at] = replace(node, sources=self._nodes[factor].sources)
         for unread in (shift, factor):

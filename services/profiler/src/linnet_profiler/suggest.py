@@ -20,19 +20,21 @@ _SAVED_OF_GENERIC: Final = 0.7
 _BATCH_OPERATORS: Final = frozenset({"SHAPE", "STRIDED_SLICE", "PACK"})
 # TfLiteEvalTensor and NodeAndRegistration of one operator, 32-bit.
 _OPERATOR_BYTES: Final = 44
-_FLOAT_BYTES: Final = 4
 
 
 def suggest(
-    target: Target, precision: str, operators: Sequence[OperatorProfile], flash: Flash
+    target: Target,
+    operators: Sequence[OperatorProfile],
+    flash: Flash,
+    quantized: Suggestion | None,
 ) -> tuple[Suggestion, ...]:
     """Suggestions for a model on a target, the largest saving of time first.
 
     Args:
         target: Where it runs.
-        precision: int8, float32 and so on.
         operators: Its operators with their times.
         flash: Its program memory.
+        quantized: What quantizing it saves; None where it isn't float32.
     """
     found = [
         suggestion
@@ -41,10 +43,8 @@ def suggest(
         if suggestion is not None
     ]
     found += _open_batch(operators)
-    if precision == "float32" and target.core.libraries.keys() - {"reference"}:
-        weights = sum(operator.parameters for operator in operators)
-        text = "Quantize to int8: the optimised kernels work on int8, and weights take a quarter."
-        found.append(Suggestion(text, -1, 0.0, 0, weights * (_FLOAT_BYTES - 1)))
+    if quantized is not None:
+        found.append(quantized)
     saved = flash.code_bytes - flash.int8_code_bytes
     if saved > 0:
         text = "Register the INT8-only kernels (Register_CONV_2D_INT8 and so on)."

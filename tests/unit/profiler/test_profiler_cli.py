@@ -1,0 +1,113 @@
+"""`linnet profile` and `linnet targets`, as a person and a program read them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from linnet_profiler import cli
+from truth_rows import model_bytes
+from typer.testing import CliRunner
+
+APP = typer.Typer()
+APP.command("profile")(cli.profile)
+APP.command("targets")(cli.targets)
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[str]:
+    """An int8 and a float32 file."""
+    paths = []
+    for name in ("conv2d11_i8", "conv2d11_f32"):
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(model_bytes(f"first/{name}"))
+        paths.append(str(path))
+    return paths
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Exit code and standard output."""
+    result = RUNNER.invoke(APP, arguments)
+    return result.exit_code, result.stdout
+
+
+def test_json_is_one_object_a_line_in_order(models: list[str]) -> None:
+    """Each file gives one line with every field that programs rely on."""
+    code, out = run("profile", *models, "--target", "nucleo-l4r5zi", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [line["file"] for line in lines] == models
+    for line in lines:
+        ram = ("arena_used_bytes", "arena_declare_bytes", "head_bytes", "tail_bytes", "total_bytes")
+        assert all(isinstance(line["ram"][field], int) for field in ram)
+        flash = ("model_bytes", "code_bytes", "total_bytes")
+        assert all(isinstance(line["flash"][field], int) for field in flash)
+        times = ("milliseconds", "low", "high", "cycles", "instructions")
+        assert all(line["latency"][field] > 0 for field in times)
+        assert line["operators"]
+        assert line["fits"] is True
+
+
+def test_a_file_that_is_no_model_does_not_end_the_rest(models: list[str], tmp_path: Path) -> None:
+    """A damaged file gives an error line in its place, the others their figures, and code 1."""
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"no model")
+    code, out = run("profile", models[0], str(bad), models[1], "--target", "esp32", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    assert lines[1]["file"] == str(bad)
+    assert lines[1]["error"]["reason"] == "MODEL_INVALID"
+    assert "ram" in lines[0]
+    assert "ram" in lines[2]
+
+
+def test_a_bare_core_runs_at_one_megahertz(models: list[str]) -> None:
+    """--core and --kernels stand for a board; the clock is 1 MHz unless given."""
+    bare = ("profile", models[0], "--core", "cortex-m0plus", "--kernels", "reference", "--json")
+    slow = json.loads(run(*bare)[1])
+    fast = json.loads(run(*bare, "--clock-hz", "2000000")[1])
+    assert slow["clock_hz"] == 1_000_000
+    assert fast["latency"]["milliseconds"] == pytest.approx(slow["latency"]["milliseconds"] / 2)
+    assert slow["latency"]["cycles"] == pytest.approx(slow["latency"]["milliseconds"] * 1000, abs=1)
+
+
+def test_without_a_target_every_board_is_judged(models: list[str]) -> None:
+    """No target means all of them, and the smallest that fits."""
+    found = json.loads(run("profile", models[0], "--json")[1])
+    assert len(found["targets"]) >= 40
+    assert found["smallest"] in {one["target"] for one in found["targets"]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--target", "nucleo-l4r5z"),
+        ("--core", "cortex-m9"),
+        ("--target", "esp32", "--core", "cortex-m4f"),
+        ("--target", "esp32", "--kernels", "cmsis-nn"),
+    ],
+)
+def test_wrong_targets_are_refused(models: list[str], wrong: tuple[str, ...]) -> None:
+    """What doesn't exist is refused with code 2 before any file is read."""
+    code, out = run("profile", models[0], *wrong)
+    assert code == 2
+    assert out == ""
+
+
+def test_piped_output_is_plain(models: list[str]) -> None:
+    """Where nobody watches there are no colours or boxes, and all figures."""
+    code, out = run("profile", models[0], "--target", "nucleo-l4r5zi")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "│" not in out
+    assert "CONV_2D" in out
+
+
+def test_targets_lists_every_board() -> None:
+    """Each board is one line of JSON."""
+    code, out = run("targets", "--json")
+    ids = [json.loads(line)["id"] for line in out.splitlines()]
+    assert code == 0
+    assert "nucleo-l4r5zi" in ids
+    assert len(ids) >= 40
