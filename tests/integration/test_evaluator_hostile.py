@@ -211,3 +211,30 @@ def test_a_wrong_split_is_refused(stub, store, dataset, split):
     with pytest.raises(grpc.RpcError) as caught:
         stub.Evaluate(request_of(_run(store, "split", GOOD, split), dataset, CLASSES))
     assert from_rpc_error(caught.value).violations[0].field.startswith("split.npz")
+
+
+def test_a_model_that_gives_nan_names_the_rows(stub, store, dataset):
+    """A float file with one NaN weight: the rows of the dataset are named, nothing is scored."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = (MODELS / "dense.float32.tflite").read_bytes()
+    interpreter = Interpreter(model_content=model)
+    interpreter.allocate_tensors()
+    weights = next(
+        interpreter.get_tensor(t["index"]).tobytes()
+        for t in interpreter.get_tensor_details()
+        if list(t["shape"]) == [7, 10]
+    )
+    broken = model.replace(weights, np.full(70, np.nan, np.float32).tobytes())
+    assert broken != model
+    rows = np.arange(600)
+    files = {
+        "model.float32.tflite": broken,
+        "split.npz": npz_bytes(training=rows[200:], validation=rows[7:100]),
+    }
+    run = push(store, "projects/p/runs/nan", files)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Evaluate(request_of(run, dataset, CLASSES))
+    error = from_rpc_error(caught.value)
+    assert error.reason == "SCORES_NOT_FINITE"
+    assert "93 rows: 7, 8, 9" in error.message

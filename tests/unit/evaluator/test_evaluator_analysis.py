@@ -9,6 +9,8 @@ from linnet_evaluator.binomial import lower_tail, wilson
 from linnet_evaluator.group_scores import score_groups
 from linnet_evaluator.record import SplitSide, Variant
 from linnet_evaluator.run_files import OutOfFold
+from linnet_evaluator.scoring import score_all
+from linnet_runtime.errors import InvalidInput
 from scipy import stats
 
 
@@ -208,3 +210,12 @@ def test_folds_are_scored_on_their_own_rows():
     assert found.summary["accuracy"].mean == pytest.approx(np.mean(each))
     assert found.summary["accuracy"].standard_deviation == pytest.approx(np.std(each, ddof=1))
     assert (found.summary["accuracy"].low, found.summary["accuracy"].high) == (min(each), max(each))
+
+
+def test_wrong_scores_are_named_by_their_row_in_the_dataset():
+    """A NaN on the test side names the dataset's row, not its place on that side."""
+    scores, labels = _case(20)
+    scores[3, 1] = np.nan
+    rows = np.arange(100, 120)
+    with pytest.raises(InvalidInput, match="1 rows: 103"):
+        score_all(scores, labels, rows=rows)

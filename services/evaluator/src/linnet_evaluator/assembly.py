@@ -81,7 +81,7 @@ def assemble(
 
 def _score(found: ScoredSet, samples: Samples) -> Scoring:
     groups = None if samples.group is None else samples.group[found.rows]
-    return score_all(found.scores, found.labels, groups)
+    return score_all(found.scores, found.labels, groups, rows=found.rows)
 
 
 def _compare(sets: Mapping[Key, ScoredSet], samples: Samples) -> VariantComparison | None:

@@ -40,7 +40,7 @@ def aggregate(found: OutOfFold, labels: NDArray[np.int64]) -> CrossValidation:
     Raises:
         InvalidInput: Scores are not finite or negative.
     """
-    check(found.scores)
+    check(found.scores, found.rows)
     folds = []
     for number, fold in enumerate(np.unique(found.folds), start=1):
         on = found.folds == fold

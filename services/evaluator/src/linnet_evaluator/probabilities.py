@@ -23,14 +23,19 @@ class Trust:
     zero_score_count: int
 
 
-def _name_rows(wrong: ArrayLike) -> str:
+def _name_rows(wrong: ArrayLike, names: NDArray[np.int64] | None) -> str:
     rows = np.flatnonzero(wrong)
+    rows = rows if names is None else names[rows]
     named = ", ".join(str(row) for row in rows[:_NAMED_ROWS])
     return f"{len(rows)} rows: {named}{', ...' if len(rows) > _NAMED_ROWS else ''}"
 
 
-def check(scores: NDArray[np.float32]) -> None:
+def check(scores: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> None:
     """Refuse scores that are no shares of belief.
+
+    Args:
+        scores: Shape (rows, classes).
+        rows: What errors call each row; their places by default.
 
     Raises:
         InvalidInput: Some are not finite (SCORES_NOT_FINITE) or negative (SCORES_NEGATIVE); names
@@ -40,7 +45,7 @@ def check(scores: NDArray[np.float32]) -> None:
     if wrong.any():
         raise InvalidInput.of(
             "scores",
-            f"expected finite scores, received NaN or infinity in {_name_rows(wrong)}",
+            f"expected finite scores, received NaN or infinity in {_name_rows(wrong, rows)}",
             reason="SCORES_NOT_FINITE",
         )
     wrong = scores.min(axis=1, initial=0.0) < 0
@@ -48,7 +53,7 @@ def check(scores: NDArray[np.float32]) -> None:
         raise InvalidInput.of(
             "scores",
             "expected scores of at least 0, as softmax or sigmoid give, received negative ones in "
-            + _name_rows(wrong),
+            + _name_rows(wrong, rows),
             reason="SCORES_NEGATIVE",
         )
 

@@ -55,7 +55,9 @@ def number_groups(groups: ArrayLike) -> NDArray[np.int64]:
     return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64).ravel()
 
 
-def _check(scores: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.int64]:
+def _check(
+    scores: NDArray[np.float32], labels: NDArray[Any], rows: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
     if scores.ndim != _MATRIX or scores.shape[1] < _MATRIX or not len(scores):
         raise InvalidInput.of(
             "scores", f"expected shape (rows, classes >= 2), received {scores.shape}"
@@ -72,7 +74,7 @@ def _check(scores: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.int6
             f"expected indices from 0 to {scores.shape[1] - 1}, received {labels.min()} to "
             f"{labels.max()}",
         )
-    probabilities.check(scores)
+    probabilities.check(scores, rows)
     return labels.astype(np.int64)
 
 
@@ -100,6 +102,7 @@ def score_all(
     labels: ArrayLike,
     groups: ArrayLike | None = None,
     *,
+    rows: NDArray[np.int64] | None = None,
     draws: int = bootstrap.DRAWS,
     seed: int = bootstrap.SEED,
 ) -> Scoring:
@@ -113,6 +116,7 @@ def score_all(
         labels: Actual classes, integers, shape (rows,), in [0, classes).
         groups: Subject or recording of each row, any type, shape (rows,); the intervals then draw
             whole groups.
+        rows: What errors call each row, such as its index in the dataset; its place by default.
         draws: Bootstrap draws.
         seed: Seed of the draws.
 
@@ -120,7 +124,7 @@ def score_all(
         InvalidInput: A shape, type or value is wrong; non-finite scores name their rows.
     """
     values = np.asarray(scores, dtype=np.float32)
-    actual = _check(values, np.asarray(labels))
+    actual = _check(values, np.asarray(labels), rows)
     numbers = None if groups is None else number_groups(groups)
     if numbers is not None and numbers.shape != actual.shape:
         raise InvalidInput.of(
