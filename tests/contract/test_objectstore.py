@@ -1,0 +1,88 @@
+"""What every object store keeps, on the one in memory and on a real S3 server."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import httpx
+import pytest
+from linnet_runtime.errors import NotFound, Unavailable
+from linnet_runtime.objectstore import ObjectStore
+from linnet_runtime.s3 import S3Location, S3Store
+
+from tests.fakes.objectstore import MemoryStore
+
+LIFE = timedelta(minutes=1)
+LARGE = bytes(range(256)) * 4096 * 6
+
+
+@pytest.fixture(params=["memory", "s3"])
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "memory":
+        return MemoryStore()
+    made: S3Store = request.getfixturevalue("s3_store")
+    return made
+
+
+def test_an_object_comes_back_as_it_was_put(store: ObjectStore) -> None:
+    """Whole or in part, small, empty or large; putting again replaces it."""
+    for data in (b"", b"small", LARGE):
+        store.put("a/b", data)
+        assert store.get("a/b") == data
+        assert store.stat("a/b").size_bytes == len(data)
+    assert store.get("a/b", offset=1000, length=50) == LARGE[1000:1050]
+    assert store.get("a/b", offset=len(LARGE) - 3) == LARGE[-3:]
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda s: s.get("none"), lambda s: s.stat("none")], ids=["get", "stat"]
+)
+def test_what_is_not_there_is_not_found(
+    store: ObjectStore, ask: Callable[[ObjectStore], object]
+) -> None:
+    """Reading a key that does not exist names the key."""
+    with pytest.raises(NotFound) as caught:
+        ask(store)
+    assert caught.value.name == "none"
+
+
+def test_lists_are_in_order_and_by_prefix(store: ObjectStore) -> None:
+    """A prefix gives its own objects, in order of key, also beyond one page of S3."""
+    for key in ("p/2", "p/1", "q/1", "p/10"):
+        store.put(key, b"x")
+    assert [info.key for info in store.list("p/")] == ["p/1", "p/10", "p/2"]
+    assert [info.key for info in store.list("r/")] == []
+
+
+def test_deleting_is_idempotent(store: ObjectStore) -> None:
+    """Keys that do not exist are passed over, the others go."""
+    store.put("a", b"1")
+    store.put("b", b"2")
+    store.delete(["a", "never"])
+    store.delete(["a"])
+    assert [info.key for info in store.list("")] == ["b"]
+
+
+def test_a_store_that_answers_pings(store: ObjectStore) -> None:
+    """A bucket that can be reached says so by raising nothing."""
+    store.ping()
+
+
+def test_presigned_addresses_are_for_one_key_and_method(s3_store: S3Store) -> None:
+    """Anyone may use them as they are, for nothing else."""
+    put = s3_store.presign("PUT", "up", LIFE)
+    with httpx.Client(trust_env=False) as client:
+        assert client.put(put, content=b"body").is_success
+        assert s3_store.get("up") == b"body"
+        assert client.get(s3_store.presign("GET", "up", LIFE)).content == b"body"
+        assert client.get(put).status_code == 403
+        assert client.put(put.replace("/up?", "/other?"), content=b"x").status_code == 403
+
+
+def test_a_store_that_is_away_is_unavailable(s3_location: S3Location) -> None:
+    """Nobody listening is worth a retry, and the error holds no secret."""
+    away = S3Store(
+        S3Location("http://127.0.0.1:9", s3_location.access_key, s3_location.secret_key, "bucket")
+    )
+    with pytest.raises(Unavailable) as caught:
+        away.stat("key")
+    assert s3_location.secret_key not in caught.value.message
