@@ -61,7 +61,7 @@ class Bench:
     """A running gateway and what tests do with it."""
 
     folder: Path
-    stub: training_service_pb2_grpc.TrainingServiceStub
+    stub: Any  # the stub's own types know the blocking calls only
     analysts: FakeAnalysts
     store: S3Store
     endpoints: dict[str, str]
@@ -171,12 +171,15 @@ async def running(folder: Path, location: S3Location, **more: Any) -> AsyncItera
     analysts = FakeAnalysts(S3Store(location))
     async with serving(analysts) as address:
         settings = settings_for(folder, location, address, **more)
-        async with (
-            Gateway(settings, SystemClock()) as gateway,
-            grpc.aio.insecure_channel(gateway.endpoints["address"]) as channel,
-        ):
-            stub = training_service_pb2_grpc.TrainingServiceStub(channel)
-            yield Bench(folder, stub, analysts, S3Store(location), gateway.endpoints)
+        try:
+            async with (
+                Gateway(settings, SystemClock()) as gateway,
+                grpc.aio.insecure_channel(gateway.endpoints["address"]) as channel,
+            ):
+                stub = training_service_pb2_grpc.TrainingServiceStub(channel)
+                yield Bench(folder, stub, analysts, S3Store(location), gateway.endpoints)
+        finally:
+            await stop_trainers(folder / "launches")
 
 
 class GatewayProcess:
