@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from linnet.v1 import run_pb2, spec_pb2
+from linnet_runtime.errors import Unavailable
 from linnet_sdk import Client
 from linnet_sdk.server_address import parse
 from testbed.kubectl import Kubectl
@@ -106,7 +108,8 @@ class Product:
         with self.client() as client:
 
             def reached() -> bool:
-                found.append(client.get_run(run.name))
+                with suppress(Unavailable):
+                    found.append(client.get_run(run.name))
                 return wanted(found[-1])
 
             wait_until(
@@ -188,7 +191,7 @@ class Product:
         namespace = f"--namespace={NAMESPACE}"
         self.kubectl("rollout", "status", GATEWAY, namespace, "--timeout=110s")
         with self.client() as client:
-            wait_until(lambda: _serves(client), 30.0, "the gateway serves")
+            wait_until(lambda: _serves(client), 90.0, "the gateway serves")
 
 
 def token_of(kubectl: Kubectl) -> str:
@@ -215,5 +218,8 @@ def seconds_since(began: float) -> float:
 
 
 def _serves(client: Client) -> bool:
-    client.list_targets()
+    try:
+        client.list_targets()
+    except Unavailable:
+        return False
     return True

@@ -43,6 +43,7 @@ def test_kill_9_of_the_gateway_loses_nothing(product: Product, own_testbed: Clus
     kill = [*ctr(own_testbed.places), "task", "kill", "--signal=SIGKILL", container]
     own_testbed.processes.run(kill)
     wait_until(lambda: _restarts(product) > before, 60.0, "the gateway's container is restarted")
+    product.await_rollout()
     ended = product.until_ended(run, timeout_s=300)
     assert ended.state == run_pb2.RUN_STATE_SUCCEEDED, ended
     assert ended.attempt == 1
