@@ -1,6 +1,7 @@
 # The gateway's image. Build from the repository's root:
 #   docker build -f deploy/images/gateway.Dockerfile -t linnet-gateway .
 # Both bases must have Python 3.11 at the same path; the second must have uv too.
+# Tags, because no digest could be checked where this was written; give digests when you publish.
 ARG BASE=python:3.11-slim-bookworm
 ARG BUILD_BASE=ghcr.io/astral-sh/uv:python3.11-bookworm-slim
 

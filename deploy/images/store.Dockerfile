@@ -1,5 +1,6 @@
 # The object store of a trial installation: SeaweedFS. Build from the repository's root:
 #   docker build -f deploy/images/store.Dockerfile -t linnet-store .
+# Tags, because no digest could be checked where this was written; give digests when you publish.
 ARG BASE=python:3.11-slim-bookworm
 ARG BUILD_BASE=ghcr.io/astral-sh/uv:python3.11-bookworm-slim
 

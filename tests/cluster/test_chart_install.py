@@ -90,15 +90,18 @@ def test_helm_test_asks_every_service(trial: Trial) -> None:
 def test_the_gateway_may_do_what_its_role_says_and_no_more(trial: Trial, kubectl: Kubectl) -> None:
     """The API server's own answers for the gateway's account, in its namespaces and beside them."""
     assert trial.told
-    account = f"--as=system:serviceaccount:{_NAMESPACE}:trial-linnet-gateway"
+    account = f"system:serviceaccount:{_NAMESPACE}:trial-linnet-gateway"
 
     def may(verb: str, resource: str, namespace: str) -> bool:
         asked = {
             "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": _attributes(verb, resource, namespace)},
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": account,
+                "resourceAttributes": _attributes(verb, resource, namespace),
+            },
         }
-        words = ["create", account, "--filename=-", "--output=json"]
+        words = ["create", "--filename=-", "--output=json"]
         return bool(json.loads(kubectl(*words, stdin=json.dumps(asked)))["status"]["allowed"])
 
     assert may("create", "batch/jobs", _RUNS)
