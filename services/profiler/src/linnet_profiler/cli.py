@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from linnet_runtime.errors import InvalidInput
 from rich.console import Console
 
 from linnet_profiler.analysis import Analysis, smallest_that_fits
-from linnet_profiler.errors import ModelError, UnknownTargetError
+from linnet_profiler.errors import UnknownTargetError
+from linnet_profiler.ethos_u import offload
 from linnet_profiler.profile import Budgets
-from linnet_profiler.render import render_comparison, render_profile, render_targets
-from linnet_profiler.report import profile_report, target_report
+from linnet_profiler.render import offload_line, render_comparison, render_profile, render_targets
+from linnet_profiler.report import offload_report, profile_report, target_report
 from linnet_profiler.targets import Target, bare_core, find_target
 from linnet_profiler.targets import targets as known_targets
 
@@ -36,6 +38,10 @@ def profile(
     max_ram_bytes: Annotated[int | None, typer.Option(min=1, help="RAM budget.")] = None,
     max_flash_bytes: Annotated[int | None, typer.Option(min=1, help="Flash budget.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option(min=0, help="Latency budget.")] = None,
+    ethos_u: Annotated[
+        str | None,
+        typer.Option(help="Also compile for this accelerator, such as ethos-u55-128 (needs Vela)."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line for each file, in order.")
     ] = False,
@@ -51,14 +57,17 @@ def profile(
     failed = False
     for file in files:
         try:
-            analysis = Analysis.of(file.read_bytes())
-        except (ModelError, OSError) as error:
+            data = file.read_bytes()
+            analysis = Analysis.of(data)
+            offloaded = None if ethos_u is None else offload(data, ethos_u)
+        except (InvalidInput, OSError) as error:
             failed = True
             _complain(file, error, as_json=as_json)
             continue
         found = [analysis.profile(one, budgets) for one in chosen]
+        extra = {} if offloaded is None else {"ethos_u": offload_report(offloaded)}
         if as_json and len(found) == 1:
-            typer.echo(json.dumps(profile_report(found[0], str(file))))
+            typer.echo(json.dumps(profile_report(found[0], str(file)) | extra))
         elif as_json:
             smallest = smallest_that_fits(found)
             typer.echo(
@@ -68,12 +77,15 @@ def profile(
                         "targets": [profile_report(one, str(file)) for one in found],
                         "smallest": None if smallest is None else smallest.target.id,
                     }
+                    | extra
                 )
             )
         elif len(found) == 1:
             render_profile(console, found[0], str(file))
         else:
             render_comparison(console, found, str(file))
+        if offloaded is not None and not as_json:
+            console.print(offload_line(offloaded))
     if failed:
         raise typer.Exit(1)
 
@@ -113,9 +125,9 @@ def _targets(
     return found if clock_hz is None else [one.with_clock(clock_hz) for one in found]
 
 
-def _complain(file: Path, error: ModelError | OSError, *, as_json: bool) -> None:
-    reason = error.reason if isinstance(error, ModelError) else "FILE_UNREADABLE"
-    message = error.message if isinstance(error, ModelError) else str(error)
+def _complain(file: Path, error: InvalidInput | OSError, *, as_json: bool) -> None:
+    reason = error.reason if isinstance(error, InvalidInput) else "FILE_UNREADABLE"
+    message = str(error)
     if as_json:
         typer.echo(json.dumps({"file": str(file), "error": {"reason": reason, "message": message}}))
     else:

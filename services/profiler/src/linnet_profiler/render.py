@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from linnet_profiler.ethos_u import Offload
 from linnet_profiler.profile import Profile
 from linnet_profiler.targets import Target
 
@@ -152,6 +153,17 @@ def _operators(found: Profile) -> Table:
             entry.basis.value,
         )
     return table
+
+
+def offload_line(found: Offload) -> str:
+    """One line on what an accelerator would do."""
+    if not found.npu_operators:
+        return f"{found.accelerator}: runs none of it (only int8 and int16 operators)."
+    return (
+        f"{found.accelerator} at {clock(found.clock_hz)}: {duration(found.milliseconds)} for "
+        f"{found.npu_operators} operators, {found.cpu_operators} left to the core, SRAM "
+        f"{kibibytes(found.sram_bytes)}, flash {kibibytes(found.flash_bytes)} (Vela's estimate)."
+    )
 
 
 def render_comparison(console: Console, profiles: Sequence[Profile], file: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from linnet_profiler.ethos_u import Offload
 from linnet_profiler.profile import OperatorProfile, Profile
 from linnet_profiler.targets import Target
 
@@ -97,6 +98,21 @@ def profile_report(found: Profile, file: str) -> dict[str, Any]:
             "latency_headroom_ms": verdict.latency_headroom_ms,
             "reasons": list(verdict.reasons),
         },
+    }
+
+
+def offload_report(found: Offload) -> dict[str, Any]:
+    """An accelerator's figures as JSON values."""
+    return {
+        "accelerator": found.accelerator,
+        "clock_hz": found.clock_hz,
+        "npu_operators": found.npu_operators,
+        "cpu_operators": found.cpu_operators,
+        "cycles": found.cycles,
+        "milliseconds": found.milliseconds,
+        "sram_bytes": found.sram_bytes,
+        "flash_bytes": found.flash_bytes,
+        "basis": found.basis.value,
     }
 
 
