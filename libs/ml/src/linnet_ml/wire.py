@@ -112,11 +112,11 @@ def fill(message: Message, value: Any) -> None:
 
 
 def _extend(target: Any, items: Sequence[Any]) -> None:
-    for item in items:
-        if dataclasses.is_dataclass(item):
+    if items and dataclasses.is_dataclass(items[0]):
+        for item in items:
             fill(target.add(), item)
-        else:
-            target.append(item)
+    else:
+        target.extend(items)
 
 
 def _update(target: Any, items: Mapping[Any, Any]) -> None:

@@ -199,6 +199,20 @@ class Client:
         """Read the evaluation of a run."""
         return self.calls.unary(self.stub.GetEvaluation, self.make.get_evaluation(run))
 
+    def explorer(
+        self, run: str, *, source: int = 0, method: int = 0, page_token: str = ""
+    ) -> training_service_pb2.GetExplorerResponse:
+        """Read a page of a run's feature explorer, computed when it is first asked for.
+
+        Args:
+            run: The run's id or full name.
+            source: What is projected, a FeatureSource; 0 means the input features.
+            method: How, a ProjectionMethod; 0 means UMAP.
+            page_token: From the page before.
+        """
+        request = self.make.get_explorer(run, source, method, page_token)
+        return self.calls.unary(self.stub.GetExplorer, request)
+
     def profiles(
         self, run: str, targets: Sequence[str] = (), *, kernels: str = "", clock_hz: int = 0
     ) -> training_service_pb2.GetProfileResponse:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import prod
 
-from linnet.v1 import dataset_pb2, run_pb2, spec_pb2
+from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as service
 
 from linnet_sdk.names import full_name
@@ -169,6 +169,15 @@ class Maker:
     def get_evaluation(self, run: str) -> service.GetEvaluationRequest:
         """Make the request of a run's evaluation."""
         return service.GetEvaluationRequest(name=self._run(run))
+
+    def get_explorer(
+        self, run: str, source: int, method: int, page_token: str
+    ) -> service.GetExplorerRequest:
+        """Make the request of a page of a run's feature explorer; zeros take the defaults."""
+        request = service.GetExplorerRequest(name=self._run(run), page_token=page_token)
+        request.source = evaluation_pb2.FeatureSource.ValueType(source)
+        request.method = evaluation_pb2.ProjectionMethod.ValueType(method)
+        return request
 
     def get_profile(
         self, run: str, targets: Sequence[str], kernels: str, clock_hz: int

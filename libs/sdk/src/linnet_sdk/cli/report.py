@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
-from linnet.v1 import training_service_pb2
+from linnet.v1 import evaluation_pb2, training_service_pb2
 from linnet_runtime.errors import InvalidInput, NotAllowedInState, Unavailable
 from rich.console import Console
 
 from linnet_sdk.cli import options, report_tables, tables
 from linnet_sdk.cli.following import show_failure
 from linnet_sdk.cli.output import make_console, print_json
+from linnet_sdk.client import Client
 
 RENDERERS = "linnet.report_renderers"
 
@@ -19,7 +20,11 @@ RENDERERS = "linnet.report_renderers"
 class Renderer(Protocol):
     """What a service registers under `linnet.report_renderers`, named for the format it makes."""
 
-    def __call__(self, report: training_service_pb2.Report) -> str:
+    def __call__(
+        self,
+        report: training_service_pb2.Report,
+        explorer: evaluation_pb2.Explorer | None = None,
+    ) -> str:
         """Make a page of a report; it stands alone and asks the network for nothing."""
         ...
 
@@ -39,8 +44,9 @@ def report(
     """Show scores, confusion matrix and on-device figures of a run."""
     with options.connect(server, token, home, project) as client:
         found = client.report(run)
+        explorer = read_explorer(client, found) if html is not None else None
     if html is not None:
-        write_page(found, html)
+        write_page(found, html, explorer)
     if json:
         print_json(found)
     elif html is not None:
@@ -54,8 +60,21 @@ def has_renderer() -> bool:
     return any(point.name == "html" for point in entry_points(group=RENDERERS))
 
 
-def write_page(found: training_service_pb2.Report, path: Path) -> None:
-    """Write a report as a page.
+def read_explorer(
+    client: Client, found: training_service_pb2.Report
+) -> evaluation_pb2.Explorer | None:
+    """Read the first page of a run's feature explorer; None where there is no evaluation."""
+    if not found.HasField("evaluation"):
+        return None
+    return client.explorer(found.run.name).explorer
+
+
+def write_page(
+    found: training_service_pb2.Report,
+    path: Path,
+    explorer: evaluation_pb2.Explorer | None = None,
+) -> None:
+    """Write a report as a page, with a scatter of the feature explorer if it is given.
 
     Raises:
         InvalidInput: The file can't be written.
@@ -75,7 +94,7 @@ def write_page(found: training_service_pb2.Report, path: Path) -> None:
             f"the renderer of HTML reports can't be loaded: {type(error).__name__}: {error}",
             reason="REPORT_RENDERER_NOT_LOADABLE",
         ) from error
-    page = render(found)
+    page = render(found, explorer)
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
