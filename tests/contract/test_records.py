@@ -354,6 +354,9 @@ async def test_planning_takes_each_run_once(records: Records) -> None:
     assert [launch.uid for launch in await records.launches.live()] == ["l1"]
     assert (await records.runs.get_uid("u1")).launch_uid == "l1"
     assert [r.uid for r in await records.launches.unfinished("l1")] == ["u1"]
+    assert list(await records.launches.needless()) == []
+    await records.runs.change("u1", lambda r: transitions.ask_to_cancel(r, T0))
+    assert [launch.uid for launch in await records.launches.needless()] == ["l1"]
     ended = await records.launches.change("l1", lambda x: replace(x, state=LaunchState.ENDED))
     assert ended.state is LaunchState.ENDED
     assert list(await records.launches.live()) == []

@@ -13,7 +13,7 @@ from linnet_runtime.errors import Unavailable
 from linnet_runtime.s3 import S3Location
 
 from tests.fakes.analysts import broken
-from tests.fakes.gateway import PARENT, Bench, running
+from tests.fakes.gateway import PARENT, Bench, running, until
 
 ENDS = (run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_CANCELLED)
 
@@ -54,6 +54,23 @@ async def test_a_running_run_is_cancelled(bench: Bench) -> None:
     assert done.state == run_pb2.RUN_STATE_CANCELLED
     again = await bench.call("CancelRun", pb.CancelRunRequest(name=run.name))
     assert again.state == run_pb2.RUN_STATE_CANCELLED
+
+
+async def test_a_run_that_waits_says_why(tmp_path: Path, s3_location: S3Location) -> None:
+    """With one trainer at once the second run waits, tells the limit, and then has its turn."""
+    async with running(tmp_path, s3_location, process_shards=1) as bench:
+        await bench.push()
+        bench.control(hold=2)
+        first, second = await bench.submit("first", epochs=2), await bench.submit("second")
+        await bench.until_state(first.name, run_pb2.RUN_STATE_TRAINING)
+
+        async def told() -> bool:
+            return "1 trainers run at once" in (await bench.get(second.name)).waiting
+
+        await until(told)
+        bench.control()
+        done = await bench.until_state(second.name, *ENDS)
+        assert (done.state, done.waiting) == (run_pb2.RUN_STATE_SUCCEEDED, "")
 
 
 @pytest.mark.parametrize("exit_code", [1, 137])

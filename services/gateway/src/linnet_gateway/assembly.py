@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 
 from linnet.v1 import runner_service_pb2_grpc, training_service_pb2_grpc
@@ -30,6 +31,7 @@ from linnet_gateway.launcher import Launcher
 from linnet_gateway.launching import Launching, ReconcilerLimits
 from linnet_gateway.metrics import DatabaseMetrics, RunMetrics
 from linnet_gateway.reconciler import Reconciler
+from linnet_gateway.records import Event, EventKind
 from linnet_gateway.run_meter import RunMeter
 from linnet_gateway.runner import Runner
 from linnet_gateway.runner_servicer import RunnerServicer
@@ -77,6 +79,7 @@ class Gateway:
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
 
         async def stop() -> None:
             task.cancel()
@@ -84,6 +87,10 @@ class Gateway:
                 await task
 
         self._stack.push_async_callback(stop)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._log.critical("part_died", part=str(task.get_coro()), exc_info=task.exception())
 
     async def _start(self) -> None:
         core = await self._core()
@@ -201,7 +208,7 @@ class Gateway:
             clock=self.clock,
             limits=limits,
         )
-        core.tail.listen(lambda _: reconciler.wake())
+        core.tail.listen(partial(_wake, reconciler))
         return reconciler
 
     async def _serve_runner(self, core: Core, launching: Launching, server: Server) -> None:
@@ -260,7 +267,7 @@ class Gateway:
         page = MetricsPage(self.registry, settings.host, settings.metrics_port)
         self._stack.callback(page.close)
         web = HttpServer(
-            connect_app(guard), settings.host, settings.http_port, **uvicorn_tls(settings)
+            connect_app(guard, rpc), settings.host, settings.http_port, **uvicorn_tls(settings)
         )
         http_port = await web.start()
         self._stack.push_async_callback(web.stop)
@@ -281,6 +288,12 @@ class Gateway:
             new = path.with_name(f"{path.name}.new")
             new.write_text(json.dumps(self.endpoints))
             new.replace(path)
+
+
+def _wake(reconciler: Reconciler, event: Event) -> None:
+    # Output alone moves no run on.
+    if event.kind is not EventKind.LOG:
+        reconciler.wake()
 
 
 def _reachable(host: str) -> str:

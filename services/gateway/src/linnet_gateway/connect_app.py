@@ -1,8 +1,9 @@
 """TrainingService over Connect and gRPC-Web, for browsers and curl: the guard over ASGI."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from connectrpc.code import Code
@@ -10,6 +11,7 @@ from connectrpc.errors import ConnectError, ErrorDetail
 from google.protobuf.message import Message
 from linnet.v1.training_service_connect import TrainingServiceASGIApplication
 from linnet_runtime import errors, logs
+from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import MAX_MESSAGE_BYTES
 from linnet_runtime.rpc.status import to_status
 from linnet_runtime.rpc.validation import check
@@ -34,40 +36,59 @@ def _translated(error: Exception) -> ConnectError:
     return ConnectError(Code[errors.Code(status.code).name], status.message, details)
 
 
-def _unary(guard: Guard, name: str) -> Callable[..., Awaitable[Message]]:
-    async def method(_self: object, request: Message, context: Any) -> Message:
+class _Methods:
+    """Makes the service's methods: checked, guarded, translated and counted as over gRPC."""
+
+    def __init__(self, guard: Guard, metrics: RpcMetrics) -> None:
+        self._guard = guard
+        self._metrics = metrics
+
+    @contextmanager
+    def _counted(self, name: str) -> Iterator[None]:
+        method, begun, code = f"TrainingService/{name}", time.perf_counter(), "OK"
         try:
-            check(request)
-            return await guard.unary(name, _authorization(context), request)
+            yield
         except Exception as error:
-            raise _translated(error) from error
+            translated = _translated(error)
+            code = translated.code.name
+            raise translated from error
+        finally:
+            self._metrics.requests.labels(method, code).inc()
+            self._metrics.seconds.labels(method).observe(time.perf_counter() - begun)
 
-    return method
+    def unary(self, name: str) -> Callable[..., Awaitable[Message]]:
+        """Make a method that answers once."""
 
+        async def method(_self: object, request: Message, context: Any) -> Message:
+            with self._counted(name):
+                check(request)
+                return await self._guard.unary(name, _authorization(context), request)
 
-def _streaming(guard: Guard, name: str) -> Callable[..., AsyncIterator[Message]]:
-    async def method(_self: object, request: Message, context: Any) -> AsyncIterator[Message]:
-        try:
-            check(request)
-            async for response in guard.stream(name, _authorization(context), request):
-                yield response
-        except Exception as error:
-            raise _translated(error) from error
+        return method
 
-    return method
+    def streaming(self, name: str) -> Callable[..., AsyncIterator[Message]]:
+        """Make a method that answers with a stream."""
 
+        async def method(_self: object, request: Message, context: Any) -> AsyncIterator[Message]:
+            with self._counted(name):
+                check(request)
+                async for response in self._guard.stream(name, _authorization(context), request):
+                    yield response
 
-def _bidi(guard: Guard, name: str) -> Callable[..., AsyncIterator[Message]]:
-    async def method(
-        _self: object, requests: AsyncIterator[Message], context: Any
-    ) -> AsyncIterator[Message]:
-        try:
-            async for response in guard.bidi(name, _authorization(context), _checked(requests)):
-                yield response
-        except Exception as error:
-            raise _translated(error) from error
+        return method
 
-    return method
+    def bidi(self, name: str) -> Callable[..., AsyncIterator[Message]]:
+        """Make a method with streams both ways."""
+
+        async def method(
+            _self: object, requests: AsyncIterator[Message], context: Any
+        ) -> AsyncIterator[Message]:
+            with self._counted(name):
+                checked = _checked(requests)
+                async for response in self._guard.bidi(name, _authorization(context), checked):
+                    yield response
+
+        return method
 
 
 async def _checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
@@ -80,16 +101,18 @@ def _authorization(context: Any) -> str:
     return str(context.request_headers.get("authorization") or "")
 
 
-def connect_app(guard: Guard) -> TrainingServiceASGIApplication:
+def connect_app(guard: Guard, metrics: RpcMetrics) -> TrainingServiceASGIApplication:
     """Make the ASGI application of a guarded API."""
+    make = _Methods(guard, metrics)
     methods: dict[str, Any] = {}
     for method in SERVICE.methods:
-        make = _unary
         if method.client_streaming:
-            make = _bidi  # type: ignore[assignment]  # the shapes differ as the methods do
+            made: Any = make.bidi(method.name)
         elif method.server_streaming:
-            make = _streaming  # type: ignore[assignment]  # as above
-        methods[snake_case(method.name)] = make(guard, method.name)
+            made = make.streaming(method.name)
+        else:
+            made = make.unary(method.name)
+        methods[snake_case(method.name)] = made
     service = type("Service", (), methods)()
     return TrainingServiceASGIApplication(service, read_max_bytes=MAX_MESSAGE_BYTES)
 
@@ -111,7 +134,7 @@ class HttpServer:
             h11_max_incomplete_event_size=64 * 1024,
             **tls,
         )
-        self._server: uvicorn.Server = _Server(config)
+        self._server: uvicorn.Server = _server(config)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
@@ -132,19 +155,14 @@ class HttpServer:
                 await self._task
 
 
-def _server_class() -> Any:
+def _server(config: Any) -> Any:
     import uvicorn
 
     class Server(uvicorn.Server):
         """Leaves signals to the process."""
 
         def capture_signals(self) -> Any:
-            from contextlib import nullcontext
-
+            """Capture none."""
             return nullcontext()
 
-    return Server
-
-
-def _Server(config: Any) -> Any:  # noqa: N802 - makes one as a class would
-    return _server_class()(config)
+    return Server(config)

@@ -103,6 +103,8 @@ class Housekeeping:
             await part()
         except LinnetError as error:
             self._log.warning("housekeeping_postponed", part=part.__name__, error=error.message)
+        except Exception:  # noqa: BLE001 - a fault in one part must not stop the others
+            self._log.exception("housekeeping_failed", part=part.__name__)
 
     async def _archive(self) -> None:
         now = self._clock.now()

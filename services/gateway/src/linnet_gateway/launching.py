@@ -32,6 +32,7 @@ class ReconcilerLimits:
         cancel_grace: Time that a trainer has to end a cancelled run by itself.
         orphan_grace: Launches that no record knows are removed after it.
         token_life: Life of a launch token.
+        filling_life: A batch that is still being filled after it was given up by its client.
         batch_parallelism: Shards of a batch that run at once where the batch does not say.
         shards: How many shards run at once.
         retries: How often a run is tried again.
@@ -42,6 +43,7 @@ class ReconcilerLimits:
     cancel_grace: timedelta = timedelta(seconds=30)
     orphan_grace: timedelta = timedelta(seconds=60)
     token_life: timedelta = timedelta(days=7)
+    filling_life: timedelta = timedelta(days=1)
     batch_parallelism: int = 50
     shards: ShardLimits = field(default_factory=ShardLimits)
     retries: RetryLimits = field(default_factory=RetryLimits)
@@ -69,6 +71,7 @@ class Launching:
         self._statuses: Mapping[str, LaunchStatus] = {}
         self._parallelism: dict[str, int] = {}
         self._orphans: dict[str, float] = {}
+        self._waiting: set[str] = set()
         self._log = logs.get("linnet.launching")
 
     def crash_of(self, launch_uid: str, shard: int) -> Failure | None:
@@ -88,8 +91,8 @@ class Launching:
                 await self._finish_stopping(launch, status)
             elif launch.state is LaunchState.LAUNCHED:
                 await self._compare_launched(launch, status)
-            elif not await self._launches.unfinished(launch.uid):
-                await self._end(launch)
+        for launch in await self._launches.needless():
+            await self._end(launch)
         await self._remove_orphans({launch.uid for launch in live})
 
     async def _compare_launched(self, launch: LaunchRecord, status: LaunchStatus | None) -> None:
@@ -142,6 +145,7 @@ class Launching:
             launch.uid, lambda old: replace(old, state=LaunchState.ENDED, end_time=now)
         )
         self._parallelism.pop(launch.uid, None)
+        self._waiting.discard(launch.uid)
 
     async def _finish_stopping(self, launch: LaunchRecord, status: LaunchStatus | None) -> None:
         """End a launch that was stopped on purpose once nothing of it runs any more."""
@@ -179,10 +183,27 @@ class Launching:
         allotted = allot(demands, self._limits.shards)
         for launch in live:
             parallelism = allotted.get(launch.uid, 0)
+            if parallelism == 0:
+                await self._keep_waiting(launch)
             if parallelism == 0 or self._parallelism.get(launch.uid) == parallelism:
                 continue
             if launch.state is LaunchState.PLANNED or launch.uid in self._statuses:
                 await self._launch(launch, parallelism)
+
+    async def _keep_waiting(self, launch: LaunchRecord) -> None:
+        """Say why, once: runs of a batch are too many for a text each."""
+        single = launch.state is LaunchState.PLANNED and launch.batch_uid is None
+        if not single or launch.uid in self._waiting:
+            return
+        limits = self._limits.shards
+        why = (
+            f"{limits.total} trainers run at once, at most {limits.per_project} of a project; "
+            "others are before this one"
+        )
+        for run in await self._launches.unfinished(launch.uid):
+            with suppress(NotFound):
+                await self._runs.change(run.uid, partial(transitions.waiting, why=why))
+        self._waiting.add(launch.uid)
 
     def _demand(self, launch: LaunchRecord) -> Demand:
         status = self._statuses.get(launch.uid)

@@ -139,6 +139,10 @@ class Launches(Protocol):
         """Read every launch that has not ended, in order of creation."""
         ...
 
+    async def needless(self) -> Sequence[LaunchRecord]:
+        """Read launches that were not issued yet and whose runs need no trainer any more."""
+        ...
+
     async def get(self, uid: str) -> LaunchRecord:
         """Read one; raises `NotFound`."""
         ...

@@ -21,6 +21,7 @@ from linnet_gateway.ports import Batches, Launches, Runs, Work
 from linnet_gateway.records import LaunchState, RunRecord
 from linnet_gateway.states import BatchState, Failure, FailureReason, RunState
 
+_PAUSE_S = 0.05
 _PLAN_AT_ONCE = 10_000
 _RUNS_AT_ONCE = 500
 _FINAL = {ShardState.SUCCEEDED, ShardState.FAILED}
@@ -63,8 +64,12 @@ class Reconciler:
         hints = asyncio.create_task(self._follow_hints())
         try:
             while True:
+                begun = self._clock.monotonic()
                 if leads():
                     await self.step()
+                # However many hints come, two thirds of the time are left for everything else.
+                took_s = self._clock.monotonic() - begun
+                await self._clock.sleep(max(_PAUSE_S, 2 * took_s))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._limits.idle_s):
                         await self._woken.wait()
@@ -99,7 +104,7 @@ class Reconciler:
             await part()
         except Unavailable as error:
             self._log.warning("step_postponed", part=part.__name__, error=error.message)
-        except LinnetError:
+        except Exception:  # noqa: BLE001 - a fault in one part must not stop the others
             self._log.exception("step_failed", part=part.__name__)
 
     async def _plan(self) -> None:
@@ -164,9 +169,12 @@ class Reconciler:
             self._analysis.take(run)
 
     async def _end_batches(self) -> None:
+        now = self._clock.now()
         for batch in await self._batches.live():
+            given_up = now - batch.create_time > self._limits.filling_life
+            if batch.state is BatchState.FILLING and given_up:
+                await self._batches.cancel(batch.uid, now)
             counts = await self._batches.counts(batch.uid)
             done = sum(n for state, n in counts.states.items() if state.terminal)
             if done == batch.run_count:
-                now = self._clock.now()
                 await self._batches.change(batch.uid, partial(transitions.batch_done, now=now))

@@ -58,6 +58,8 @@ class RunMeter:
                     await self._count()
             except LinnetError as error:
                 self._log.warning("metrics_late", error=error.message)
+            except Exception:  # noqa: BLE001 - figures are not worth the task that makes them
+                self._log.exception("metrics_failed")
             turn += 1
             await asyncio.sleep(_PERIOD_S)
 

@@ -98,7 +98,14 @@ def cancelled(run: RunRecord, now: datetime) -> RunRecord:
 
 def starting(run: RunRecord) -> RunRecord:
     """Note that the launch of a run is under way."""
-    return replace(run, state=RunState.STARTING) if run.state is RunState.QUEUED else run
+    if run.state is not RunState.QUEUED:
+        return run
+    return replace(run, state=RunState.STARTING, waiting="")
+
+
+def waiting(run: RunRecord, why: str) -> RunRecord:
+    """Note why a run is not under way yet."""
+    return replace(run, waiting=why) if run.state is RunState.QUEUED else run
 
 
 def step_back(run: RunRecord, now: datetime) -> RunRecord:

@@ -49,6 +49,21 @@ class SqlLaunches:
 
         return await self._database.read(work)
 
+    async def needless(self) -> Sequence[LaunchRecord]:
+        """Read launches that were not issued yet and whose runs need no trainer any more."""
+        runs, columns = schema.runs.c, schema.launches.c
+        needed = (
+            select(runs.uid)
+            .where(runs.launch_uid == columns.uid, runs.state < int(RunState.ANALYZING))
+            .exists()
+        )
+        query = select(schema.launches).where(columns.state == int(LaunchState.PLANNED), ~needed)
+
+        def work(connection: Connection) -> list[LaunchRecord]:
+            return [load_launch(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.read(work)
+
     async def get(self, uid: str) -> LaunchRecord:
         """Read one; raises `NotFound`."""
         return await self._database.read(lambda c: _get(c, uid))
