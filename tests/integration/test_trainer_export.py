@@ -115,7 +115,8 @@ def arena_and_scores(model, rows):
 @pytest.mark.parametrize(("preset", "kind"), CASES)
 def test_template_equals_conversion_and_tflite_micro_agrees(preset, kind):
     """A filled template has the bytes of a full conversion; TFLite Micro runs it like LiteRT."""
-    from linnet_trainer import convert, device_ops
+    from linnet_ml import device_ops
+    from linnet_trainer import convert
     from linnet_trainer.tflite_edit import for_device, operator_names
 
     shape = SHAPES[kind]
@@ -158,7 +159,8 @@ def test_exports_are_smaller_than_stock_and_score_alike(
 ):
     """Against the stock converter: fewer operators, smaller files, scores equal bit for bit."""
     import tensorflow as tf
-    from linnet_trainer import convert, device_ops
+    from linnet_ml import device_ops
+    from linnet_trainer import convert
     from linnet_trainer.tflite_edit import operator_names
 
     shape = SHAPES[kind]
@@ -187,7 +189,8 @@ def test_exports_are_smaller_than_stock_and_score_alike(
 
 def test_options_change_types_and_scales():
     """Float I/O keeps float32 tensors at both ends; per-tensor dense kernels have one scale."""
-    from linnet_trainer import convert, device_ops
+    from linnet_ml import device_ops
+    from linnet_trainer import convert
     from linnet_trainer.tflite_edit import tensor_facts
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -238,7 +241,8 @@ LINE = st.sampled_from(
 @given(st.lists(LINE, max_size=6))
 def test_any_layer_list_is_built_and_converted_or_refused_by_name(listed):
     """What shape inference accepts is built with the same size and converted for the device."""
-    from linnet_trainer import convert, device_ops
+    from linnet_ml import device_ops
+    from linnet_trainer import convert
 
     shape = (16, 4)
     given_list = LayerList(tuple(listed))

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 from layer_lists import CLASSES, networks
+from linnet_ml.device_ops import plan
+from linnet_ml.device_plan import DevicePlan
 from linnet_profiler.parser import parse
-from linnet_trainer.device_ops import DevicePlan, plan
 
 OUTPUT: Final = Path(__file__).parents[3] / "tests" / "data" / "profiler" / "layer_lists.zip"
 VARIANTS: Final = ("float32", "int8", "int8-float-io", "int8-per-tensor")

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from linnet_ml.device_plan import Array, DevicePlan, OpKind
 from linnet_ml.spec import ExportOptions, TensorIo
 from numpy.typing import NDArray
 from tensorflow.lite.python import convert as tflite_convert
 from tensorflow.lite.python.optimize import calibrator
 
 from linnet_trainer.device_graph import concrete_function
-from linnet_trainer.device_ops import Array, DevicePlan, OpKind
 from linnet_trainer.tflite_edit import for_device
 
 Arrays = Sequence[tuple[Array, ...]]

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from linnet_ml.device_plan import Array, DeviceOp, DevicePlan, OpKind
 from linnet_ml.spec import Activation, Padding
-
-from linnet_trainer.device_ops import Array, DeviceOp, DevicePlan, OpKind
 
 LEAKY_SLOPE = 0.3
 

@@ -30,8 +30,9 @@ def export(arguments: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
         `seconds`, `input_shape` of the exported model, `error` of the int8 variant if it has one.
     """
     from linnet.v1 import spec_pb2
+    from linnet_ml import device_ops
 
-    from linnet_trainer import convert, device_ops
+    from linnet_trainer import convert
     from linnet_trainer.tflite_edit import for_device
 
     if not _exporters:
