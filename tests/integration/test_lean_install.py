@@ -83,7 +83,7 @@ def test_the_command_line_installs_without_any_service(tmp_path: Path) -> None:
         ("linnet-ml", (), set()),
         ("linnet-gateway", (), {"sqlalchemy"}),
         ("linnet-gateway", ("--all-extras",), {"sqlalchemy", "kubernetes"}),
-        ("linnet-evaluator", ("--all-extras",), {"pyarrow"}),
+        ("linnet-evaluator", ("--all-extras",), set()),
         ("linnet-profiler", (), set()),
         ("linnet-trainer", (), {"tensorflow-cpu", "keras"}),
     ],
