@@ -46,10 +46,10 @@ class Time:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     if postgres.binaries() is None:
         pytest.skip("no PostgreSQL server is installed")
-    with postgres.running_postgres(tmp_path_factory.mktemp("postgres") / "server") as url:
+    with postgres.running_postgres() as url:
         yield url
 
 

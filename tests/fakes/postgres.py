@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,35 +29,29 @@ def _as_postgres(folder: Path, *command: str) -> None:
 
 
 @contextmanager
-def running_postgres(folder: Path) -> Iterator[str]:
+def running_postgres() -> Iterator[str]:
     """Run a server on a free port and give SQLAlchemy's URL of an empty database."""
     tools = binaries()
     assert tools is not None
-    folder.mkdir(parents=True, exist_ok=True)
+    # A folder of its own: pytest's are closed to the user that the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="linnet-postgres-"))
     if os.geteuid() == 0:
         owner = pwd.getpwnam("postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-        for parent in folder.parents:
-            if (
-                parent.stat().st_uid == 0
-                and parent != Path("/")
-                and parent.stat().st_mode & 0o1 == 0
-            ):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    data = folder / "data"
-    _as_postgres(
-        folder, str(tools / "initdb"), "-D", str(data), "-A", "trust", "-U", "linnet", "-N"
-    )
+    data, control = folder / "data", str(tools / "pg_ctl")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    control = str(tools / "pg_ctl")
-    _as_postgres(
-        folder, control, "-D", str(data), "-l", str(folder / "log"), "-o", options, "-w", "start"
-    )
     try:
-        yield f"postgresql+psycopg://linnet@127.0.0.1:{port}/postgres"
+        _as_postgres(
+            folder, str(tools / "initdb"), "-D", str(data), "-A", "trust", "-U", "linnet", "-N"
+        )
+        log = str(folder / "log")
+        _as_postgres(folder, control, "-D", str(data), "-l", log, "-o", options, "-w", "start")
+        try:
+            yield f"postgresql+psycopg://linnet@127.0.0.1:{port}/postgres"
+        finally:
+            _as_postgres(folder, control, "-D", str(data), "-m", "immediate", "-w", "stop")
     finally:
-        _as_postgres(folder, control, "-D", str(data), "-m", "immediate", "-w", "stop")
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -20,12 +20,11 @@ pytestmark = pytest.mark.skipif(
 
 
 async def test_either_replica_serves_what_the_other_runs(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, s3_location: S3Location
+    tmp_path: Path, s3_location: S3Location
 ) -> None:
     """What the leader trains the other shows; when the leader stops, the other takes over."""
     analysts = FakeAnalysts(S3Store(s3_location))
-    server = tmp_path_factory.mktemp("postgres") / "server"
-    with postgres.running_postgres(server) as url:
+    with postgres.running_postgres() as url:
         async with serving(analysts) as address:
             folders = [tmp_path / name for name in ("one", "two")]
             for folder in folders:

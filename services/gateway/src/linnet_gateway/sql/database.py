@@ -1,10 +1,10 @@
 """Connections, threads and transactions.
 
-Writes go through one thread. Whatever waits there when it comes free is committed together, each
-piece of work in a savepoint of its own: a thousand trainers that report each second cost a few
-dozen commits. On PostgreSQL every writing transaction holds one advisory lock, so that replicas
-write one after the other as SQLite makes them do, and events become visible in the order of their
-ids.
+Writes go through one thread. Whatever waits there when it comes free is committed together: a
+thousand trainers that report each second cost a few dozen commits. If one piece of work fails, the
+whole is rolled back and each piece gets a transaction of its own. On PostgreSQL every writing
+transaction holds one advisory lock, so that replicas write one after the other as SQLite makes them
+do, and events become visible in the order of their ids.
 """
 
 import asyncio
@@ -144,7 +144,8 @@ class Database:
             try:
                 with self._writer.begin() as connection:
                     for job in jobs:
-                        self._run(job, connection)
+                        job.error = None
+                        job.result = job.work(connection)
             except Exception as error:  # noqa: BLE001 - the thread must go on; callers get the error
                 if len(jobs) > 1:
                     for job in jobs:
@@ -156,15 +157,6 @@ class Database:
             else:
                 self._observe("write", begun)
                 return
-
-    @staticmethod
-    def _run(job: _Job, connection: Connection) -> None:
-        job.error = None
-        try:
-            with connection.begin_nested():
-                job.result = job.work(connection)
-        except LinnetError as error:
-            job.error = error
 
     def _answer(self, jobs: list[_Job]) -> None:
         def tell(told: list[_Job]) -> None:

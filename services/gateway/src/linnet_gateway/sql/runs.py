@@ -2,12 +2,25 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from linnet_runtime.errors import AlreadyExists, NotAllowedInState, NotFound
-from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from linnet_gateway.ports import Now
 from linnet_gateway.queries import Page, RunFilter
@@ -22,6 +35,17 @@ _QUIET = {"log_sequence", "progress", "memory_bytes", "time_used", "last_report_
 """Fields whose change makes no new version."""
 
 
+_BY_UID = select(schema.runs).where(schema.runs.c.uid == bindparam("of_uid"))
+_ADD_EVENT = insert(schema.events)
+
+
+@cache
+def _update(names: tuple[str, ...]) -> Update:
+    """Give the statement that sets some columns; built once, since building takes the longest."""
+    statement = update(schema.runs).where(schema.runs.c.uid == bindparam("of_uid"))
+    return statement.values({name: bindparam(name) for name in names})
+
+
 def read_runs(connection: Connection, query: Select[Any]) -> list[RunRecord]:
     """Read the runs that a query on the whole table selects."""
     return [load_run(row) for row in connection.execute(query).mappings()]
@@ -29,10 +53,10 @@ def read_runs(connection: Connection, query: Select[Any]) -> list[RunRecord]:
 
 def get_run(connection: Connection, uid: str) -> RunRecord:
     """Read one run; raises `NotFound`."""
-    found = read_runs(connection, select(schema.runs).where(schema.runs.c.uid == uid))
-    if not found:
+    row = connection.execute(_BY_UID, {"of_uid": uid}).mappings().first()
+    if row is None:
         raise NotFound("run", uid)
-    return found[0]
+    return load_run(row)
 
 
 def write_change(
@@ -60,12 +84,14 @@ def write_change(
         columns |= {"version": old.version + 1, "update_time": to_us(now)}
     if "comparison" in changes:
         columns["verdict"] = _verdict(new.comparison)
-    connection.execute(update(schema.runs).where(schema.runs.c.uid == old.uid).values(**columns))
+    connection.execute(_update(tuple(columns)), columns | {"of_uid": old.uid})
     if not changes.keys() <= _QUIET:
         add_event(connection, EventKind.RUN, old.uid, old.batch_uid, now)
     if new.state.terminal and not old.state.terminal:
         doom(connection, _leftovers(new), now)
-    return get_run(connection, old.uid)
+    if "version" not in columns:
+        return new
+    return replace(new, version=old.version + 1, update_time=now)
 
 
 def _leftovers(run: RunRecord) -> list[str]:
@@ -80,6 +106,8 @@ def _leftovers(run: RunRecord) -> list[str]:
 
 def doom(connection: Connection, prefixes: Sequence[str], now: datetime) -> None:
     """Have the objects of prefixes deleted; output below `log/` stays while its run does."""
+    if not prefixes:
+        return
     known = set(
         connection.execute(
             select(schema.doomed_objects.c.prefix).where(
@@ -103,16 +131,17 @@ def add_event(
 ) -> None:
     """Tell readers that something changed."""
     connection.execute(
-        insert(schema.events).values(
-            kind=int(kind),
-            subject=subject,
-            batch_uid=batch_uid,
-            attempt=0,
-            first=0,
-            last=0,
-            create_time=to_us(now),
-            payload=b"",
-        )
+        _ADD_EVENT,
+        {
+            "kind": int(kind),
+            "subject": subject,
+            "batch_uid": batch_uid,
+            "attempt": 0,
+            "first": 0,
+            "last": 0,
+            "create_time": to_us(now),
+            "payload": b"",
+        },
     )
 
 

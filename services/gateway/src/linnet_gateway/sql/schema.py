@@ -115,6 +115,8 @@ runs = Table(
     Index("runs_by_time", "project", "create_time", "uid"),
     Index("runs_by_batch", "batch_uid", "batch_index"),
     Index("runs_by_dataset", "project", "dataset"),
+    # Holds all that counting a batch needs.
+    Index("runs_counts", "batch_uid", "state", "failure_reason", "verdict"),
     Index("runs_by_launch", "launch_uid", "shard", "batch_index"),
     Index(
         "runs_live",

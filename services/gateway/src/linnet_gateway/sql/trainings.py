@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Any
 
 from linnet_runtime.errors import NotFound
-from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, update
 
 from linnet_gateway.ports import HandOut, Now
 from linnet_gateway.records import EventKind, RunRecord
 from linnet_gateway.reported import Report, Stored
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import load_launch, to_us
+from linnet_gateway.sql.codec import load_launch, load_run, to_us
 from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.runs import read_runs, write_change
+from linnet_gateway.sql.runs import get_run, write_change
 from linnet_gateway.states import WITH_TRAINER, RunState
 
 _WITH_TRAINER = [int(s) for s in WITH_TRAINER]
@@ -49,8 +49,7 @@ class SqlTrainings:
         return await self._database.write(work)
 
     def _write(self, connection: Connection, run: RunRecord) -> RunRecord:
-        query = select(schema.runs).where(schema.runs.c.uid == run.uid)
-        return write_change(connection, read_runs(connection, query)[0], run, self._now())
+        return write_change(connection, get_run(connection, run.uid), run, self._now())
 
     async def store_reports(self, reports: Sequence[Report], now: datetime) -> Sequence[Stored]:
         """Store reports of different runs together and say what became of each."""
@@ -79,24 +78,31 @@ class SqlTrainings:
         return await self._database.read(work)
 
 
-def _of_shard(
-    connection: Connection, launch_uid: str, shard: int, *, held: bool
-) -> RunRecord | None:
+def _shard_query(*, held: bool) -> Select[Any]:
     columns = schema.runs.c
     states = [*_WITH_TRAINER] if held else [*_WITH_TRAINER, int(RunState.QUEUED)]
-    query = (
+    return (
         select(schema.runs)
         .where(
-            columns.launch_uid == launch_uid,
-            columns.shard == shard,
+            columns.launch_uid == bindparam("of_launch"),
+            columns.shard == bindparam("of_shard"),
             columns.state.in_(states),
             columns.attempt_open.is_(held),
         )
         .order_by(columns.batch_index, columns.create_time)
         .limit(1)
     )
-    found = read_runs(connection, query)
-    return found[0] if found else None
+
+
+_HELD, _WAITING = _shard_query(held=True), _shard_query(held=False)
+
+
+def _of_shard(
+    connection: Connection, launch_uid: str, shard: int, *, held: bool
+) -> RunRecord | None:
+    values = {"of_launch": launch_uid, "of_shard": shard}
+    row = connection.execute(_HELD if held else _WAITING, values).mappings().first()
+    return None if row is None else load_run(row)
 
 
 def _store(connection: Connection, reports: Sequence[Report], now_us: int) -> list[Stored]:

@@ -213,6 +213,9 @@ def upgrade() -> None:
     op.create_index("runs_by_launch", "runs", ["launch_uid", "shard", "batch_index"], unique=False)
     op.create_index("runs_by_time", "runs", ["project", "create_time", "uid"], unique=False)
     op.create_index(
+        "runs_counts", "runs", ["batch_uid", "state", "failure_reason", "verdict"], unique=False
+    )
+    op.create_index(
         "runs_live",
         "runs",
         ["state", "launch_uid"],
