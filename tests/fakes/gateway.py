@@ -167,7 +167,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0)
 
 @asynccontextmanager
 async def running(folder: Path, location: S3Location, **more: Any) -> AsyncIterator[Bench]:
-    """Run a gateway with fake analysts."""
+    """Run a gateway with fake analysts; its trainers end with it."""
     analysts = FakeAnalysts(S3Store(location))
     async with serving(analysts) as address:
         settings = settings_for(folder, location, address, **more)
