@@ -130,7 +130,7 @@ def test_weights_equal_those_of_keras_bit_for_bit(preset, shape, kind):
 
 
 def test_batch_normalization_stays_within_rounding_of_keras():
-    """TensorFlow's graph optimizer fuses normalization differently in the loop: the last bit moves."""
+    """TensorFlow fuses normalization differently in the loop: only the last bit moves."""
     import keras
 
     model, made, twin, data, _ = parts(NORMALIZED, (12, 3), InputKind.TIME_SERIES)
