@@ -11,6 +11,8 @@ from linnet_runtime.lifecycle import ExitCode, until_terminated
 from linnet_gateway.assembly import Gateway
 from linnet_gateway.settings import GatewaySettings
 
+_SWITCH_S = 0.0005
+
 
 async def _serve(settings: GatewaySettings) -> None:
     # Signals are heard from the first moment on: a gateway that is starting can be stopped.
@@ -29,6 +31,8 @@ def main() -> int:
             print(f"{violation.field}: {violation.description}", file=sys.stderr)  # noqa: T201 - before logging is set up
         return ExitCode.USAGE
     logs.configure(settings.log_level)
+    # Threads that read records or write metrics must not keep the event loop waiting for long.
+    sys.setswitchinterval(_SWITCH_S)
     asyncio.run(_serve(settings))
     return ExitCode.OK
 

@@ -248,7 +248,7 @@ class SqlBatches:
 
     async def live(self) -> Sequence[BatchRecord]:
         """Read every batch that is not done."""
-        query = select(schema.batches).where(schema.batches.c.state < int(BatchState.DONE))
+        query = select(schema.batches).where(schema.LIVE_BATCH)
 
         def work(connection: Connection) -> list[BatchRecord]:
             return [load_batch(row) for row in connection.execute(query).mappings()]

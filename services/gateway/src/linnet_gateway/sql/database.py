@@ -85,6 +85,13 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, partial(self._read, work))
 
+    async def look_up(self, work: Work[T]) -> T:
+        """Run work that reads a row or two by index, as `read` does.
+
+        On SQLite it runs at once: that takes a fifth of a millisecond, less than finding a thread.
+        """
+        return self._read(work) if self.is_sqlite else await self.read(work)
+
     async def write(self, work: Work[T]) -> T:
         """Run work in a transaction and return when it is committed.
 

@@ -51,7 +51,7 @@ class SqlDatasets:
                 raise NotFound("dataset", f"projects/{project}/datasets/{id_}")
             return load_dataset(row)
 
-        return await self._database.read(work)
+        return await self._database.look_up(work)
 
     async def list(self, project: str, page: Page) -> Sequence[DatasetRecord]:
         """List a page, newest first."""

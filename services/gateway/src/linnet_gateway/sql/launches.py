@@ -40,7 +40,7 @@ class SqlLaunches:
         columns = schema.launches.c
         query = (
             select(schema.launches)
-            .where(columns.state < int(LaunchState.ENDED))
+            .where(schema.LIVE_LAUNCH)
             .order_by(columns.create_time, columns.uid)
         )
 
@@ -57,7 +57,9 @@ class SqlLaunches:
             .where(runs.launch_uid == columns.uid, runs.state < int(RunState.ANALYZING))
             .exists()
         )
-        query = select(schema.launches).where(columns.state == int(LaunchState.PLANNED), ~needed)
+        query = select(schema.launches).where(
+            schema.LIVE_LAUNCH, columns.state == int(LaunchState.PLANNED), ~needed
+        )
 
         def work(connection: Connection) -> list[LaunchRecord]:
             return [load_launch(row) for row in connection.execute(query).mappings()]

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -226,3 +227,9 @@ doomed_objects = Table(
     Column("prefix", Text, primary_key=True),
     Column("create_time", BigInteger, nullable=False),
 )
+
+# SQLite uses an index over some rows only where the query holds its condition word for word, so
+# these are no bound values.
+LIVE_RUN = runs.c.state < literal_column("5")
+LIVE_BATCH = batches.c.state < literal_column("4")
+LIVE_LAUNCH = launches.c.state < literal_column("4")

@@ -10,7 +10,7 @@ from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.runs import read_runs
-from linnet_gateway.states import RunState
+from linnet_gateway.states import WITH_TRAINER, RunState
 
 
 class SqlWork:
@@ -26,6 +26,7 @@ class SqlWork:
             select(schema.runs)
             .outerjoin(schema.batches, schema.batches.c.uid == columns.batch_uid)
             .where(
+                schema.LIVE_RUN,
                 columns.state == int(RunState.QUEUED),
                 columns.launch_uid.is_(None),
                 columns.cancel_time.is_(None),
@@ -41,8 +42,7 @@ class SqlWork:
         columns = schema.runs.c
         query = (
             select(schema.runs)
-            .where(columns.state < int(RunState.SUCCEEDED))
-            .where(columns.state.in_([int(s) for s in states]))
+            .where(schema.LIVE_RUN, columns.state.in_([int(s) for s in states]))
             .order_by(columns.update_time)
             .limit(limit)
         )
@@ -53,7 +53,7 @@ class SqlWork:
         columns = schema.runs.c
         query = (
             select(schema.runs)
-            .where(columns.state < int(RunState.SUCCEEDED), columns.cancel_time < to_us(time))
+            .where(schema.LIVE_RUN, columns.cancel_time < to_us(time))
             .limit(limit)
         )
         return await self._database.read(lambda c: read_runs(c, query))
@@ -64,7 +64,8 @@ class SqlWork:
         query = (
             select(schema.runs)
             .where(
-                columns.state < int(RunState.ANALYZING),
+                schema.LIVE_RUN,
+                columns.state.in_([int(s) for s in WITH_TRAINER]),
                 columns.attempt_open.is_(True),
                 columns.last_report_time < to_us(time),
             )
@@ -77,7 +78,7 @@ class SqlWork:
         columns = schema.runs.c
         query = (
             select(columns.project, columns.state, func.count())
-            .where(columns.state < int(RunState.SUCCEEDED))
+            .where(schema.LIVE_RUN)
             .group_by(columns.project, columns.state)
         )
 
