@@ -61,8 +61,9 @@ async def test_a_run_that_waits_says_why(tmp_path: Path, s3_location: S3Location
     async with running(tmp_path, s3_location, process_shards=1) as bench:
         await bench.push()
         bench.control(hold=2)
-        first, second = await bench.submit("first", epochs=2), await bench.submit("second")
+        first = await bench.submit("first", epochs=2)
         await bench.until_state(first.name, run_pb2.RUN_STATE_TRAINING)
+        second = await bench.submit("second")
 
         async def told() -> bool:
             return "1 trainers run at once" in (await bench.get(second.name)).waiting
