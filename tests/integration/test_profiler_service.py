@@ -13,7 +13,12 @@ from pathlib import Path
 import grpc
 import pytest
 from linnet.v1 import profiler_service_pb2 as pb
-from linnet.v1 import profiler_service_pb2_grpc
+from linnet.v1 import profiler_service_pb2_grpc, run_pb2, spec_pb2
+from linnet_ml import wire
+from linnet_ml.spec import Layer, LayerKind, LayerList
+from linnet_profiler.estimate import estimate
+from linnet_profiler.messages import profile_message
+from linnet_profiler.targets import find_target, targets
 from linnet_runtime.errors import InvalidInput, LinnetError
 from linnet_runtime.rpc.status import from_rpc_error
 
@@ -114,6 +119,100 @@ def test_a_file_that_is_no_model_is_refused_and_the_service_goes_on(stub, conten
 
     assert error.reason == "MODEL_INVALID"
     assert stub.ListTargets(pb.ProfilerServiceListTargetsRequest()).targets
+
+
+def _network(**fields: object) -> pb.EstimateRequest:
+    layers = (
+        Layer(LayerKind.CONV1D, units=8),
+        Layer(LayerKind.FLATTEN, enabled=False),
+        Layer(LayerKind.DENSE, units=20),
+    )
+    return pb.EstimateRequest(
+        layers=wire.to_message(LayerList(layers), spec_pb2.LayerList),
+        input_shape=[50, 3],
+        class_count=4,
+        **fields,
+    )
+
+
+def test_a_layer_list_is_estimated_as_in_python(stub):
+    """Each variant on each target has the figures that `estimate` gives in this process."""
+    request = _network(targets=["nucleo-l4r5zi", "esp32-s3"])
+    layers = wire.from_message(LayerList, request.layers)
+    here = estimate(layers, (50, 3), 4)
+
+    profiles = stub.Estimate(request).profiles
+
+    assert [(p.variant, p.target) for p in profiles] == [
+        (run_pb2.VARIANT_FLOAT32, "nucleo-l4r5zi"),
+        (run_pb2.VARIANT_FLOAT32, "esp32-s3"),
+        (run_pb2.VARIANT_INT8, "nucleo-l4r5zi"),
+        (run_pb2.VARIANT_INT8, "esp32-s3"),
+    ]
+    for profile in profiles:
+        floating = profile.variant == run_pb2.VARIANT_FLOAT32
+        expected = profile_message(
+            (here.float32 if floating else here.int8).profile(find_target(profile.target))
+        )
+        expected.variant = profile.variant
+        assert profile == expected
+
+
+def test_an_estimate_honours_export_clock_and_budgets(stub):
+    """No int8 where the export skips it; twice the clock, half the time; a budget decides."""
+    request = _network(targets=["nucleo-l4r5zi"], clock_hz=60_000_000)
+    request.export.skip_int8 = True
+    request.budgets.flash_bytes = 1000
+    slow = stub.Estimate(request)
+    request.clock_hz *= 2
+
+    fast = stub.Estimate(request)
+
+    assert [p.variant for p in fast.profiles] == [run_pb2.VARIANT_FLOAT32]
+    ratio = slow.profiles[0].latency.milliseconds / fast.profiles[0].latency.milliseconds
+    assert ratio == pytest.approx(2)
+    assert not fast.profiles[0].verdict.flash_fits
+    assert fast.smallest_target == ""
+
+
+def test_an_estimate_for_all_targets_names_the_smallest(stub):
+    """Without targets every one is estimated, and the smallest on which both variants fit named."""
+    response = stub.Estimate(_network())
+
+    fitting = {
+        p.target for p in response.profiles if p.verdict.fits and p.variant == run_pb2.VARIANT_INT8
+    }
+    assert len(response.profiles) == 2 * len(targets())
+    assert response.smallest_target in fitting
+
+
+def test_a_layer_that_does_not_fit_is_refused_by_path(stub):
+    """The error names the layer by its place in the list, disabled ones counted."""
+    request = _network()
+    request.layers.layers[1].CopyFrom(
+        wire.to_message(Layer(LayerKind.CONV2D, units=4, enabled=True), spec_pb2.Layer)
+    )
+
+    error = _refusal(lambda: stub.Estimate(request))
+
+    assert isinstance(error, InvalidInput)
+    assert error.violations[0].field.startswith("architecture.layers.layers[1]")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("input_shape", [0]), ("input_shape", []), ("class_count", 0)]
+)
+def test_a_shape_without_elements_is_refused(stub, field, value):
+    """Sizes below 1 and missing axes name their field."""
+    request = _network()
+    request.ClearField(field)
+    if isinstance(value, list):
+        request.input_shape.extend(value)
+
+    error = _refusal(lambda: stub.Estimate(request))
+
+    assert isinstance(error, InvalidInput)
+    assert error.violations[0].field.startswith(field)
 
 
 def test_calls_are_counted(service, stub):

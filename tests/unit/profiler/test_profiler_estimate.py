@@ -122,3 +122,16 @@ def test_disabled_layers_are_left_out() -> None:
     )
     names = [op.name for op in estimate(layers, (10,), CLASSES).float32.model.main.operators]
     assert names == ["FULLY_CONNECTED", "FULLY_CONNECTED", "SOFTMAX"]
+
+
+def test_a_refusal_counts_disabled_layers() -> None:
+    """The place of a layer that can't follow is that in the list as given."""
+    layers = LayerList(
+        (
+            Layer(LayerKind.DENSE, units=4, enabled=False),
+            Layer(LayerKind.CONV2D, units=4),
+        )
+    )
+    with pytest.raises(InvalidInput) as caught:
+        estimate(layers, (10,), CLASSES)
+    assert "architecture.layers.layers[1]" in caught.value.violations[0].field

@@ -143,6 +143,97 @@ class ProfileResponse(_message.Message):
 Global___ProfileResponse: _TypeAlias = ProfileResponse  # noqa: Y015
 
 @_typing.final
+class EstimateRequest(_message.Message):
+    """A network that is not trained yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYERS_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPE_FIELD_NUMBER: _builtins.int
+    CLASS_COUNT_FIELD_NUMBER: _builtins.int
+    EXPORT_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    KERNELS_FIELD_NUMBER: _builtins.int
+    CLOCK_HZ_FIELD_NUMBER: _builtins.int
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    class_count: _builtins.int
+    """Units of the implied output."""
+    kernels: _builtins.str
+    """Kernel set other than the targets' own."""
+    clock_hz: _builtins.int
+    """Clock other than the targets' own, in Hz."""
+    @_builtins.property
+    def layers(self) -> _spec_pb2.LayerList:
+        """Its layers; defaults need not be filled in."""
+
+    @_builtins.property
+    def input_shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Shape of one row of the dataset: one to three axes."""
+
+    @_builtins.property
+    def export(self) -> _spec_pb2.ExportOptions:
+        """What is exported; absent means the defaults."""
+
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Target ids; empty means every target."""
+
+    @_builtins.property
+    def budgets(self) -> _spec_pb2.Budgets:
+        """Budgets for the verdict."""
+
+    def __init__(
+        self,
+        *,
+        layers: _spec_pb2.LayerList | None = ...,
+        input_shape: _abc.Iterable[_builtins.int] | None = ...,
+        class_count: _builtins.int = ...,
+        export: _spec_pb2.ExportOptions | None = ...,
+        targets: _abc.Iterable[_builtins.str] | None = ...,
+        kernels: _builtins.str = ...,
+        clock_hz: _builtins.int = ...,
+        budgets: _spec_pb2.Budgets | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "export", b"export", "layers", b"layers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "class_count", b"class_count", "clock_hz", b"clock_hz", "export", b"export", "input_shape", b"input_shape", "kernels", b"kernels", "layers", b"layers", "targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateRequest: _TypeAlias = EstimateRequest  # noqa: Y015
+
+@_typing.final
+class EstimateResponse(_message.Message):
+    """Response of Estimate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: _builtins.int
+    SMALLEST_TARGET_FIELD_NUMBER: _builtins.int
+    smallest_target: _builtins.str
+    """Id of the smallest target on which every variant fits; empty if none."""
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Profile]:
+        """Every target for float32, in the order asked for, then for int8 unless the export skips it. The
+        length of the model file is estimated, all else is what the exported model's profile says. No
+        digest.
+        """
+
+    def __init__(
+        self,
+        *,
+        profiles: _abc.Iterable[_profile_pb2.Profile] | None = ...,
+        smallest_target: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles", "smallest_target", b"smallest_target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateResponse: _TypeAlias = EstimateResponse  # noqa: Y015
+
+@_typing.final
 class ProfilerServiceListTargetsRequest(_message.Message):
     """Request of ListTargets."""
 

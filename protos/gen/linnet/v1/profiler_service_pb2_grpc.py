@@ -40,6 +40,11 @@ class ProfilerServiceStub:
                 request_serializer=linnet_dot_v1_dot_profiler__service__pb2.ProfileRequest.SerializeToString,
                 response_deserializer=linnet_dot_v1_dot_profiler__service__pb2.ProfileResponse.FromString,
                 _registered_method=True)
+        self.Estimate = channel.unary_unary(
+                '/linnet.v1.ProfilerService/Estimate',
+                request_serializer=linnet_dot_v1_dot_profiler__service__pb2.EstimateRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_profiler__service__pb2.EstimateResponse.FromString,
+                _registered_method=True)
         self.ListTargets = channel.unary_unary(
                 '/linnet.v1.ProfilerService/ListTargets',
                 request_serializer=linnet_dot_v1_dot_profiler__service__pb2.ProfilerServiceListTargetsRequest.SerializeToString,
@@ -53,6 +58,13 @@ class ProfilerServiceServicer:
 
     def Profile(self, request, context):
         """Profiles model files for targets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Estimate(self, request, context):
+        """Profiles what a layer list will be exported to, before any training.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +84,11 @@ def add_ProfilerServiceServicer_to_server(servicer, server):
                     servicer.Profile,
                     request_deserializer=linnet_dot_v1_dot_profiler__service__pb2.ProfileRequest.FromString,
                     response_serializer=linnet_dot_v1_dot_profiler__service__pb2.ProfileResponse.SerializeToString,
+            ),
+            'Estimate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Estimate,
+                    request_deserializer=linnet_dot_v1_dot_profiler__service__pb2.EstimateRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_profiler__service__pb2.EstimateResponse.SerializeToString,
             ),
             'ListTargets': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTargets,
@@ -107,6 +124,33 @@ class ProfilerService:
             '/linnet.v1.ProfilerService/Profile',
             linnet_dot_v1_dot_profiler__service__pb2.ProfileRequest.SerializeToString,
             linnet_dot_v1_dot_profiler__service__pb2.ProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Estimate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.ProfilerService/Estimate',
+            linnet_dot_v1_dot_profiler__service__pb2.EstimateRequest.SerializeToString,
+            linnet_dot_v1_dot_profiler__service__pb2.EstimateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class ProfilerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ProfilerServiceAsyncStub: ...
     Profile: _grpc.UnaryUnaryMultiCallable[_profiler_service_pb2.ProfileRequest, _profiler_service_pb2.ProfileResponse]
     """Profiles model files for targets."""
+    Estimate: _grpc.UnaryUnaryMultiCallable[_profiler_service_pb2.EstimateRequest, _profiler_service_pb2.EstimateResponse]
+    """Profiles what a layer list will be exported to, before any training."""
     ListTargets: _grpc.UnaryUnaryMultiCallable[_profiler_service_pb2.ProfilerServiceListTargetsRequest, _profiler_service_pb2.ProfilerServiceListTargetsResponse]
     """Lists the targets."""
 
@@ -45,6 +47,8 @@ class ProfilerServiceAsyncStub(ProfilerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Profile: _aio.UnaryUnaryMultiCallable[_profiler_service_pb2.ProfileRequest, _profiler_service_pb2.ProfileResponse]  # type: ignore[assignment]
     """Profiles model files for targets."""
+    Estimate: _aio.UnaryUnaryMultiCallable[_profiler_service_pb2.EstimateRequest, _profiler_service_pb2.EstimateResponse]  # type: ignore[assignment]
+    """Profiles what a layer list will be exported to, before any training."""
     ListTargets: _aio.UnaryUnaryMultiCallable[_profiler_service_pb2.ProfilerServiceListTargetsRequest, _profiler_service_pb2.ProfilerServiceListTargetsResponse]  # type: ignore[assignment]
     """Lists the targets."""
 
@@ -58,6 +62,14 @@ class ProfilerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profiler_service_pb2.ProfileResponse, _abc.Awaitable[_profiler_service_pb2.ProfileResponse]]:
         """Profiles model files for targets."""
+
+    @_abc_1.abstractmethod
+    def Estimate(
+        self,
+        request: _profiler_service_pb2.EstimateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiler_service_pb2.EstimateResponse, _abc.Awaitable[_profiler_service_pb2.EstimateResponse]]:
+        """Profiles what a layer list will be exported to, before any training."""
 
     @_abc_1.abstractmethod
     def ListTargets(

@@ -11,6 +11,7 @@ from typing import Final
 from linnet_ml.device_ops import plan
 from linnet_ml.device_plan import INPUT
 from linnet_ml.layer_fields import with_defaults
+from linnet_ml.layers import infer
 from linnet_ml.spec import ExportOptions, LayerList, TensorIo
 
 from linnet_profiler.analysis import Analysis
@@ -66,6 +67,8 @@ def estimate(
         InvalidInput: A layer does not fit.
     """
     options = export or ExportOptions()
+    # With the disabled layers among them, so that a refusal counts places as the caller does.
+    infer(layers, input_shape, class_count)
     enabled = tuple(with_defaults(layer) for layer in layers.layers if layer.enabled is not False)
     lowered = plan(LayerList(enabled), input_shape, class_count)
     nodes = converted(lowered)

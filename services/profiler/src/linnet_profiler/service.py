@@ -1,9 +1,12 @@
-"""The use case: read models from the store, profile each in a child, keep the result."""
+"""The use cases: profile stored models, estimate layer lists; each opened in a child."""
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
 
 from google.protobuf import json_format
 from linnet.v1 import dataset_pb2, profile_pb2, profiler_service_pb2
@@ -12,6 +15,8 @@ from linnet_runtime.objectstore import ObjectStore
 from linnet_runtime.sandbox import Limits, Sandbox, SharedBytes
 
 from linnet_profiler.targets import find_target, targets
+
+Request = profiler_service_pb2.ProfileRequest | profiler_service_pb2.EstimateRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class OpeningLimits:
 
 
 class Profiling:
-    """Profiles models; the store and the sandbox come in."""
+    """Profiles models and layer lists; the store and the sandbox come in."""
 
     def __init__(self, store: ObjectStore, sandbox: Sandbox, limits: OpeningLimits) -> None:
         self._store = store
@@ -43,8 +48,7 @@ class Profiling:
             NotFound: A model is not in the store.
             Unavailable: The store can't be reached.
         """
-        for index, target in enumerate(request.targets):
-            _known(target, f"targets[{index}]")
+        _check_targets(request)
         found = await asyncio.gather(
             *(self._profile_model(request, index) for index in range(len(request.models)))
         )
@@ -79,25 +83,42 @@ class Profiling:
         field: str,
     ) -> Sequence[profile_pb2.Profile]:
         content = self._content(model, field)
-        budgets = request.budgets
-        arguments = {
-            "targets": list(request.targets),
-            "kernels": request.kernels or None,
-            "clock_hz": request.clock_hz or None,
-            "ram_bytes": budgets.ram_bytes or None,
-            "flash_bytes": budgets.flash_bytes or None,
-            "latency_ms": budgets.latency_us / 1000 or None,
-        }
-        with SharedBytes(content) as shared:
-            answer = self._sandbox.run(
-                "linnet_profiler.opened:profile_model", arguments, [shared], self._limits.child
-            )
-        response = profiler_service_pb2.ProfileResponse.FromString(bytes(answer.outputs[0]))
+        answer = self._call("profile_model", request, content)
+        response = profiler_service_pb2.ProfileResponse.FromString(answer)
         digest = hashlib.sha256(content).hexdigest()
         for profile in response.profiles:
             profile.variant = model.variant
             profile.model_sha256 = digest
         return response.profiles
+
+    async def estimate(
+        self, request: profiler_service_pb2.EstimateRequest
+    ) -> profiler_service_pb2.EstimateResponse:
+        """Profile what a layer list will be exported to, for every target of a request.
+
+        Raises:
+            InvalidInput: A target is unknown or a layer does not fit.
+            SandboxFailure: The layer list took too long or too much.
+        """
+        _check_targets(request)
+        async with self._places:
+            answer = await asyncio.to_thread(
+                self._call, "estimate_layers", request, request.SerializeToString()
+            )
+        response = profiler_service_pb2.EstimateResponse.FromString(answer)
+        variants = [list(each) for _, each in groupby(response.profiles, attrgetter("variant"))]
+        response.smallest_target = _smallest(variants)
+        return response
+
+    def _call(self, function: str, request: Request, content: bytes) -> bytes:
+        with SharedBytes(content) as shared:
+            answer = self._sandbox.run(
+                f"linnet_profiler.opened:{function}",
+                _arguments(request),
+                [shared],
+                self._limits.child,
+            )
+        return bytes(answer.outputs[0])
 
     def _content(self, model: profiler_service_pb2.ProfiledModel, field: str) -> bytes:
         if model.WhichOneof("source") == "content":
@@ -119,6 +140,23 @@ class Profiling:
                 reason="DIGEST_MISMATCH",
             )
         return content
+
+
+def _arguments(request: Request) -> dict[str, Any]:
+    budgets = request.budgets
+    return {
+        "targets": list(request.targets),
+        "kernels": request.kernels or None,
+        "clock_hz": request.clock_hz or None,
+        "ram_bytes": budgets.ram_bytes or None,
+        "flash_bytes": budgets.flash_bytes or None,
+        "latency_ms": budgets.latency_us / 1000 or None,
+    }
+
+
+def _check_targets(request: Request) -> None:
+    for index, target in enumerate(request.targets):
+        _known(target, f"targets[{index}]")
 
 
 def _known(target: str, field: str) -> None:

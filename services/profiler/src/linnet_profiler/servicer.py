@@ -1,4 +1,4 @@
-"""ProfilerService: converts nothing but the list of targets, and calls the use case."""
+"""ProfilerService: converts nothing but the list of targets, and calls the use cases."""
 
 from typing import Any
 
@@ -21,6 +21,13 @@ class ProfilerServicer(profiler_service_pb2_grpc.ProfilerServiceServicer):
         """Profile model files for targets."""
         del context
         return await self._profiling.profile(request)
+
+    async def Estimate(  # noqa: N802 - the contract's name
+        self, request: profiler_service_pb2.EstimateRequest, context: Any
+    ) -> profiler_service_pb2.EstimateResponse:
+        """Profile what a layer list will be exported to."""
+        del context
+        return await self._profiling.estimate(request)
 
     async def ListTargets(  # noqa: N802 - the contract's name
         self, request: profiler_service_pb2.ProfilerServiceListTargetsRequest, context: Any
