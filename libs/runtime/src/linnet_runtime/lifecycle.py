@@ -26,11 +26,6 @@ class ExitCode(IntEnum):
     TERMINATED = 143
     """Asked to stop; the checkpoint is saved."""
 
-    @property
-    def retryable(self) -> bool:
-        """Whether the shard may be tried again."""
-        return self not in {ExitCode.USAGE, ExitCode.BAD_DATA, ExitCode.BAD_CONFIG}
-
 
 async def until_terminated() -> signal.Signals:
     """Wait for SIGTERM or SIGINT on the running loop and say which came."""

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 from linnet_runtime.errors import InvalidInput, NotAllowedInState, QuotaExceeded
 from linnet_runtime.ids import ID_PATTERN, label_safe
-from linnet_runtime.lifecycle import ExitCode
 
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.settings import MIB, KubernetesSettings, Toleration
 from linnet_gateway.launcher import Launch
+from linnet_gateway.trainer_exits import final_codes
 
 Manifest: TypeAlias = dict[str, Any]
 
@@ -146,7 +146,6 @@ def _check(launch: Launch, settings: KubernetesSettings) -> None:
 
 
 def _failure_rules() -> list[Manifest]:
-    final = sorted(int(code) for code in ExitCode if not code.retryable)
     return [
         # Evictions, preemptions and lost nodes are nobody's failure: the order of rules counts.
         {
@@ -158,7 +157,7 @@ def _failure_rules() -> list[Manifest]:
             "onExitCodes": {
                 "containerName": marks.TRAINER,
                 "operator": "In",
-                "values": final,
+                "values": list(final_codes()),
             },
         },
     ]

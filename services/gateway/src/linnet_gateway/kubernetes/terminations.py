@@ -1,7 +1,6 @@
 """What the end of a trainer's pod says: why it failed. Pure."""
 
 import json
-import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,42 +8,11 @@ from linnet_runtime.lifecycle import ExitCode
 
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.states import Failure, FailureReason
+from linnet_gateway.trainer_exits import outcome_of
 
 Object = Mapping[str, Any]
 
 _TAIL_LINES = 50
-_SIGNALLED = 128
-
-_BY_EXIT_CODE: dict[int, tuple[FailureReason, str]] = {
-    ExitCode.CRASHED: (
-        FailureReason.TRAINER_CRASHED,
-        "the trainer met an error that it did not expect; its last lines say which",
-    ),
-    ExitCode.USAGE: (
-        FailureReason.LAUNCH_FAILED,
-        "the trainer refused its command line or settings: is it of the gateway's version?",
-    ),
-    ExitCode.BAD_DATA: (
-        FailureReason.INVALID_DATA,
-        "no run of the shard can use the launch's data",
-    ),
-    ExitCode.UNAVAILABLE: (
-        FailureReason.STORE_UNAVAILABLE,
-        "the trainer could not reach the gateway or the object store for too long",
-    ),
-    ExitCode.CHECKPOINT_LOST: (
-        FailureReason.EVICTED,
-        "the trainer was asked to stop and could not save a checkpoint",
-    ),
-    ExitCode.BAD_CONFIG: (
-        FailureReason.LAUNCH_FAILED,
-        "the trainer found the launch itself wrong, such as a refused token",
-    ),
-    ExitCode.TERMINATED: (
-        FailureReason.EVICTED,
-        "the trainer was asked to stop and saved its checkpoint",
-    ),
-}
 
 _DISRUPTIONS = {
     "PreemptionByScheduler": "a pod of higher priority took its place",
@@ -75,21 +43,6 @@ def pod_failure(pod: Object) -> Failure | None:
         out_of_memory=reason is FailureReason.OUT_OF_MEMORY,
         log_tail=tail,
     )
-
-
-def exit_failure(exit_code: int) -> tuple[FailureReason, str]:
-    """Say what an exit code of the trainer means, when nothing else explains its end."""
-    known = _BY_EXIT_CODE.get(exit_code)
-    if known is not None:
-        reason, message = known
-        return reason, f"{message} (exit code {exit_code})"
-    if exit_code > _SIGNALLED:
-        try:
-            name = signal.Signals(exit_code - _SIGNALLED).name
-        except ValueError:
-            name = f"signal {exit_code - _SIGNALLED}"
-        return FailureReason.TRAINER_CRASHED, f"{name} ended the trainer (exit code {exit_code})"
-    return FailureReason.TRAINER_CRASHED, f"the trainer ended with exit code {exit_code}"
 
 
 def log_lines(text: str) -> tuple[str, ...]:
@@ -135,7 +88,8 @@ def _explain_container(pod: Object, ended: Object) -> tuple[FailureReason, str]:
         return FailureReason.LAUNCH_FAILED, _sentence(
             f"the trainer's container could not be started: {why}", str(ended.get("message", ""))
         )
-    return exit_failure(int(ended.get("exitCode", ExitCode.CRASHED)))
+    outcome = outcome_of(int(ended.get("exitCode", ExitCode.CRASHED)))
+    return outcome.reason, outcome.message
 
 
 def _termination(status: Object) -> Object | None:

@@ -22,6 +22,7 @@ from linnet_runtime.lifecycle import ExitCode
 from linnet_gateway.launcher import ShardState, ShardStatus
 from linnet_gateway.process.exits import failure_of
 from linnet_gateway.states import Failure, FailureReason
+from linnet_gateway.trainer_exits import outcome_of
 
 _WRAPPER = (
     'trap : TERM INT HUP; printf %s "$$" > pid.new; mv pid.new pid; "$@"; code=$?; '
@@ -125,7 +126,7 @@ class Shard:
             out_of_memory = code == _KILLED and _oom_kills() > _oom_kills_before(started)
             failure = failure_of(code, self.tail(), out_of_memory=out_of_memory)
             crashes = self._facts.crashes + 1
-            final = not _retryable(code) or crashes > self._retries
+            final = not outcome_of(code).retried or crashes > self._retries
             self._write_facts(Facts(crashes, failure, ShardState.FAILED if final else None))
         started.unlink()
         self._marked = False
@@ -207,13 +208,6 @@ def _write(path: Path, text: str) -> None:
     new = path.with_name(f"{path.name}.new")
     new.write_text(text)
     new.replace(path)
-
-
-def _retryable(code: int) -> bool:
-    try:
-        return ExitCode(code).retryable
-    except ValueError:
-        return True
 
 
 def _oom_kills() -> int:
