@@ -90,6 +90,22 @@ class FakeAnalysts(
             response.result.CopyFrom(stored)
         return response
 
+    async def Estimate(  # noqa: N802 - named by the contract
+        self, request: profiler_service_pb2.EstimateRequest, context: Any
+    ) -> profiler_service_pb2.EstimateResponse:
+        await self._fail(context)
+        response = profiler_service_pb2.EstimateResponse(smallest_target=TARGETS[0].id)
+        for variant in (run_pb2.VARIANT_FLOAT32, run_pb2.VARIANT_INT8):
+            for target in request.targets:
+                profile = response.profiles.add(target=target, variant=variant)
+                profile.ram.total_bytes = 1000 * len(request.layers.layers)
+                profile.flash.total_bytes = 20_000
+                profile.latency.milliseconds = 1.5
+                profile.verdict.fits = variant == run_pb2.VARIANT_INT8
+                if not profile.verdict.fits:
+                    profile.verdict.reasons.append("RAM: needs more than it has.")
+        return response
+
     async def ListTargets(  # noqa: N802 - named by the contract
         self,
         _request: profiler_service_pb2.ProfilerServiceListTargetsRequest,

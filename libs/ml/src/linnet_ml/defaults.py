@@ -77,7 +77,8 @@ def resolve(
         export=_export(spec.export),
         target=spec.target or DEFAULT_TARGET,
     )
-    network = layers_of(architecture, input_kind, input_shape)
+    # Layers as they came, disabled ones among them: a refusal counts places as the caller does.
+    network = architecture.layers or layers_of(architecture, input_kind, input_shape)
     if network is not None:
         layer_shapes.infer(network, input_shape, class_count)
     return resolved

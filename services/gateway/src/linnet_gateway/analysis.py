@@ -14,6 +14,7 @@ from linnet_runtime.errors import DeadlineExceeded, LinnetError, NotFound, Unava
 from linnet_runtime.ids import parse_name
 
 from linnet_gateway import transitions
+from linnet_gateway.converters import fill_device_figures
 from linnet_gateway.ports import Datasets, Runs
 from linnet_gateway.records import DatasetRecord, FileRecord, RunRecord
 from linnet_gateway.states import Failure, FailureReason, RunState, StageKind
@@ -251,8 +252,4 @@ def _scored(evaluation: evaluation_pb2.Evaluation, summary: run_pb2.RunSummary) 
 
 def _profiled(profiles: Sequence[profile_pb2.Profile], summary: run_pb2.RunSummary) -> None:
     for profile in profiles:
-        into = _variant(summary, profile.variant)
-        into.ram_bytes = profile.ram.total_bytes
-        into.flash_bytes = profile.flash.total_bytes
-        into.latency_us = profile.latency.milliseconds * 1000.0
-        into.fits = profile.verdict.fits
+        fill_device_figures(_variant(summary, profile.variant), profile)

@@ -116,6 +116,12 @@ class ProfilerClient:
         """Profile anything."""
         return await _answer(self._stub.Profile(request, timeout=timeout_s))
 
+    async def estimate(
+        self, request: profiler_service_pb2.EstimateRequest, timeout_s: float
+    ) -> profiler_service_pb2.EstimateResponse:
+        """Profile what a layer list will be exported to."""
+        return await _answer(self._stub.Estimate(request, timeout=timeout_s))
+
     async def list_targets(self) -> Sequence[profile_pb2.Target]:
         """List the targets, ordered by id."""
         request = profiler_service_pb2.ProfilerServiceListTargetsRequest()

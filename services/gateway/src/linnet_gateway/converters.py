@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
-from linnet.v1 import batch_pb2, dataset_pb2, run_pb2
+from linnet.v1 import batch_pb2, dataset_pb2, profile_pb2, run_pb2
 from linnet_ml import wire
 
 from linnet_gateway.records import (
@@ -155,6 +155,14 @@ def batch_message(
             verdict=run_pb2.ComparisonVerdict.ValueType(verdict), run_count=count
         )
     return message
+
+
+def fill_device_figures(summary: run_pb2.VariantSummary, profile: profile_pb2.Profile) -> None:
+    """Note what a variant needs on a target."""
+    summary.ram_bytes = profile.ram.total_bytes
+    summary.flash_bytes = profile.flash.total_bytes
+    summary.latency_us = profile.latency.milliseconds * 1000.0
+    summary.fits = profile.verdict.fits
 
 
 def merged_epochs(rows: Iterable[tuple[int, int, bytes]]) -> list[run_pb2.Epoch]:

@@ -17,6 +17,7 @@ from linnet_gateway.launching import ReconcilerLimits
 from linnet_gateway.reports import Reports
 from linnet_gateway.runs import RunRequests
 from linnet_gateway.settings import GatewaySettings
+from linnet_gateway.spec_preview import SpecPreview
 from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql.store import Records
 from linnet_gateway.tail import EventTail
@@ -90,7 +91,7 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
             clock=clock,
         ),
         insights=Insights(records.runs, records.datasets, core.evaluator),
-        specs=specs,
+        preview=SpecPreview(specs, core.profiler),
         targets=core.targets,
         clock=clock,
     )

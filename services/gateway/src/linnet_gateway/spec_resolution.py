@@ -11,7 +11,7 @@ from linnet_ml import wire
 from linnet_ml.defaults import layers_of
 from linnet_ml.layers import LayerShape, infer
 from linnet_ml.render_script import render
-from linnet_ml.spec import InputKind, SplitSpec, TrainingSpec
+from linnet_ml.spec import InputKind, LayerList, SplitSpec, TrainingSpec
 from linnet_runtime.errors import InvalidInput, NotFound, Violation
 from linnet_runtime.ids import parse_name
 
@@ -62,23 +62,27 @@ class Resolved:
     expert: bool
     warnings: tuple[str, ...] = ()
 
+    def network(self) -> LayerList | None:
+        """Give the layers, disabled ones among them; None for a script."""
+        listed = self.spec.architecture.layers
+        if listed is not None:
+            return listed
+        kind = InputKind(self.dataset.input_kind)
+        return layers_of(self.spec.architecture, kind, self.dataset.facts.input_shape)
+
     def script(self) -> str:
         """Give the expert script that does what the spec's network does."""
-        facts = self.dataset.facts
-        kind = InputKind(self.dataset.input_kind)
-        layers = layers_of(self.spec.architecture, kind, facts.input_shape)
+        layers = self.network()
         if layers is None:
             return self.spec.architecture.script or ""
-        return render(layers, facts.input_shape, len(self.dataset.classes))
+        return render(layers, self.dataset.facts.input_shape, len(self.dataset.classes))
 
     def shapes(self) -> tuple[LayerShape, ...] | None:
-        """Give what each layer makes; None for a script."""
-        facts = self.dataset.facts
-        kind = InputKind(self.dataset.input_kind)
-        layers = layers_of(self.spec.architecture, kind, facts.input_shape)
+        """Give what each layer and the implied output make; None for a script."""
+        layers = self.network()
         if layers is None:
             return None
-        return infer(layers, facts.input_shape, len(self.dataset.classes))
+        return infer(layers, self.dataset.facts.input_shape, len(self.dataset.classes))
 
 
 class SpecResolution:

@@ -12,10 +12,8 @@ from linnet.v1 import (
     evaluation_pb2,
     evaluator_service_pb2,
     run_pb2,
-    spec_pb2,
 )
 from linnet.v1 import training_service_pb2 as pb
-from linnet_ml.layers import LayerShape, parameter_count
 from linnet_runtime.clock import Clock
 from linnet_runtime.ids import parse_name
 
@@ -29,7 +27,7 @@ from linnet_gateway.pagination import cut, read_page
 from linnet_gateway.records import BatchCounts, FileRecord
 from linnet_gateway.reports import Reports
 from linnet_gateway.runs import RunRequests
-from linnet_gateway.spec_resolution import SpecResolution
+from linnet_gateway.spec_preview import SpecPreview
 from linnet_gateway.targets import Targets
 from linnet_gateway.watching import Watching
 
@@ -46,7 +44,7 @@ class TrainingApi:
         watching: Watching,
         reports: Reports,
         insights: Insights,
-        specs: SpecResolution,
+        preview: SpecPreview,
         targets: Targets,
         clock: Clock,
     ) -> None:
@@ -56,7 +54,7 @@ class TrainingApi:
         self._watching = watching
         self._reports = reports
         self._insights = insights
-        self._specs = specs
+        self._preview = preview
         self._targets = targets
         self._clock = clock
 
@@ -199,21 +197,13 @@ class TrainingApi:
     async def validate_spec(self, request: pb.ValidateSpecRequest) -> pb.ValidateSpecResponse:
         """Check a spec and say what it would make, without training."""
         project = parse_name(request.parent, field="parent").project
-        resolved = await self._specs.resolve(project, request.spec, "spec")
-        response = pb.ValidateSpecResponse(spec=resolved.message, warnings=resolved.warnings)
-        shapes = resolved.shapes()
-        if shapes is not None:
-            response.parameter_count = parameter_count(shapes)
-            last = len(shapes) - 1
-            for index, shape in enumerate(shapes):
-                response.layers.append(_layer(-1 if index == last else index, shape))
-        return response
+        return await self._preview.validate(project, request.spec, "spec")
 
     async def render_script(self, request: pb.RenderScriptRequest) -> pb.RenderScriptResponse:
         """Write the expert script that does what a layer list or preset does."""
         project = parse_name(request.parent, field="parent").project
-        resolved = await self._specs.resolve(project, request.spec, "spec")
-        return pb.RenderScriptResponse(script=resolved.script())
+        script = await self._preview.script(project, request.spec, "spec")
+        return pb.RenderScriptResponse(script=script)
 
     async def export_batch(self, request: pb.ExportBatchRequest) -> dataset_pb2.PresignedRequest:
         """Give an address to read the results of a batch from."""
@@ -283,13 +273,3 @@ class TrainingApi:
 
 def _batch(view: BatchView) -> batch_pb2.Batch:
     return batch_message(view.batch, view.counts, view.eta_seconds)
-
-
-def _layer(index: int, shape: LayerShape) -> pb.LayerShape:
-    kind = spec_pb2.LayerKind.Name(spec_pb2.LayerKind.ValueType(int(shape.kind)))
-    return pb.LayerShape(
-        index=index,
-        title=kind.removeprefix("LAYER_KIND_").replace("_", " ").lower(),
-        output_shape=shape.output_shape,
-        parameter_count=shape.parameter_count,
-    )
