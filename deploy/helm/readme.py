@@ -26,9 +26,13 @@ storage class. The files in `ci/` are sets of values that the tests render and c
 | --- | --- |
 """
 _TAIL = """
-`helm uninstall` leaves the volume claims that the release made (`*-gateway-records` and
-`*-store-data`), so that a trial can be installed again with its data, and nothing else. The runs'
-namespace goes with its Jobs if the release made it.
+`helm uninstall` first ends the trainers: a Job of its own takes the gateway's rights in the runs'
+namespace away, deletes the release's Jobs there and waits until their pods are gone. A run that was
+training stays in the records, and is launched again if the release comes back with them. Then only
+the volume claims are left that the release made (`*-gateway-records` and `*-store-data`), so that a
+trial can be installed again with its data; the runs' namespace goes if the release made it. Where
+that Job can't run, as with an image that is gone, delete the Jobs of the runs' namespace and use
+`helm uninstall --no-hooks`.
 
 ## Values
 

@@ -1,9 +1,8 @@
 # The trainer's image. Build from the repository's root:
 #   docker build -f deploy/images/trainer.Dockerfile -t linnet-trainer .
 # Both bases must have Python 3.11 at the same path; the second must have uv too.
-# Tags, because no digest could be checked where this was written; give digests when you publish.
-ARG BASE=python:3.11-slim-bookworm
-ARG BUILD_BASE=ghcr.io/astral-sh/uv:python3.11-bookworm-slim
+ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+ARG BUILD_BASE=ghcr.io/astral-sh/uv:python3.11-bookworm-slim@sha256:4f5d923c9dcea037f57bda425dd209f3ec643da2f0b74227f68d09dab0b3bb36
 
 FROM ${BUILD_BASE} AS lock
 WORKDIR /source

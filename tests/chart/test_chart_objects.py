@@ -32,12 +32,26 @@ def _kind(objects: list[Manifest], kind: str) -> list[Manifest]:
     return [one for one in objects if one["kind"] == kind]
 
 
+def _named(objects: list[Manifest], kind: str, name: str) -> Manifest:
+    (found,) = (one for one in _kind(objects, kind) if one["metadata"]["name"] == name)
+    return found
+
+
+def _allowed(role: Manifest) -> dict[str, set[str]]:
+    """Verbs by resource."""
+    found: dict[str, set[str]] = {}
+    for rule in role["rules"]:
+        for resource in rule["resources"]:
+            found.setdefault(resource, set()).update(rule["verbs"])
+    return found
+
+
 def _pods(objects: list[Manifest]) -> Iterator[tuple[str, Manifest, Manifest]]:
     """Name, metadata and spec of each pod and pod template."""
     for one in objects:
         if one["kind"] == "Pod":
             yield one["metadata"]["name"], one["metadata"], one["spec"]
-        elif one["kind"] == "Deployment":
+        elif one["kind"] in {"Deployment", "Job"}:
             template = one["spec"]["template"]
             yield one["metadata"]["name"], template["metadata"], template["spec"]
 
@@ -84,11 +98,11 @@ def test_every_pod_is_restricted(objects: list[Manifest]) -> None:
 
 
 def test_only_the_gateway_has_an_api_token(objects: list[Manifest]) -> None:
-    """Evaluator, profiler, store, test pod and trainers get no credentials of the cluster."""
+    """No pod but it, and what ends the trainers at an uninstall, has credentials of the cluster."""
     mounted = [
         name for name, _, spec in _pods(objects) if spec.get("automountServiceAccountToken", True)
     ]
-    assert mounted == ["linnet-gateway"]
+    assert sorted(mounted) == ["linnet-gateway", "linnet-removal"]
     for account in _kind(objects, "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False, account["metadata"]["name"]
 
@@ -172,17 +186,13 @@ def test_the_gateway_may_do_no_more_than_it_does(objects: list[Manifest]) -> Non
     """One Role, in the runs' namespace only; no wildcard; secrets are never read."""
     assert not _kind(objects, "ClusterRole")
     assert not _kind(objects, "ClusterRoleBinding")
-    (role,) = _kind(objects, "Role")
-    (binding,) = _kind(objects, "RoleBinding")
+    role = _named(objects, "Role", "linnet-gateway")
+    binding = _named(objects, "RoleBinding", "linnet-gateway")
     assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "linnet-runs"
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": "linnet-gateway", "namespace": "linnet"}
     ]
-    allowed: dict[str, set[str]] = {}
-    for rule in role["rules"]:
-        for resource in rule["resources"]:
-            allowed.setdefault(resource, set()).update(rule["verbs"])
-    assert allowed == {
+    assert _allowed(role) == {
         "jobs": {"create", "get", "list", "watch", "patch", "delete"},
         "pods": {"get", "list"},
         "pods/log": {"get"},
@@ -190,6 +200,31 @@ def test_the_gateway_may_do_no_more_than_it_does(objects: list[Manifest]) -> Non
         "secrets": {"create", "delete"},
         "leases": {"create", "get", "update", "patch"},
     }
+
+
+def test_an_uninstall_may_end_trainers_and_no_more(objects: list[Manifest]) -> None:
+    """Its rights are in the runs' namespace, exist only while it runs, and name what they touch."""
+    names = {one["metadata"]["name"] for one in _kind(objects, "Role")}
+    assert names == {"linnet-gateway", "linnet-removal"}
+    role = _named(objects, "Role", "linnet-removal")
+    assert role["metadata"]["namespace"] == "linnet-runs"
+    assert _allowed(role) == {
+        "jobs": {"list", "delete"},
+        "pods": {"list"},
+        "rolebindings": {"delete"},
+        "leases": {"delete"},
+    }
+    for rule in role["rules"]:
+        if {"rolebindings", "leases"} & set(rule["resources"]):
+            assert rule["resourceNames"] == ["linnet-gateway"]
+    hooks = [one for one in objects if one["metadata"]["name"] == "linnet-removal"]
+    kept = {one["kind"] for one in hooks if "annotations" not in one["metadata"]}
+    assert kept <= {"NetworkPolicy"}
+    for one in hooks:
+        if one["kind"] not in kept:
+            assert one["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+            deleted = one["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+            assert deleted == "before-hook-creation,hook-succeeded"
 
 
 def test_everything_is_denied_first(objects: list[Manifest]) -> None:

@@ -184,6 +184,7 @@ def test_the_launcher_reads_what_the_chart_writes(
     environment = _environment(render(**values), "gateway")
     settings = _read(KubernetesSettings, environment, monkeypatch)
     assert settings.namespace == "linnet-runs"
+    assert settings.instance == "linnet"
     assert settings.gateway_address == "linnet-gateway-internal.linnet.svc:50052"
     assert settings.queue_name == "linnet"
     assert settings.node_selector == {"pool": "batch"}
@@ -196,6 +197,22 @@ def test_the_launcher_reads_what_the_chart_writes(
     assert settings.project_ceilings == {
         "research": Ceiling(cpu_millis=16_000, memory_bytes=64 * 1024**3)
     }
+
+
+def test_releases_that_share_a_runs_namespace_keep_to_their_own(
+    chart_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainers are marked with the release, so that no gateway stops those of another."""
+    chart = helm_python.Chart.load(str(chart_folder))
+    found = []
+    for release in ("east", "west"):
+        files = chart.render({}, name=release, namespace="linnet")
+        (text,) = (files[name] for name in files if name.endswith("templates/gateway.yaml"))
+        deployment = next(one for one in yaml.safe_load_all(text) if one["kind"] == "Deployment")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        environment = {one["name"]: one.get("value", "from a Secret") for one in container["env"]}
+        found.append(_read(KubernetesSettings, environment, monkeypatch).instance)
+    assert found == ["east", "west"]
 
 
 def test_user_scripts_are_shut_in_as_the_values_say(

@@ -62,6 +62,7 @@
 {{- end -}}
 {{- include "linnet.env" (list "LINNET_KUBERNETES_" (dict
   "NAMESPACE" $runs.namespace
+  "INSTANCE" .Release.Name
   "TRAINER_IMAGE" (include "linnet.image" (list . "trainer"))
   "IMAGE_PULL_POLICY" .Values.images.pullPolicy
   "IMAGE_PULL_SECRETS" (toJson .Values.images.pullSecrets)
