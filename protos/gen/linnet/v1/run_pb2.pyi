@@ -65,7 +65,7 @@ class _ComparisonVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Com
     COMPARISON_VERDICT_BETTER: _ComparisonVerdict.ValueType  # 1
     """Better than the predecessor."""
     COMPARISON_VERDICT_EQUAL: _ComparisonVerdict.ValueType  # 2
-    """As good."""
+    """No difference that is large and sure enough."""
     COMPARISON_VERDICT_WORSE: _ComparisonVerdict.ValueType  # 3
     """Worse."""
 
@@ -77,7 +77,7 @@ COMPARISON_VERDICT_UNSPECIFIED: ComparisonVerdict.ValueType  # 0
 COMPARISON_VERDICT_BETTER: ComparisonVerdict.ValueType  # 1
 """Better than the predecessor."""
 COMPARISON_VERDICT_EQUAL: ComparisonVerdict.ValueType  # 2
-"""As good."""
+"""No difference that is large and sure enough."""
 COMPARISON_VERDICT_WORSE: ComparisonVerdict.ValueType  # 3
 """Worse."""
 Global___ComparisonVerdict: _TypeAlias = ComparisonVerdict  # noqa: Y015
@@ -508,23 +508,38 @@ class Comparison(_message.Message):
 
     ACCURACY_CHANGE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    PAIRED_COUNT_FIELD_NUMBER: _builtins.int
     accuracy_change: _builtins.float
     """Accuracy of this run's float32 variant less the predecessor's, on the test set where both have
     one, else on the validation set.
     """
     verdict: Global___ComparisonVerdict.ValueType
-    """Better means a change of at least +0.5 points, worse one of at least -0.5 points."""
+    """Better means a change of at least +0.5 points with a p of at most 0.05, worse one of at least
+    -0.5 points with such a p; all else is equal.
+    """
+    p_value: _builtins.float
+    """How likely chance alone makes a difference as large, two-sided: McNemar's exact test on the rows
+    that both scored, or, where they scored different rows, a test of two proportions. Absent where
+    it could not be told; the verdict then rests on the change alone.
+    """
+    paired_count: _builtins.int
+    """Rows that both scored; zero for a test of two proportions."""
     def __init__(
         self,
         *,
         accuracy_change: _builtins.float = ...,
         verdict: Global___ComparisonVerdict.ValueType = ...,
+        p_value: _builtins.float | None = ...,
+        paired_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "p_value", b"p_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_change", b"accuracy_change", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "accuracy_change", b"accuracy_change", "p_value", b"p_value", "paired_count", b"paired_count", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
+    _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
 
 Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
 
