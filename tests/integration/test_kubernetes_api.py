@@ -12,9 +12,10 @@ import kubernetes.aio.client
 import pytest
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.answers import ApiError
-from linnet_gateway.kubernetes.client import Api, ApiMetrics
+from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.inflight import InFlight
 from linnet_gateway.kubernetes.lease import KubernetesLease, LeaseTimes, held_lease
+from linnet_gateway.kubernetes.patient_calls import ApiMetrics
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 from linnet_gateway.kubernetes.watch import Change, JobWatch, WatchMetrics
 from linnet_runtime.clock import SystemClock

@@ -61,7 +61,9 @@ def test_both_launchers_give_the_outcome_of_the_table(exit_code: int) -> None:
 
 def test_the_jobs_failure_policy_is_the_table() -> None:
     """A Job fails an index at exactly the codes whose outcome is not retried."""
-    settings = KubernetesSettings(trainer_image="trainer:1", gateway_address="gateway:1")
+    settings = KubernetesSettings.model_validate(
+        {"trainer_image": "trainer:1", "gateway_address": "gateway:1"}
+    )
     rules = build_job(a_launch(), settings)["spec"]["podFailurePolicy"]["rules"]
     final = [int(code) for code in ExitCode if code in OUTCOMES and not OUTCOMES[code].retried]
     assert [rule["action"] for rule in rules] == ["Ignore", "FailIndex"]

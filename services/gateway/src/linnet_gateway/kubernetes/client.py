@@ -4,33 +4,25 @@ Models are left out on purpose: decoding a list into them costs twenty times its
 """
 
 import json
-import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode
 
 import aiohttp
 import kubernetes.aio.client
 import kubernetes.aio.config
-import structlog
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import Internal, Unavailable
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from linnet_gateway.kubernetes.answers import ApiError, refusal, retry_after_s
+from linnet_gateway.kubernetes.answers import ApiError, refusal
 from linnet_gateway.kubernetes.inflight import InFlight
+from linnet_gateway.kubernetes.patient_calls import CONNECT_S, ApiMetrics, PatientCalls
+from linnet_gateway.kubernetes.requests import Request, json_lines, told
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 
-_START_INFLIGHT = 32
-_FIRST_WAIT_S = 0.2
-_LONGEST_WAIT_S = 10.0
-_CONNECT_S = 10.0
 _PAGE = "500"
-_BUSY = {429, 500, 502, 503, 504}
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +31,6 @@ class Listing:
 
     items: list[dict[str, Any]]
     resource_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    query: Mapping[str, str]
-    body: Mapping[str, Any] | None = None
-    content_type: str = "application/json"
-
-
-class ApiMetrics:
-    """Figures of the API calls."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.duration_seconds = Histogram(
-            "linnet_k8s_request_duration_seconds",
-            "Duration of Kubernetes API calls, waits for a place not counted.",
-            ["verb", "resource"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self.requests_total = Counter(
-            "linnet_k8s_requests_total",
-            "Kubernetes API calls by answer; code 0 is no answer.",
-            ["verb", "resource", "code"],
-            registry=registry,
-        )
-        self.inflight = Gauge(
-            "linnet_k8s_inflight", "Kubernetes API calls under way.", registry=registry
-        )
 
 
 class Api:
@@ -82,12 +43,12 @@ class Api:
         metrics: ApiMetrics,
         clock: Clock,
     ) -> None:
-        self._client = client
-        self._settings = settings
-        self._metrics = metrics
-        self._clock = clock
-        self._log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-        self.inflight = InFlight(_START_INFLIGHT, settings.inflight_max)
+        self._calls = PatientCalls(client, settings, metrics, clock)
+
+    @property
+    def inflight(self) -> InFlight:
+        """How many calls are under way, and may be."""
+        return self._calls.inflight
 
     @classmethod
     async def connect(
@@ -129,7 +90,7 @@ class Api:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.close()
+        await self._calls.close()
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
         """Read an object."""
@@ -159,7 +120,7 @@ class Api:
 
     async def text(self, path: str, **query: str) -> str:
         """Read what is no JSON, such as a log."""
-        return (await self._called(_Request("GET", path, query))).decode(errors="replace")
+        return (await self._calls.content(Request("GET", path, query))).decode(errors="replace")
 
     async def list(self, path: str, **query: str) -> Listing:
         """Read a whole list, page by page.
@@ -196,8 +157,8 @@ class Api:
             Expired: The server has forgotten what the call refers to.
             Unavailable: The server could not be reached, or stayed busy, for too long.
         """
-        request = _Request(method, path, query or {}, body, content_type)
-        answer = json.loads(await self._called(request))
+        request = Request(method, path, query or {}, body, content_type)
+        answer = json.loads(await self._calls.content(request))
         if not isinstance(answer, dict):
             raise Internal(f"Kubernetes answered {method} {path} with no object")
         return answer
@@ -218,105 +179,16 @@ class Api:
             ApiError: The server refused.
             Unavailable: The connection broke or fell silent.
         """
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=silence_s)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s)
         try:
-            response = await self._send(_Request("GET", path, {"watch": "true", **query}), limits)
+            response = await self._calls.send(
+                Request("GET", path, {"watch": "true", **query}), limits
+            )
             try:
                 if response.status != 200:  # noqa: PLR2004 - HTTP's OK
                     raise refusal(response.status, await response.read())
-                yield _lines(response)
+                yield json_lines(response)
             finally:
                 response.close()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"the watch of {path} broke: {_named(error)}") from error
-
-    async def _called(self, request: _Request) -> bytes:
-        deadline = self._clock.monotonic() + self._settings.retry_limit_s
-        wait_s = _FIRST_WAIT_S
-        while True:
-            async with self.inflight.slot() as round_number:
-                self._metrics.inflight.set(self.inflight.current)
-                try:
-                    status, headers, content = await self._once(request)
-                    trouble = f"it answered {status}"
-                except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    status, headers, content = 0, {}, b""
-                    trouble = _named(error)
-            self._metrics.inflight.set(self.inflight.current)
-            if status and status not in _BUSY:
-                self.inflight.went_well()
-                if status >= 400:  # noqa: PLR2004 - HTTP's errors begin there
-                    raise refusal(status, content)
-                return content
-            self.inflight.slow_down(round_number)
-            asked_s = retry_after_s(headers)
-            pause_s = max(asked_s, random.uniform(0, wait_s))  # noqa: S311 - spreads retries
-            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
-            if self._clock.monotonic() + pause_s > deadline:
-                raise Unavailable(
-                    f"the Kubernetes API can't be used: {request.method} {request.path}: {trouble}",
-                    reason="KUBERNETES_UNAVAILABLE",
-                    retry_after_s=max(asked_s, 1.0),
-                )
-            self._log.debug(
-                "kubernetes_retry", method=request.method, path=request.path, trouble=trouble
-            )
-            await self._clock.sleep(pause_s)
-
-    async def _once(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
-        limits = aiohttp.ClientTimeout(total=self._settings.call_timeout_s, sock_connect=_CONNECT_S)
-        verb, resource = request.method.lower(), _resource(request.path)
-        began = self._clock.monotonic()
-        code = 0
-        try:
-            response = await self._send(request, limits)
-            async with response:
-                content = await response.read()
-            code = response.status
-            return code, response.headers, content
-        finally:
-            self._metrics.duration_seconds.labels(verb, resource).observe(
-                self._clock.monotonic() - began
-            )
-            self._metrics.requests_total.labels(verb, resource, str(code)).inc()
-
-    async def _send(
-        self, request: _Request, limits: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "User-Agent": "linnet-gateway"}
-        if request.body is not None:
-            headers["Content-Type"] = request.content_type
-        await self._client.update_params_for_auth(
-            headers, None, ["BearerToken"], request.path, request.method, request.body
-        )
-        url = self._client.configuration.host + request.path
-        if request.query:
-            url += "?" + urlencode(request.query)
-        answer = await self._client.call_api(
-            request.method, url, headers, request.body, _request_timeout=limits
-        )
-        response: aiohttp.ClientResponse = answer.response
-        return response
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    # Objects are longer than the line limit of aiohttp's own reader.
-    rest = b""
-    async for chunk in response.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)
-
-
-def _resource(path: str) -> str:
-    # /api/v1/namespaces/ns/pods/name/log and /apis/batch/v1/namespaces/ns/jobs/name
-    parts = path.strip("/").split("/")
-    parts = parts[2:] if parts[0] == "api" else parts[3:]
-    if parts[:1] == ["namespaces"] and len(parts) > 2:  # noqa: PLR2004 - a namespace and more
-        parts = parts[2:]
-    return parts[0] if parts else "server"
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+            raise Unavailable(f"the watch of {path} broke: {told(error)}") from error

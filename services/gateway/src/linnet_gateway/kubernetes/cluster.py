@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from linnet_runtime.clock import Clock
 from prometheus_client import CollectorRegistry
 
-from linnet_gateway.kubernetes.client import Api, ApiMetrics
+from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.launcher import KubernetesLauncher
 from linnet_gateway.kubernetes.lease import KubernetesLease, held_lease
+from linnet_gateway.kubernetes.patient_calls import ApiMetrics
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 from linnet_gateway.kubernetes.watch import WatchMetrics
 

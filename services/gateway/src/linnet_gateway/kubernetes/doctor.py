@@ -76,7 +76,8 @@ async def _examine(kubeconfig: Path, namespace: str, *, run_probe: bool) -> list
 
     from linnet_gateway.kubernetes import checkup
     from linnet_gateway.kubernetes import probe as probing
-    from linnet_gateway.kubernetes.client import Api, ApiMetrics
+    from linnet_gateway.kubernetes.client import Api
+    from linnet_gateway.kubernetes.patient_calls import ApiMetrics
     from linnet_gateway.kubernetes.settings import KubernetesSettings
 
     clock = SystemClock()

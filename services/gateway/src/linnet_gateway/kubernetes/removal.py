@@ -16,7 +16,8 @@ from linnet_runtime.lifecycle import ExitCode
 from prometheus_client import CollectorRegistry
 
 from linnet_gateway.kubernetes import marks
-from linnet_gateway.kubernetes.client import Api, ApiMetrics
+from linnet_gateway.kubernetes.client import Api
+from linnet_gateway.kubernetes.patient_calls import ApiMetrics
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 
 _LOOK_AGAIN_S = 0.5
