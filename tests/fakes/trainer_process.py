@@ -4,7 +4,8 @@ Runs as `python trainer_process.py CONTROL_FILE`. The control file is JSON, read
     epoch_s         seconds an epoch takes (default 0)
     hold            epoch to wait at while the key is there
     crash           {run name or "*": exit code} to end with at the first epoch, once a run
-    failure         {run name: failure reason number} to report
+    failure         {run name or "*": failure reason number} to report
+    without         names of files that trainings do not make
 """
 
 import hashlib
@@ -114,7 +115,8 @@ class Trainer:
             return self.finish(assignment, cancelled=True)
         if self.stopped:
             return 143
-        reason = self.control().get("failure", {}).get(assignment.run)
+        failures = self.control().get("failure", {})
+        reason = failures.get(assignment.run, failures.get("*"))
         if reason:
             failure = run_pb2.Failure(reason=reason, message="told to fail")
             return self.finish(assignment, failure=failure)
@@ -128,6 +130,7 @@ class Trainer:
                 name=name, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
             )
             for name, data in FILES.items()
+            if name not in self.control().get("without", ())
         ]
         request = runner_service_pb2.CreateUploadsRequest(files=files)
         uploads = self.call(self.stub.CreateUploads, request, assignment.run_token).uploads

@@ -1,86 +1,97 @@
 """The Parquet files of batch results are what other readers take them for."""
 
 import io
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from linnet.v1 import run_pb2
-from linnet_gateway.batch_results import results
-from linnet_gateway.parquet import Column, Kind, table
-from linnet_gateway.records import RunRecord
-from linnet_gateway.states import Failure, FailureReason, RunState
+from linnet_gateway.results_file import ROW_GROUP, write
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+PATH = "results.parquet"
 
 
-def read(data: bytes) -> dict[str, list[object]]:
-    found: dict[str, list[object]] = pyarrow.parquet.read_table(io.BytesIO(data)).to_pydict()
+def packed(runs: Sequence[run_pb2.Run]) -> io.BytesIO:
+    """Give runs as the writer reads them."""
+    messages = [run.SerializeToString() for run in runs]
+    return io.BytesIO(b"".join(len(m).to_bytes(4, "big") + m for m in messages))
+
+
+def read(path: Path) -> dict[str, list[object]]:
+    """Read a file with both readers, which must agree; gives its columns."""
+    found: dict[str, list[object]] = pyarrow.parquet.read_table(path).to_pydict()
+    assert pl.read_parquet(path).to_dict(as_series=False) == found
     return found
 
 
-rows = st.lists(
-    st.tuples(
-        st.none() | st.text(max_size=40).filter(lambda s: "\0" not in s),
-        st.none() | st.integers(-(2**63), 2**63 - 1),
-        st.none() | st.floats(allow_nan=False),
-        st.none() | st.booleans(),
-    ),
-    min_size=1,
-    max_size=60,
+texts = st.text(max_size=40).filter(lambda text: text.isprintable())
+runs = st.builds(
+    run_pb2.Run,
+    name=texts,
+    display_name=texts,
+    labels=st.dictionaries(texts, texts, max_size=3),
+    batch_index=st.integers(0, 2**63 - 1),
+    attempt=st.integers(0, 2**31 - 1),
+    warnings=st.lists(texts, max_size=3),
+    state=st.sampled_from([1, 5, 6, 7]),
 )
 
 
-@given(rows)
-def test_every_value_comes_back(values: list[tuple[object, ...]]) -> None:
-    """Another reader sees each value, and each that is missing, of every kind of column."""
-    kinds = (Kind.TEXT, Kind.INT64, Kind.DOUBLE, Kind.BOOLEAN)
-    columns = [
-        Column(f"c{index}", kind, [row[index] for row in values])  # type: ignore[misc]  # of the kind
-        for index, kind in enumerate(kinds)
-    ]
-    found = read(table(columns))
-    for index in range(len(kinds)):
-        assert found[f"c{index}"] == [row[index] for row in values]
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(runs, max_size=20))
+def test_every_value_comes_back(tmp_path: Path, given_runs: list[run_pb2.Run]) -> None:
+    """Both readers see each value of each run, and each that is missing."""
+    assert write(packed(given_runs), tmp_path / PATH) == len(given_runs)
+    found = read(tmp_path / PATH)
+    assert found["run"] == [run.name for run in given_runs]
+    assert found["display_name"] == [run.display_name or None for run in given_runs]
+    assert found["batch_index"] == [run.batch_index for run in given_runs]
+    assert found["warnings"] == [list(run.warnings) for run in given_runs]
+    assert found["parameter_count"] == [None] * len(given_runs)
 
 
-def test_results_of_a_batch_are_a_table() -> None:
+def test_results_of_a_batch_are_a_table(tmp_path: Path) -> None:
     """Each run is a row: what it was asked for, how it ended and what its variants are worth."""
-    summary = run_pb2.RunSummary(parameter_count=10, epochs=3)
-    summary.variants.add(variant=run_pb2.VARIANT_INT8, test_accuracy=0.75, fits=True)
-    base = RunRecord(
-        uid="u1",
-        project="demo",
-        id="one",
-        create_time=NOW,
-        update_time=NOW,
-        spec=b"",
-        spec_digest="",
-        dataset="watch",
-        target="t",
-        state=RunState.SUCCEEDED,
-        end_time=NOW + timedelta(minutes=1),
-        summary=summary.SerializeToString(),
-    )
-    failed = RunRecord(
-        uid="u2",
-        project="demo",
-        id="two",
-        create_time=NOW,
-        update_time=NOW,
-        spec=b"",
-        spec_digest="",
-        dataset="watch",
-        target="t",
-        state=RunState.FAILED,
-        failure=Failure(FailureReason.DIVERGED, "the loss became NaN"),
-    )
-    found = read(results([base, failed]))
-    assert found["run"] == ["projects/demo/runs/one", "projects/demo/runs/two"]
+    good = run_pb2.Run(name="projects/demo/runs/one", state=run_pb2.RUN_STATE_SUCCEEDED)
+    good.spec.dataset = "projects/demo/datasets/watch"
+    good.create_time.FromDatetime(NOW)
+    good.summary.parameter_count = 10
+    good.summary.variants.add(variant=run_pb2.VARIANT_INT8, test_accuracy=0.75, fits=True)
+    good.comparison.accuracy_change = 0.25
+    good.comparison.verdict = run_pb2.COMPARISON_VERDICT_BETTER
+    good.comparison.p_value = 0.01
+    failed = run_pb2.Run(name="projects/demo/runs/two", state=run_pb2.RUN_STATE_FAILED)
+    failed.failure.reason = run_pb2.FAILURE_REASON_DIVERGED
+    write(packed([good, failed]), tmp_path / PATH)
+    found = read(tmp_path / PATH)
     assert found["state"] == ["SUCCEEDED", "FAILED"]
     assert found["failure_reason"] == [None, "DIVERGED"]
+    assert found["dataset"] == ["watch", ""]
+    assert found["create_time"] == [NOW, None]
+    assert found["parameter_count"] == [10, None]
     assert found["int8_test_accuracy"] == [0.75, None]
     assert found["int8_fits"] == [True, None]
     assert found["float32_test_accuracy"] == [None, None]
-    assert found["end_time"] == [datetime(2026, 11, 1, 12, 1, 0, 250_000, tzinfo=UTC), None]
+    assert found["verdict"] == ["BETTER", None]
+    assert (found["accuracy_change"], found["change_p_value"]) == ([0.25, None], [0.01, None])
+
+
+def test_a_large_batch_is_written_in_groups(tmp_path: Path) -> None:
+    """More rows than a row group holds come back in order, none twice."""
+    count = 2 * ROW_GROUP + 1
+    write(packed([run_pb2.Run(batch_index=index) for index in range(count)]), tmp_path / PATH)
+    assert read(tmp_path / PATH)["batch_index"] == list(range(count))
+    assert pyarrow.parquet.ParquetFile(tmp_path / PATH).num_row_groups == 3
+
+
+def test_a_cut_off_stream_is_no_batch(tmp_path: Path) -> None:
+    """A gateway that dies in the middle leaves no file that looks whole."""
+    stream = packed([run_pb2.Run(name="one"), run_pb2.Run(name="two")])
+    with pytest.raises(EOFError):
+        write(io.BytesIO(stream.getvalue()[:-1]), tmp_path / PATH)

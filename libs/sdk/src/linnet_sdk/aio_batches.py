@@ -4,9 +4,10 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from linnet.v1 import batch_pb2, dataset_pb2, run_pb2, training_service_pb2
+from linnet.v1 import batch_pb2, dataset_pb2, training_service_pb2
 
 from linnet_sdk.aio_calls import AsyncCalls
+from linnet_sdk.batch_chunks import Item
 from linnet_sdk.requests import Maker
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class AsyncBatches:
 
     async def create(
         self,
-        runs: Sequence[run_pb2.Run] = (),
+        runs: Sequence[Item] = (),
         *,
         header: training_service_pb2.BatchHeader | None = None,
         batch_id: str = "",

@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Iterator, Sequence
 
-from linnet.v1 import batch_pb2, dataset_pb2, run_pb2, training_service_pb2
+from linnet.v1 import batch_pb2, dataset_pb2, training_service_pb2
 from linnet.v1.training_service_pb2_grpc import TrainingServiceStub
 
+from linnet_sdk.batch_chunks import Item
 from linnet_sdk.calls import Calls
 from linnet_sdk.requests import Maker
 
@@ -20,7 +21,7 @@ class Batches:
 
     def create(
         self,
-        runs: Sequence[run_pb2.Run] = (),
+        runs: Sequence[Item] = (),
         *,
         header: training_service_pb2.BatchHeader | None = None,
         batch_id: str = "",
@@ -31,7 +32,7 @@ class Batches:
         A stream that breaks is begun again after the runs that the gateway has.
 
         Args:
-            runs: The runs, in order.
+            runs: The runs, in order, or changes of the header's template.
             header: Template, grid and limits; parent and ids are filled in.
             batch_id: The id; made by the gateway when empty.
             request_id: Names this creation; made when empty.

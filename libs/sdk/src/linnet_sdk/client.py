@@ -9,7 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2, training_service_pb2
+from linnet.v1 import (
+    dataset_pb2,
+    evaluation_pb2,
+    evaluator_service_pb2,
+    run_pb2,
+    spec_pb2,
+    training_service_pb2,
+)
 from linnet.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from linnet_sdk import dataset_files, requests
@@ -212,6 +219,42 @@ class Client:
         """
         request = self.make.get_explorer(run, source, method, page_token)
         return self.calls.unary(self.stub.GetExplorer, request)
+
+    def thresholds(
+        self,
+        run: str,
+        thresholds: Sequence[float],
+        *,
+        variant: run_pb2.Variant.ValueType = run_pb2.VARIANT_INT8,
+        side: evaluation_pb2.SplitSide.ValueType = evaluation_pb2.SPLIT_SIDE_VALIDATION,
+    ) -> evaluation_pb2.ThresholdOutcome:
+        """Apply thresholds to the stored scores of a run.
+
+        Args:
+            run: The run's id or full name.
+            thresholds: One for all classes, or one a class, in [0, 1].
+            variant: Whose scores.
+            side: Which rows.
+        """
+        request = self.make.get_thresholds(run, thresholds, variant, side)
+        return self.calls.unary(self.stub.GetThresholds, request)
+
+    def compare(
+        self,
+        run: str,
+        other: str,
+        *,
+        variant: run_pb2.Variant.ValueType = run_pb2.VARIANT_FLOAT32,
+        side: evaluation_pb2.SplitSide.ValueType = evaluation_pb2.SPLIT_SIDE_VALIDATION,
+    ) -> evaluator_service_pb2.CompareScoresResponse:
+        """Compare two runs on the rows that both scored, with an exact test of the difference."""
+        request = self.make.compare_runs(run, other, variant, side)
+        return self.calls.unary(self.stub.CompareRuns, request)
+
+    def download_results(self, batch: str, path: Path) -> Path:
+        """Read the results of a batch into a Parquet file, a row a run."""
+        request = self.batches.export(batch)
+        return self.calls.again(lambda: self._transfers.download(request, path))
 
     def profiles(
         self, run: str, targets: Sequence[str] = (), *, kernels: str = "", clock_hz: int = 0

@@ -6,11 +6,10 @@ from math import prod
 from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as service
 
+from linnet_sdk.batch_chunks import Item, after, chunks
 from linnet_sdk.names import full_name
 
 PAGE_SIZE = 200
-CHUNK_RUNS = 500
-"""Runs of one message of CreateBatch: the contract's limit."""
 
 
 class Maker:
@@ -61,12 +60,11 @@ class Maker:
         self, run: run_pb2.Run, run_id: str, request_id: str
     ) -> service.CreateRunRequest:
         """Make the request of a new run; the spec may name its dataset by the id alone."""
-        completed = run_pb2.Run()
-        completed.CopyFrom(run)
-        if completed.spec.dataset:
-            completed.spec.dataset = self._dataset(completed.spec.dataset)
         return service.CreateRunRequest(
-            parent=self.parent, run_id=run_id, run=completed, request_id=request_id
+            parent=self.parent,
+            run_id=run_id,
+            run=self._completed_run(run),
+            request_id=request_id,
         )
 
     def get_run(self, run: str) -> service.GetRunRequest:
@@ -112,25 +110,41 @@ class Maker:
     def batch_header(
         self, header: service.BatchHeader | None, batch_id: str, request_id: str
     ) -> service.CreateBatchRequest:
-        """Make the first message of a batch."""
+        """Make the first message of a batch; the template may have short names."""
         first = service.CreateBatchRequest(header=header or service.BatchHeader())
         first.header.MergeFrom(
             service.BatchHeader(parent=self.parent, batch_id=batch_id, request_id=request_id)
         )
+        if first.header.HasField("template"):
+            first.header.template.CopyFrom(self._completed_run(first.header.template))
         return first
 
     def batch_chunks(
-        self, runs: Sequence[run_pb2.Run], first: service.CreateBatchRequest, accepted_count: int
+        self, items: Sequence[Item], first: service.CreateBatchRequest, accepted_count: int
     ) -> Iterator[service.CreateBatchRequest]:
         """Make the messages that follow the header, without the runs that the gateway has."""
         axes = [len(axis.values) for axis in first.header.grid]
-        skip = max(0, accepted_count - (prod(axes) if axes else 0))
-        for begin in range(skip, len(runs), CHUNK_RUNS):
-            chunk = runs[begin : begin + CHUNK_RUNS]
-            yield service.CreateBatchRequest(
-                runs=[self.create_run(run, "", "").run for run in chunk]
-            )
-        yield service.CreateBatchRequest(complete=True)
+        lacking = after(items, accepted_count, prod(axes) if axes else 0)
+        return chunks(self._completed_item(item) for item in lacking)
+
+    def _completed_item(self, item: Item) -> Item:
+        if isinstance(item, run_pb2.Run):
+            return self._completed_run(item)
+        if not item.predecessor or "/" in item.predecessor:
+            return item
+        completed = service.RunOverride()
+        completed.CopyFrom(item)
+        completed.predecessor = self._run(item.predecessor)
+        return completed
+
+    def _completed_run(self, run: run_pb2.Run) -> run_pb2.Run:
+        completed = run_pb2.Run()
+        completed.CopyFrom(run)
+        if run.HasField("spec"):
+            completed.spec.CopyFrom(self._completed(run.spec))
+        if run.predecessor:
+            completed.predecessor = self._run(run.predecessor)
+        return completed
 
     def get_batch(self, batch: str) -> service.GetBatchRequest:
         """Make the request of one batch."""
@@ -179,6 +193,34 @@ class Maker:
         request.method = evaluation_pb2.ProjectionMethod.ValueType(method)
         return request
 
+    def get_thresholds(
+        self,
+        run: str,
+        thresholds: Sequence[float],
+        variant: run_pb2.Variant.ValueType,
+        side: evaluation_pb2.SplitSide.ValueType,
+    ) -> service.GetThresholdsRequest:
+        """Make the request that applies thresholds to a run's scores."""
+        return service.GetThresholdsRequest(
+            name=self._run(run), thresholds=thresholds, variant=variant, side=side
+        )
+
+    def compare_runs(
+        self,
+        run: str,
+        other: str,
+        variant: run_pb2.Variant.ValueType,
+        side: evaluation_pb2.SplitSide.ValueType,
+    ) -> service.CompareRunsRequest:
+        """Make the request that compares two runs."""
+        return service.CompareRunsRequest(
+            name=self._run(run),
+            other=self._run(other),
+            variant=variant,
+            other_variant=variant,
+            side=side,
+        )
+
     def get_profile(
         self, run: str, targets: Sequence[str], kernels: str, clock_hz: int
     ) -> service.GetProfileRequest:
@@ -196,4 +238,6 @@ class Maker:
         completed.CopyFrom(spec)
         if completed.dataset:
             completed.dataset = self._dataset(completed.dataset)
+        if completed.init_from:
+            completed.init_from = self._run(completed.init_from)
         return completed

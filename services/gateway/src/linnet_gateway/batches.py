@@ -190,12 +190,6 @@ class BatchRequests:
         elapsed_s = (self._clock.now() - batch.create_time).total_seconds()
         return left * elapsed_s / done
 
-    async def members(self, name: ResourceName) -> tuple[Sequence[RunRecord], str]:
-        """Read every run of a batch in order, and say where objects of the batch are."""
-        batch = await self._batches.get(name.project, name.id)
-        prefix = f"projects/{batch.project}/batches/{batch.id}-{batch.uid}"
-        return await self._batches.members(batch.uid), prefix
-
     async def cancel(self, name: ResourceName) -> BatchView:
         """Cancel every run of a batch that is not terminal."""
         batch = await self._batches.get(name.project, name.id)

@@ -8,6 +8,7 @@ from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.analysis_clients import EvaluatorClient, ProfilerClient
 from linnet_gateway.attempts import RetryLimits
+from linnet_gateway.batch_results import BatchResults
 from linnet_gateway.batches import BatchRequests
 from linnet_gateway.dataset_files import DatasetFiles
 from linnet_gateway.datasets import DatasetRequests
@@ -81,6 +82,7 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
             clock=clock,
             max_runs=settings.max_batch_runs,
         ),
+        results=BatchResults(records.batches, core.store),
         watching=Watching(records.runs, records.trainings, records.events, core.store, core.tail),
         reports=Reports(
             runs=records.runs,

@@ -219,8 +219,8 @@ class Batches(Protocol):
         """Count its runs."""
         ...
 
-    async def members(self, uid: str) -> Sequence[RunRecord]:
-        """Read every run of a batch, in order of its place."""
+    async def members(self, uid: str, after: int, limit: int) -> Sequence[RunRecord]:
+        """Read runs of a batch that stand behind a place, in order."""
         ...
 
     async def cancel(self, uid: str, now: datetime) -> BatchRecord:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from hashlib import sha256
 from typing import TypeVar
 
 from google.protobuf import json_format
@@ -142,15 +141,10 @@ class Reports:
         file = next((f for f in run.artifacts if f.name == artifact), None)
         if file is None:
             raise NotFound("artifact", f"{run.name}/{artifact}")
-        return self._presigned(file)
+        return self.presigned(file)
 
-    async def export(self, key: str, data: bytes) -> dataset_pb2.PresignedRequest:
-        """Store a file that was made on request, and give an address to read it from."""
-        await asyncio.to_thread(self._store.put, key, data)
-        name, digest = key.rsplit("/", 1)[-1], sha256(data).hexdigest()
-        return self._presigned(FileRecord(name, key, len(data), digest))
-
-    def _presigned(self, file: FileRecord) -> dataset_pb2.PresignedRequest:
+    def presigned(self, file: FileRecord) -> dataset_pb2.PresignedRequest:
+        """Make an address to read a file from."""
         request = dataset_pb2.PresignedRequest(
             name=file.name,
             method="GET",

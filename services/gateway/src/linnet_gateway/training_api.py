@@ -18,7 +18,7 @@ from linnet_runtime.clock import Clock
 from linnet_runtime.ids import parse_name
 
 from linnet_gateway import catalog, run_filter
-from linnet_gateway.batch_results import results
+from linnet_gateway.batch_results import BatchResults
 from linnet_gateway.batches import BatchRequests, BatchView
 from linnet_gateway.converters import batch_message, dataset_message, run_message
 from linnet_gateway.datasets import UPLOAD_LIFE, DatasetRequests
@@ -41,6 +41,7 @@ class TrainingApi:
         datasets: DatasetRequests,
         runs: RunRequests,
         batches: BatchRequests,
+        results: BatchResults,
         watching: Watching,
         reports: Reports,
         insights: Insights,
@@ -51,6 +52,7 @@ class TrainingApi:
         self._datasets = datasets
         self._runs = runs
         self._batches = batches
+        self._results = results
         self._watching = watching
         self._reports = reports
         self._insights = insights
@@ -207,8 +209,9 @@ class TrainingApi:
 
     async def export_batch(self, request: pb.ExportBatchRequest) -> dataset_pb2.PresignedRequest:
         """Give an address to read the results of a batch from."""
-        runs, prefix = await self._batches.members(parse_name(request.name, "batches"))
-        return await self._reports.export(f"{prefix}/results.parquet", results(runs))
+        return self._reports.presigned(
+            await self._results.make(parse_name(request.name, "batches"))
+        )
 
     async def create_batch(
         self, requests: AsyncIterator[pb.CreateBatchRequest]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from linnet.v1 import spec_pb2
+from linnet.v1 import dataset_pb2, spec_pb2
 from linnet_runtime.errors import InvalidInput
 
 
@@ -26,6 +26,23 @@ class SpecOptions:
     test_share: float | None = None
     test_groups: tuple[str, ...] = ()
     target: str | None = None
+
+
+INPUT_KINDS = {
+    name.removeprefix("INPUT_KIND_").lower().replace("_", "-"): number
+    for name, number in dataset_pb2.InputKind.items()
+    if number
+}
+"""What features are, as the command line spells it."""
+
+
+def input_kind(text: str) -> dataset_pb2.InputKind.ValueType:
+    """Read a kind of input; raises `InvalidInput`."""
+    if text not in INPUT_KINDS:
+        raise InvalidInput.of(
+            "dataset.input_kind", f"expected one of {', '.join(INPUT_KINDS)}, received {text!r}"
+        )
+    return INPUT_KINDS[text]
 
 
 def build(options: SpecOptions) -> spec_pb2.TrainingSpec:

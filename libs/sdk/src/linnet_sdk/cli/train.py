@@ -6,16 +6,17 @@ from typing import Annotated
 import typer
 from linnet.v1 import run_pb2
 
-from linnet_sdk.cli import options
 from linnet_sdk.cli.exit_codes import CommandExit
 from linnet_sdk.cli.following import follow_or_leave
-from linnet_sdk.cli.output import make_console, print_json
 from linnet_sdk.cli.report import show_report
+from linnet_sdk.cli.session import Session, connected
 from linnet_sdk.cli.spec_options import SpecOptions, build
 from linnet_sdk.names import short_name
 
 
+@connected
 def train(
+    session: Session,
     dataset: Annotated[str, typer.Argument(help="The dataset's id or full name.")],
     *,
     preset: Annotated[str | None, typer.Option(help="Architecture preset.")] = None,
@@ -41,11 +42,6 @@ def train(
     title: Annotated[str, typer.Option(help="For people.")] = "",
     run_id: Annotated[str, typer.Option("--id", help="The run's id; made when left out.")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
-    server: options.Server = None,
-    token: options.Token = None,
-    home: options.HomeFolder = None,
-    project: options.Project = "default",
-    json: options.Json = False,
 ) -> None:
     """Train a classifier on a dataset and show how good and how large it is."""
     made = build(
@@ -65,18 +61,13 @@ def train(
             target=target,
         )
     )
-    with options.connect(server, token, home, project) as client:
-        run = client.create_run(run_pb2.Run(display_name=title, spec=made), run_id=run_id)
-        if detach:
-            if json:
-                print_json(run)
-            else:
-                make_console().print(short_name(run.name))
-            return
-        console = make_console()
-        ended = follow_or_leave(client, run, console, json=json)
-        if not json and ended.state == run_pb2.RUN_STATE_SUCCEEDED:
-            show_report(client.report(run.name), console)
+    run = session.client.create_run(run_pb2.Run(display_name=title, spec=made), run_id=run_id)
+    if detach:
+        session.show(run, lambda: short_name(run.name))
+        return
+    ended = follow_or_leave(session.client, run, session.console, json=session.json)
+    if not session.json and ended.state == run_pb2.RUN_STATE_SUCCEEDED:
+        show_report(session.client.report(run.name), session.console)
     end_with(ended)
 
 

@@ -155,10 +155,15 @@ class SqlBatches:
 
         return await self._database.read(work)
 
-    async def members(self, uid: str) -> Sequence[RunRecord]:
-        """Read every run of a batch, in order of its place."""
+    async def members(self, uid: str, after: int, limit: int) -> Sequence[RunRecord]:
+        """Read runs of a batch that stand behind a place, in order."""
         columns = schema.runs.c
-        query = select(schema.runs).where(columns.batch_uid == uid).order_by(columns.batch_index)
+        query = (
+            select(schema.runs)
+            .where(columns.batch_uid == uid, columns.batch_index > after)
+            .order_by(columns.batch_index)
+            .limit(limit)
+        )
         return await self._database.read(lambda c: read_runs(c, query))
 
     async def cancel(self, uid: str, now: datetime) -> BatchRecord:
