@@ -401,3 +401,28 @@ def test_index_lists_are_read() -> None:
     """Kubernetes' compressed lists of indexes are read in full."""
     assert indexes("") == indexes(None) == frozenset()
     assert indexes("0-3,7,9-10") == {0, 1, 2, 3, 7, 9, 10}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [([condition("DisruptionTarget", "EvictionByEvictionAPI")], "drain"), ([], "deleted")],
+)
+def test_a_pod_that_is_asked_to_stop_is_told_while_it_runs(
+    conditions: list[dict[str, str]], words: str
+) -> None:
+    """A pod with a time to go still runs, and its shard's failure will be an eviction."""
+    pod = a_pod(phase="Running", conditions=conditions)
+    pod["metadata"]["deletionTimestamp"] = ago(1)
+    need = Need(failures=(0, "", 1, False), waiting=False, starved=False, waited_s=0.0)
+    found = weigh_pods([pod], [], need=need, patience=PATIENCE, now=NOW, earlier=Evidence())
+    assert found.running == {0}
+    assert found.failures[0].reason is Reason.EVICTED
+    assert words in found.failures[0].message
+
+
+def test_a_pod_that_nobody_stops_has_no_failure() -> None:
+    """A running pod without a time to go leaves its shard without a failure."""
+    need = Need(failures=(0, "", 1, False), waiting=False, starved=False, waited_s=0.0)
+    pods = [a_pod(phase="Running")]
+    found = weigh_pods(pods, [], need=need, patience=PATIENCE, now=NOW, earlier=Evidence())
+    assert found.failures == {}

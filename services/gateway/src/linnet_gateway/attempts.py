@@ -49,8 +49,8 @@ def lose_attempt(
         failure: Why the trainer is gone.
         limits: How often to try again.
         now: The present time.
-        charged: Whether the attempt counts against the limit; an attempt that never reported
-            and one whose launch was stopped on purpose do not.
+        charged: Whether the attempt counts against the limit; an attempt that never reported,
+            one whose trainer was asked to stop and one whose launch was stopped on purpose do not.
     """
     if run.state.terminal or run.state is RunState.ANALYZING:
         return run
@@ -114,9 +114,10 @@ def choose_next(
             FailureReason.TRAINER_CRASHED,
             "the trainer ended without a result; its output has more",
         )
-        return [
-            lose_attempt(held, failure, limits, now, charged=reported or crash is not None)
-        ], None
+        # Whoever asked the trainer to stop, it was not the run.
+        evicted = failure.reason is FailureReason.EVICTED
+        charged = (reported or crash is not None) and not evicted
+        return [lose_attempt(held, failure, limits, now, charged=charged)], None
     if waiting is None:
         return [], None
     if waiting.cancel_time is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.jobstatus import Evidence, has_ended, is_prepared
 from linnet_gateway.kubernetes.obstacles import Patience, events_obstacle, moment, pod_obstacle
-from linnet_gateway.kubernetes.terminations import pod_failure
+from linnet_gateway.kubernetes.terminations import pod_ending, pod_failure
 from linnet_gateway.states import Failure
 
 Object = Mapping[str, Any]
@@ -91,6 +91,9 @@ def weigh_pods(
         if failure is not None:
             failures[index] = failure
             continue
+        ending = pod_ending(pod)
+        if ending is not None:
+            failures[index] = ending
         if pod.get("status", {}).get("phase") == "Running":
             running.add(index)
             alive = True

@@ -45,6 +45,19 @@ def pod_failure(pod: Object) -> Failure | None:
     )
 
 
+def pod_ending(pod: Object) -> Failure | None:
+    """Say why a pod that has not ended is made to; None if nobody asked it to.
+
+    An evicted pod is deleted as soon as it ends, and no failure of the Job tells of it later.
+    """
+    if pod_failure(pod) is not None or not pod["metadata"].get("deletionTimestamp"):
+        return None
+    why = _disruption(pod.get("status", {}))
+    return Failure(
+        FailureReason.EVICTED, "the trainer's pod was " + (f"evicted: {why}" if why else "deleted")
+    )
+
+
 def log_lines(text: str) -> tuple[str, ...]:
     """Give the last lines of a log as a person would read them.
 
@@ -59,10 +72,11 @@ def _explain(pod: Object, ended: Object | None) -> tuple[FailureReason, str]:
 
 def _explain_pod(status: Object, ended: Object | None) -> tuple[FailureReason, str] | None:
     said = str(status.get("message", "")).strip()
-    for condition in status.get("conditions", ()):
-        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            why = _DISRUPTIONS.get(condition.get("reason", ""), condition.get("reason", ""))
-            return FailureReason.EVICTED, _sentence("the trainer's pod was evicted: " + why, said)
+    disruption = _disruption(status)
+    if disruption:
+        return FailureReason.EVICTED, _sentence(
+            f"the trainer's pod was evicted: {disruption}", said
+        )
     if status.get("reason") == "Evicted":
         return FailureReason.EVICTED, _sentence("the trainer's pod was evicted", said)
     if status.get("reason") == "DeadlineExceeded":
@@ -73,6 +87,14 @@ def _explain_pod(status: Object, ended: Object | None) -> tuple[FailureReason, s
             "the trainer's pod failed before it ran" + (f": {why}" if why else ""), said
         )
     return None
+
+
+def _disruption(status: Object) -> str:
+    for condition in status.get("conditions", ()):
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            reason = str(condition.get("reason", ""))
+            return _DISRUPTIONS.get(reason, reason)
+    return ""
 
 
 def _explain_container(pod: Object, ended: Object) -> tuple[FailureReason, str]:
