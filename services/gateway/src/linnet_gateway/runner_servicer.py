@@ -12,7 +12,7 @@ from linnet_gateway.ingest import Ingest
 from linnet_gateway.progress import progress_of
 from linnet_gateway.reported import Report
 from linnet_gateway.runner import Attempt, Runner
-from linnet_gateway.tail import EventTail, Subscription
+from linnet_gateway.tail import EventTail
 
 _ENTRY_LIMIT_CHARACTERS = 16_384
 
@@ -24,6 +24,46 @@ def _bearer(context: Any) -> str:
     raise Unauthenticated(
         "expected `authorization: Bearer <token>` metadata, received none", reason="NO_TOKEN"
     )
+
+
+class _Session:
+    """Where a stream of reports stands; a trainer that reads late is told the latest only."""
+
+    def __init__(self, stored: int, *, cancelled: bool) -> None:
+        self.stored = stored
+        self.cancelled = cancelled
+        self._changed = asyncio.Event()
+        self._untold = False
+        self._ended = False
+        self._error: Exception | None = None
+
+    def tell(self, stored: int, *, cancelled: bool) -> None:
+        """Note what is stored now, and whether the run is to be cancelled."""
+        self.stored = stored
+        self.cancelled = self.cancelled or cancelled
+        self._untold = True
+        self._changed.set()
+
+    def end(self, error: Exception | None) -> None:
+        """End the stream after what is still to be told."""
+        self._error = self._error or error
+        self._ended = True
+        self._changed.set()
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Give a turn each time that something is to be told, until the end."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._untold:
+                self._untold = False
+                yield
+            elif self._ended:
+                if self._error is not None:
+                    raise self._error
+                return
+            if self._ended:
+                self._changed.set()
 
 
 class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
@@ -52,51 +92,49 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         """Take log entries and acknowledge them when they are durable."""
         claim = self._runner.run_of(_bearer(context))
         attempt = await self._runner.open_attempt(claim)
+        session = _Session(attempt.run.log_sequence, cancelled=attempt.run.cancel_time is not None)
+        tasks = [
+            asyncio.create_task(self._take(session, attempt, request_iterator)),
+            asyncio.create_task(self._mind_cancelling(session, attempt)),
+        ]
         try:
-            with self._tail.subscribe(attempt.run.uid, follows=False) as woken:
-                async for response in self._reports(attempt, request_iterator, woken):
-                    yield response
+            yield self._response(attempt.run.uid, session)
+            async for _ in session.changes():
+                yield self._response(attempt.run.uid, session)
         finally:
+            for task in tasks:
+                task.cancel()
             self._runner.close_attempt(attempt)
 
-    async def _reports(
+    async def _take(
         self,
+        session: "_Session",
         attempt: Attempt,
         requests: AsyncIterator[runner_service_pb2.ReportRequest],
-        woken: Subscription,
-    ) -> AsyncIterator[runner_service_pb2.ReportResponse]:
-        run = attempt.run
-        stored, cancelled = run.log_sequence, run.cancel_time is not None
-        yield self._response(run.uid, stored, cancelled=cancelled)
-        waking = asyncio.create_task(woken.wait())
-        following = asyncio.ensure_future(anext(requests, None))
+    ) -> None:
         try:
-            while True:
-                await asyncio.wait({waking, following}, return_when=asyncio.FIRST_COMPLETED)
-                if waking.done():
-                    waking = asyncio.create_task(woken.wait())
-                    now_cancelled = await self._runner.is_cancelled(attempt)
-                    if now_cancelled == cancelled and not following.done():
-                        continue
-                    cancelled = now_cancelled
-                if following.done():
-                    request = following.result()
-                    if request is None:
-                        return
-                    following = asyncio.ensure_future(anext(requests, None))
-                    stored, asked = await self._store(attempt, request)
-                    cancelled = cancelled or asked
-                yield self._response(run.uid, stored, cancelled=cancelled)
-        finally:
-            waking.cancel()
-            following.cancel()
+            async for request in requests:
+                stored, cancelled = await self._store(attempt, request)
+                session.tell(stored, cancelled=cancelled)
+        except Exception as error:  # noqa: BLE001 - the trainer is told of it
+            session.end(error)
+        else:
+            session.end(None)
 
-    def _response(
-        self, run_uid: str, stored: int, *, cancelled: bool
-    ) -> runner_service_pb2.ReportResponse:
+    async def _mind_cancelling(self, session: "_Session", attempt: Attempt) -> None:
+        try:
+            with self._tail.subscribe(attempt.run.uid, follows=False) as woken:
+                while True:
+                    await woken.wait()
+                    if await self._runner.is_cancelled(attempt) and not session.cancelled:
+                        session.tell(session.stored, cancelled=True)
+        except Exception as error:  # noqa: BLE001 - the trainer is told of it
+            session.end(error)
+
+    def _response(self, run_uid: str, session: "_Session") -> runner_service_pb2.ReportResponse:
         return runner_service_pb2.ReportResponse(
-            stored_sequence=stored,
-            cancelled=cancelled,
+            stored_sequence=session.stored,
+            cancelled=session.cancelled,
             followed=self._tail.followers(run_uid) > 0,
         )
 

@@ -13,7 +13,7 @@ from linnet_runtime import logs
 from linnet_runtime.errors import LinnetError
 
 from linnet_gateway.ports import Events
-from linnet_gateway.records import Event
+from linnet_gateway.records import Event, EventKind
 
 _PAGE = 1000
 _KEPT = 64
@@ -24,6 +24,11 @@ class Subscription:
     """Events of one run or batch, as they come."""
 
     def __init__(self, *, follows: bool = True) -> None:
+        """Make one.
+
+        Args:
+            follows: Whether it wants output too; a trainer only hears of its run's record.
+        """
         self.follows = follows
         self._events: deque[Event] = deque()
         self._came = asyncio.Event()
@@ -85,7 +90,7 @@ class EventTail:
 
     @contextmanager
     def subscribe(self, subject: str, *, follows: bool = True) -> Iterator[Subscription]:
-        """Wait for events of a run or batch; a trainer waits for its own run's but follows none."""
+        """Wait for events of a run or batch; a trainer waits for its own run's record only."""
         subscription = Subscription(follows=follows)
         self._subscriptions[subject].add(subscription)
         try:
@@ -121,7 +126,8 @@ class EventTail:
 
     def _dispatch(self, event: Event) -> None:
         for subscription in self._subscriptions.get(event.subject, ()):
-            subscription.put(event)
+            if subscription.follows or event.kind is not EventKind.LOG:
+                subscription.put(event)
         if event.batch_uid is not None and event.batch_uid != event.subject:
             for subscription in self._subscriptions.get(event.batch_uid, ()):
                 subscription.put(event)

@@ -11,6 +11,7 @@ from linnet_runtime.errors import InvalidInput
 from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.converters import read_log_lines
+from linnet_gateway.logged_epochs import epochs_in
 from linnet_gateway.ports import Events, Runs, Trainings
 from linnet_gateway.records import Event, EventKind, LogChunk, RunRecord
 from linnet_gateway.tail import EventTail, Subscription
@@ -117,10 +118,10 @@ class Watching:
             for event in events:
                 if event.kind is not EventKind.LOG:
                     continue
-                for entry in runner_service_pb2.LogEntries.FromString(event.payload).entries:
-                    place = (event.attempt, entry.sequence)
-                    if entry.HasField("epoch") and place > position:
-                        epochs.append(entry.epoch)
+                for sequence, epoch in epochs_in(event.payload):
+                    place = (event.attempt, sequence)
+                    if place > position:
+                        epochs.append(epoch)
                         position = place
             if epochs:
                 yield epochs, position

@@ -17,7 +17,7 @@ from linnet_gateway.records import (
     StageRecord,
 )
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import dump_stages, load_batch, plain_row, run_row, to_us
+from linnet_gateway.sql.codec import SELECT_RUNS, dump_stages, load_batch, plain_row, run_row, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.runs import add_event, before, read_runs
 from linnet_gateway.states import BatchState, FailureReason, RunState, StageKind, StageState
@@ -159,8 +159,7 @@ class SqlBatches:
         """Read runs of a batch that stand behind a place, in order."""
         columns = schema.runs.c
         query = (
-            select(schema.runs)
-            .where(columns.batch_uid == uid, columns.batch_index > after)
+            SELECT_RUNS.where(columns.batch_uid == uid, columns.batch_index > after)
             .order_by(columns.batch_index)
             .limit(limit)
         )
@@ -219,8 +218,7 @@ class SqlBatches:
             columns.batch_uid == uid, columns.retry_of.is_not(None)
         )
         query = (
-            select(schema.runs)
-            .where(
+            SELECT_RUNS.where(
                 columns.batch_uid == uid,
                 columns.state == int(RunState.FAILED),
                 columns.uid.not_in(tried),

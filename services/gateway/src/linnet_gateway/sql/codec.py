@@ -1,12 +1,12 @@
 """Rows ⇄ records."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, select
 
 from linnet_gateway.records import (
     NEW_STAGES,
@@ -19,6 +19,7 @@ from linnet_gateway.records import (
     RunRecord,
     StageRecord,
 )
+from linnet_gateway.sql import schema
 from linnet_gateway.states import (
     BatchState,
     DatasetState,
@@ -90,6 +91,8 @@ def dump_files(files: tuple[FileRecord, ...]) -> str:
 
 def load_files(document: str) -> tuple[FileRecord, ...]:
     """Read files from JSON."""
+    if document == "[]":
+        return ()
     return tuple(FileRecord(*values) for values in json.loads(document))
 
 
@@ -118,6 +121,8 @@ _NEW_STAGES = _dump_stages(NEW_STAGES)
 
 def load_stages(document: str) -> tuple[StageRecord, ...]:
     """Read stages from JSON."""
+    if document == _NEW_STAGES:
+        return NEW_STAGES
     return tuple(
         StageRecord(
             StageKind(kind),
@@ -145,8 +150,8 @@ _SCALED = frozenset(
 )
 """Fields that a column holds in another form."""
 _RUN_FIELDS = tuple(f.name for f in fields(RunRecord))
-_RUN_TIMES = ("create_time", "update_time")
-_RUN_MAYBE_TIMES = ("start_time", "end_time", "cancel_time", "last_report_time")
+SELECT_RUNS = select(*(schema.runs.c[name] for name in _RUN_FIELDS))
+"""Whole runs, as `load_run` reads them."""
 
 
 def run_columns(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,23 +173,41 @@ def run_row(run: RunRecord) -> dict[str, Any]:
     return run_columns({name: getattr(run, name) for name in _RUN_FIELDS}) | {"verdict": 0}
 
 
-def load_run(row: RowMapping) -> RunRecord:
-    """Read a run from its row."""
-    values = {name: row[name] for name in _RUN_FIELDS}
-    for name in _RUN_TIMES:
-        values[name] = from_us(values[name])
-    for name in _RUN_MAYBE_TIMES:
-        values[name] = _maybe_time(values[name])
-    values["state"] = RunState(values["state"])
-    values["failure"] = load_failure(values["failure"])
-    values["stages"] = load_stages(values["stages"])
-    values["artifacts"] = load_files(values["artifacts"])
-    values["checkpoint"] = load_files(values["checkpoint"])
-    values["labels"] = json.loads(values["labels"])
-    values["warnings"] = tuple(json.loads(values["warnings"]))
-    values["time_used"] = timedelta(microseconds=values["time_used"])
-    values["deadline"] = _maybe_span(values["deadline"])
-    return RunRecord(**values)
+def _load_labels(document: str) -> dict[str, str]:
+    labels: dict[str, str] = {} if document == "{}" else json.loads(document)
+    return labels
+
+
+def _load_warnings(document: str) -> tuple[str, ...]:
+    return () if document == "[]" else tuple(json.loads(document))
+
+
+_RUN_LOADERS: dict[str, Callable[[Any], Any]] = {
+    "create_time": from_us,
+    "update_time": from_us,
+    "start_time": _maybe_time,
+    "end_time": _maybe_time,
+    "cancel_time": _maybe_time,
+    "last_report_time": _maybe_time,
+    "state": RunState,
+    "failure": load_failure,
+    "stages": load_stages,
+    "artifacts": load_files,
+    "checkpoint": load_files,
+    "labels": _load_labels,
+    "warnings": _load_warnings,
+    "time_used": _maybe_span,
+    "deadline": _maybe_span,
+}
+_LOADERS_BY_PLACE = tuple((_RUN_FIELDS.index(name), load) for name, load in _RUN_LOADERS.items())
+
+
+def load_run(row: Sequence[Any]) -> RunRecord:
+    """Read a run from a row of `SELECT_RUNS`; by place, since names cost four times as much."""
+    values = list(row)
+    for place, load in _LOADERS_BY_PLACE:
+        values[place] = load(values[place])
+    return RunRecord(*values)
 
 
 _DATASET_COLUMNS = ("uid", "project", "id", "create_time", "state", "version")

@@ -60,6 +60,8 @@ class Database:
     def __init__(self, url: str, metrics: TransactionMetrics | None = None) -> None:
         self._metrics = metrics
         self._reader = _engine(url, writes=False)
+        self._near = _sqlite(url, transactions=None) if self.is_sqlite else None
+        self._near_connection: Connection | None = None
         self._writer = _engine(url, writes=True)
         self._committed: Callable[[], None] | None = None
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="db-read")
@@ -86,11 +88,28 @@ class Database:
         return await loop.run_in_executor(self._readers, partial(self._read, work))
 
     async def look_up(self, work: Work[T]) -> T:
-        """Run work that reads a row or two by index, as `read` does.
+        """Run work that is one statement and finds its row by an index.
 
-        On SQLite it runs at once: that takes a fifth of a millisecond, less than finding a thread.
+        On SQLite it runs at once, on a connection of the event loop's own without a transaction:
+        that takes a tenth of a millisecond, less than finding a thread.
+
+        Raises:
+            Unavailable: The database can't be reached.
         """
-        return self._read(work) if self.is_sqlite else await self.read(work)
+        if self._near is None:
+            return await self.read(work)
+        begun = time.perf_counter()
+        try:
+            if self._near_connection is None:
+                self._near_connection = self._near.connect()
+            return work(self._near_connection)
+        except SQLAlchemyError as error:
+            if self._near_connection is not None:
+                self._near_connection.close()
+                self._near_connection = None
+            raise self._translated(error, "read") from error
+        finally:
+            self._observe("read", begun)
 
     async def write(self, work: Work[T]) -> T:
         """Run work in a transaction and return when it is committed.
@@ -112,6 +131,10 @@ class Database:
         self._jobs.put(None)
         self._thread.join()
         self._readers.shutdown()
+        if self._near_connection is not None:
+            self._near_connection.close()
+        if self._near is not None:
+            self._near.dispose()
         self._reader.dispose()
         self._writer.dispose()
 
@@ -210,7 +233,7 @@ def _transient(error: BaseException) -> bool:
 
 def _engine(url: str, *, writes: bool) -> Engine:
     if url.startswith("sqlite"):
-        return _sqlite(url, writes=writes)
+        return _sqlite(url, transactions="BEGIN IMMEDIATE" if writes else "BEGIN")
     engine = create_engine(
         url,
         pool_size=1 if writes else _READERS,
@@ -232,10 +255,10 @@ def _engine(url: str, *, writes: bool) -> Engine:
     return engine
 
 
-def _sqlite(url: str, *, writes: bool) -> Engine:
+def _sqlite(url: str, *, transactions: str | None) -> Engine:
     engine = create_engine(
         url,
-        pool_size=1 if writes else _READERS,
+        pool_size=_READERS if transactions == "BEGIN" else 1,
         max_overflow=0,
         connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
@@ -249,8 +272,10 @@ def _sqlite(url: str, *, writes: bool) -> Engine:
         raw.execute("PRAGMA foreign_keys=ON")
         raw.execute("PRAGMA wal_autocheckpoint=4000")
 
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if transactions is not None:
+
+        @event.listens_for(engine, "begin")
+        def begun(connection: Connection) -> None:
+            connection.exec_driver_sql(transactions)
 
     return engine

@@ -26,7 +26,7 @@ from linnet_gateway.ports import Now
 from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.records import EventKind, RunRecord
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import load_run, run_columns, run_row, to_us
+from linnet_gateway.sql.codec import SELECT_RUNS, load_run, run_columns, run_row, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.states import LIVE, sources
 
@@ -35,12 +35,15 @@ _QUIET = {"log_sequence", "progress", "memory_bytes", "time_used", "last_report_
 """Fields whose change makes no new version."""
 
 
-_BY_UID = select(schema.runs).where(schema.runs.c.uid == bindparam("of_uid"))
+_BY_UID = SELECT_RUNS.where(schema.runs.c.uid == bindparam("of_uid"))
+_BY_NAME = SELECT_RUNS.where(
+    schema.runs.c.project == bindparam("of_project"), schema.runs.c.id == bindparam("of_id")
+)
 _ADD_EVENT = insert(schema.events)
 
 
 @cache
-def _update(names: tuple[str, ...]) -> Update:
+def update_of(names: tuple[str, ...]) -> Update:
     """Give the statement that sets some columns; built once, since building takes the longest."""
     statement = update(schema.runs).where(schema.runs.c.uid == bindparam("of_uid"))
     return statement.values({name: bindparam(name) for name in names})
@@ -48,12 +51,12 @@ def _update(names: tuple[str, ...]) -> Update:
 
 def read_runs(connection: Connection, query: Select[Any]) -> list[RunRecord]:
     """Read the runs that a query on the whole table selects."""
-    return [load_run(row) for row in connection.execute(query).mappings()]
+    return [load_run(row) for row in connection.execute(query)]
 
 
 def get_run(connection: Connection, uid: str) -> RunRecord:
     """Read one run; raises `NotFound`."""
-    row = connection.execute(_BY_UID, {"of_uid": uid}).mappings().first()
+    row = connection.execute(_BY_UID, {"of_uid": uid}).first()
     if row is None:
         raise NotFound("run", uid)
     return load_run(row)
@@ -84,7 +87,7 @@ def write_change(
         columns |= {"version": old.version + 1, "update_time": to_us(now)}
     if "comparison" in changes:
         columns["verdict"] = _verdict(new.comparison)
-    connection.execute(_update(tuple(columns)), columns | {"of_uid": old.uid})
+    connection.execute(update_of(tuple(columns)), columns | {"of_uid": old.uid})
     if not changes.keys() <= _QUIET:
         add_event(connection, EventKind.RUN, old.uid, old.batch_uid, now)
     if new.state.terminal and not old.state.terminal:
@@ -180,12 +183,11 @@ class SqlRuns:
 
     async def get(self, project: str, id_: str) -> RunRecord:
         """Read one; raises `NotFound`."""
-        columns = schema.runs.c
-        query = select(schema.runs).where(columns.project == project, columns.id == id_)
-        found = await self._database.look_up(lambda c: read_runs(c, query))
-        if not found:
+        values = {"of_project": project, "of_id": id_}
+        row = await self._database.look_up(lambda c: c.execute(_BY_NAME, values).first())
+        if row is None:
             raise NotFound("run", f"projects/{project}/runs/{id_}")
-        return found[0]
+        return load_run(row)
 
     async def get_uid(self, uid: str) -> RunRecord:
         """Read one by its uid; raises `NotFound`."""
@@ -194,7 +196,7 @@ class SqlRuns:
     async def list(self, project: str, page: Page, which: RunFilter) -> Sequence[RunRecord]:
         """List a page, newest first."""
         columns = schema.runs.c
-        query = select(schema.runs).where(columns.project == project, before(page, columns))
+        query = SELECT_RUNS.where(columns.project == project, before(page, columns))
         if which.states:
             query = query.where(columns.state.in_([int(s) for s in which.states]))
         if which.batch:
@@ -256,9 +258,7 @@ def _same_request(connection: Connection, run: RunRecord) -> RunRecord | None:
     columns = schema.runs.c
     found = read_runs(
         connection,
-        select(schema.runs).where(
-            columns.project == run.project, columns.request_id == run.request_id
-        ),
+        SELECT_RUNS.where(columns.project == run.project, columns.request_id == run.request_id),
     )
     if not found:
         return None

@@ -1,19 +1,19 @@
 """What trainers change, in SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from linnet_runtime.errors import NotFound
-from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select
 
 from linnet_gateway.ports import HandOut, Now
 from linnet_gateway.records import EventKind, RunRecord
 from linnet_gateway.reported import Report, Stored
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import load_launch, load_run, to_us
+from linnet_gateway.sql.codec import SELECT_RUNS, load_launch, load_run, to_us
 from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.runs import get_run, write_change
+from linnet_gateway.sql.runs import get_run, update_of, write_change
 from linnet_gateway.states import WITH_TRAINER, RunState
 
 _WITH_TRAINER = [int(s) for s in WITH_TRAINER]
@@ -82,8 +82,7 @@ def _shard_query(*, held: bool) -> Select[Any]:
     columns = schema.runs.c
     states = [*_WITH_TRAINER] if held else [*_WITH_TRAINER, int(RunState.QUEUED)]
     return (
-        select(schema.runs)
-        .where(
+        SELECT_RUNS.where(
             columns.launch_uid == bindparam("of_launch"),
             columns.shard == bindparam("of_shard"),
             columns.state.in_(states),
@@ -101,29 +100,36 @@ def _of_shard(
     connection: Connection, launch_uid: str, shard: int, *, held: bool
 ) -> RunRecord | None:
     values = {"of_launch": launch_uid, "of_shard": shard}
-    row = connection.execute(_HELD if held else _WAITING, values).mappings().first()
+    row = connection.execute(_HELD if held else _WAITING, values).first()
     return None if row is None else load_run(row)
 
 
+_REPORTED = select(
+    *(
+        schema.runs.c[name]
+        for name in (
+            "uid",
+            "attempt",
+            "attempt_open",
+            "state",
+            "log_sequence",
+            "cancel_time",
+            "batch_uid",
+            "version",
+            "start_time",
+            "phase",
+        )
+    )
+)
+
+
 def _store(connection: Connection, reports: Sequence[Report], now_us: int) -> list[Stored]:
-    columns = schema.runs.c
-    query = select(
-        columns.uid,
-        columns.attempt,
-        columns.attempt_open,
-        columns.state,
-        columns.log_sequence,
-        columns.cancel_time,
-        columns.batch_uid,
-        columns.version,
-        columns.start_time,
-        columns.phase,
-    ).where(columns.uid.in_({r.run_uid for r in reports}))
+    query = _REPORTED.where(schema.runs.c.uid.in_({r.run_uid for r in reports}))
     known = {row["uid"]: dict(row) for row in connection.execute(query).mappings()}
     answers: list[Stored] = []
     logs: list[dict[str, Any]] = []
     epochs: list[dict[str, Any]] = []
-    updates: list[dict[str, Any]] = []
+    updates: dict[str, dict[str, Any]] = {}
     moved: list[dict[str, Any]] = []
     for report in reports:
         run = known.get(report.run_uid)
@@ -135,16 +141,18 @@ def _store(connection: Connection, reports: Sequence[Report], now_us: int) -> li
             logs.append(_log_event(report, now_us))
             epochs += _epoch_rows(report, after=run["log_sequence"])
             run["log_sequence"] = report.last
-        if run["state"] == int(RunState.STARTING) or run["phase"] != report.phase:
+        moves = run["state"] == int(RunState.STARTING) or run["phase"] != report.phase
+        if moves:
             run |= {"version": run["version"] + 1, "state": int(RunState.TRAINING)}
             run |= {"start_time": run["start_time"] or now_us, "phase": report.phase}
             moved.append(_run_event(run, now_us))
-        updates.append(_update_of(run, report, now_us))
+        changes = _update_of(run, report, now_us, moved=moves)
+        updates[run["uid"]] = updates.get(run["uid"], {}) | changes
     if logs or moved:
         connection.execute(insert(schema.events), logs + moved)
     if epochs:
         connection.execute(insert(schema.epochs), epochs)
-    _write_progress(connection, updates)
+    _write_progress(connection, updates.values())
     return answers
 
 
@@ -197,29 +205,26 @@ def _epoch_rows(report: Report, after: int) -> list[dict[str, Any]]:
     ]
 
 
-def _update_of(run: Mapping[str, Any], report: Report, now_us: int) -> dict[str, Any]:
-    return {
-        "of_uid": run["uid"],
-        "state": run["state"],
-        "version": run["version"],
-        "start_time": run["start_time"],
-        "phase": run["phase"],
+def _update_of(
+    run: Mapping[str, Any], report: Report, now_us: int, *, moved: bool
+) -> dict[str, Any]:
+    changes = {
         "log_sequence": run["log_sequence"],
         "last_report_time": now_us,
         "memory_bytes": report.memory_bytes,
         "time_used": report.time_used_us,
-        "progress": report.progress,
     }
+    if report.progress:
+        changes["progress"] = report.progress
+    if moved:
+        # Only then: what sets an indexed column writes its indexes, whether it changes or not.
+        changes |= {name: run[name] for name in ("state", "version", "start_time", "phase")}
+    return changes | {"of_uid": run["uid"]}
 
 
-def _write_progress(connection: Connection, updates: Sequence[dict[str, Any]]) -> None:
-    for with_progress in (True, False):
-        rows = [
-            row if with_progress else {k: v for k, v in row.items() if k != "progress"}
-            for row in updates
-            if bool(row["progress"]) is with_progress
-        ]
-        if rows:
-            names = [name for name in rows[0] if name != "of_uid"]
-            statement = update(schema.runs).where(schema.runs.c.uid == bindparam("of_uid"))
-            connection.execute(statement.values({n: bindparam(n) for n in names}), rows)
+def _write_progress(connection: Connection, updates: Iterable[dict[str, Any]]) -> None:
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in updates:
+        groups.setdefault(tuple(name for name in row if name != "of_uid"), []).append(row)
+    for names, rows in groups.items():
+        connection.execute(update_of(names), rows)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from linnet_gateway.records import RunRecord
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import to_us
+from linnet_gateway.sql.codec import SELECT_RUNS, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.runs import read_runs
 from linnet_gateway.states import WITH_TRAINER, RunState
@@ -23,8 +23,7 @@ class SqlWork:
         """Read queued runs that no launch has and whose batch, if any, is running."""
         columns = schema.runs.c
         query = (
-            select(schema.runs)
-            .outerjoin(schema.batches, schema.batches.c.uid == columns.batch_uid)
+            SELECT_RUNS.outerjoin(schema.batches, schema.batches.c.uid == columns.batch_uid)
             .where(
                 schema.LIVE_RUN,
                 columns.state == int(RunState.QUEUED),
@@ -41,8 +40,7 @@ class SqlWork:
         """Read runs in some live states, oldest first."""
         columns = schema.runs.c
         query = (
-            select(schema.runs)
-            .where(schema.LIVE_RUN, columns.state.in_([int(s) for s in states]))
+            SELECT_RUNS.where(schema.LIVE_RUN, columns.state.in_([int(s) for s in states]))
             .order_by(columns.update_time)
             .limit(limit)
         )
@@ -51,26 +49,18 @@ class SqlWork:
     async def cancelled_before(self, time: datetime, limit: int) -> Sequence[RunRecord]:
         """Read live runs whose cancelling was asked for before a time."""
         columns = schema.runs.c
-        query = (
-            select(schema.runs)
-            .where(schema.LIVE_RUN, columns.cancel_time < to_us(time))
-            .limit(limit)
-        )
+        query = SELECT_RUNS.where(schema.LIVE_RUN, columns.cancel_time < to_us(time)).limit(limit)
         return await self._database.read(lambda c: read_runs(c, query))
 
     async def silent_since(self, time: datetime, limit: int) -> Sequence[RunRecord]:
         """Read runs with an open attempt that last reported, or was handed out, before a time."""
         columns = schema.runs.c
-        query = (
-            select(schema.runs)
-            .where(
-                schema.LIVE_RUN,
-                columns.state.in_([int(s) for s in WITH_TRAINER]),
-                columns.attempt_open.is_(True),
-                columns.last_report_time < to_us(time),
-            )
-            .limit(limit)
-        )
+        query = SELECT_RUNS.where(
+            schema.LIVE_RUN,
+            columns.state.in_([int(s) for s in WITH_TRAINER]),
+            columns.attempt_open.is_(True),
+            columns.last_report_time < to_us(time),
+        ).limit(limit)
         return await self._database.read(lambda c: read_runs(c, query))
 
     async def counts(self) -> Mapping[tuple[str, RunState], int]:
