@@ -121,8 +121,7 @@ def timed_rows() -> list[Timed]:
         graph = model(f"published/{name}").main
         counts = target.core.counts[target.kernels]
         instructions = sum(
-            count_instructions(graph, operator, target.core, counts).instructions
-            for operator in graph.operators
+            count_instructions(graph, operator, counts).instructions for operator in graph.operators
         )
         streamed = sum(streamed_bytes(graph, operator) for operator in graph.operators)
         kinds = {operator.name for operator in graph.operators}

@@ -188,8 +188,8 @@ def main() -> None:
         builds[build][key] = {
             "terms": {
                 name: float(f"{value:.6g}")
-                for name, value in zip(names, coefficients, strict=True)
-                if value > 0
+                for name, value, seen in zip(names, coefficients, terms.any(axis=0), strict=True)
+                if seen
             },
             "rows": len(counts),
             "models": len({row.model for row in group.rows}),

@@ -42,6 +42,8 @@ class AbiSizes:
     interpreter: int
     registration: int
     resolver_fixed: int
+    resource_variables: int
+    resource_variable: int
     int_enums: bool
 
     @property
@@ -68,6 +70,8 @@ _ARM32 = {
     "interpreter": 208,
     "registration": 36,
     "resolver_fixed": 12,
+    "resource_variables": 12,
+    "resource_variable": 20,
 }
 _X86_64 = {
     "pointer": 8,
@@ -87,6 +91,8 @@ _X86_64 = {
     "interpreter": 408,
     "registration": 72,
     "resolver_fixed": 16,
+    "resource_variables": 16,
+    "resource_variable": 40,
 }
 
 ABI_SIZES: dict[Abi, AbiSizes] = {

@@ -18,8 +18,8 @@ from linnet_profiler.profile import Budgets, Latency, OperatorProfile, Profile, 
 from linnet_profiler.quantized import quantized
 from linnet_profiler.suggest import suggest
 from linnet_profiler.suggestions import Suggestion
-from linnet_profiler.support import unsupported_operators
-from linnet_profiler.targets import Core, Counts, Target, find_target, targets
+from linnet_profiler.support import replayed, unsupported_operators
+from linnet_profiler.targets import Counts, Target, find_target, targets
 from linnet_profiler.timing import timing_of
 
 STACK_BYTES: Final = 2048
@@ -35,11 +35,12 @@ class Analysis:
         self.model = model
         self.unsupported = unsupported_operators(model)
         self.precision = precision_of(model)
+        self._replayed = replayed(model)
         self._facts = [
             facts_of(graph, operator) for graph in model.subgraphs for operator in graph.operators
         ]
         self._plans: dict[tuple[Abi, KernelSet], ArenaPlan] = {}
-        self._counts: dict[tuple[str, float, Basis, bool], list[InstructionCount]] = {}
+        self._counts: dict[Counts, list[InstructionCount]] = {}
         self._flash: dict[tuple[str, Basis], Flash] = {}
         self._quantized: Analysis | None = None
 
@@ -59,15 +60,13 @@ class Analysis:
             self._plans[key] = replay(self.model, abi, kernels)
         return self._plans[key]
 
-    def counts(self, core: Core, counts: Counts) -> list[InstructionCount]:
-        """Instructions of every operator on a core."""
-        key = (counts.build, counts.factor, counts.basis, core.soft_float)
-        if key not in self._counts:
-            self._counts[key] = [
-                count_instructions(facts.graph, facts.operator, core, counts)
-                for facts in self._facts
+    def counts(self, counts: Counts) -> list[InstructionCount]:
+        """Instructions of every operator on the build that stands for a core."""
+        if counts not in self._counts:
+            self._counts[counts] = [
+                count_instructions(facts.graph, facts.operator, counts) for facts in self._facts
             ]
-        return self._counts[key]
+        return self._counts[counts]
 
     def flash(self, counts: Counts) -> Flash:
         """Program memory on a build."""
@@ -90,7 +89,7 @@ class Analysis:
         total = (
             plan.arena_declare_bytes + sizes.interpreter + resolver + STATICS_BYTES + STACK_BYTES
         )
-        replayed = target.core.abi is Abi.ARM32 and not target.kernels.is_esp
+        known = target.core.abi is Abi.ARM32 and not target.kernels.is_esp and self._replayed
         return Ram(
             plan=plan,
             interpreter_bytes=sizes.interpreter,
@@ -98,7 +97,7 @@ class Analysis:
             statics_bytes=STATICS_BYTES,
             stack_bytes=STACK_BYTES,
             total_bytes=total,
-            basis=Basis.SIMULATED if replayed else Basis.ESTIMATED,
+            basis=Basis.SIMULATED if known else Basis.ESTIMATED,
         )
 
     def profile(self, target: Target, budgets: Budgets | None = None) -> Profile:
@@ -109,7 +108,7 @@ class Analysis:
             budgets: Limits besides the target's own.
         """
         counts = target.core.counts[target.kernels]
-        counted = self.counts(target.core, counts)
+        counted = self.counts(counts)
         timing = timing_of(target, floating=self.precision == "float32")
         instructions = sum(count.instructions for count in counted)
         each = [

@@ -6,7 +6,7 @@ single_arena_buffer_allocator.cc at tflite-micro 90b983c2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from linnet_profiler.abi import ABI_SIZES, Abi, AbiSizes
@@ -17,6 +17,7 @@ from linnet_profiler.op_memory import OperatorMemory, reference_memory
 from linnet_profiler.op_memory_cmsis import cmsis_memory
 from linnet_profiler.op_memory_esp import esp_memory
 from linnet_profiler.op_memory_sizes import BUILTIN_DATA
+from linnet_profiler.resource_variables import variable_buffers, variable_names
 
 # kMaxScratchBuffersPerOp: room for requests that the next operator may make.
 _SPARE_REQUESTS: Final = 12
@@ -86,24 +87,20 @@ def replay(model: Model, abi: Abi, kernels: KernelSet) -> ArenaPlan:
         What the arena holds and what it needs.
     """
     sizes = ABI_SIZES[abi]
-    nodes = [
-        (graph, operator, operator_memory(graph, operator, abi, kernels))
-        for graph in model.subgraphs
-        for operator in graph.operators
-    ]
+    nodes = _nodes(model, abi, kernels)
     tail = _Tail()
     _interpreter_structs(model, tail, sizes)
     for _, operator, _ in nodes:
         data = BUILTIN_DATA.get(operator.name)
         if data is not None:
-            tail.take(*data[1 if sizes.int_enums else 0])
+            tail.take(*data.on(sizes, wheel=abi is Abi.WHEEL))
     for _, _, memory in nodes:
         if memory.user_data_bytes:
             tail.take(memory.user_data_bytes)
     requests, prepare_peak = _prepare(nodes, tail, sizes)
+    if requests:
+        tail.take(sizes.scratch_handle * len(requests), sizes.pointer)
     for graph in model.subgraphs:
-        if requests:
-            tail.take(sizes.scratch_handle * len(requests), sizes.pointer)
         for tensor in graph.tensors:
             if tensor.is_variable:
                 tail.take(tensor.size_bytes)
@@ -134,10 +131,31 @@ def replay(model: Model, abi: Abi, kernels: KernelSet) -> ArenaPlan:
     )
 
 
+_Node = tuple[Subgraph, Operator, OperatorMemory]
+
+
+def _nodes(model: Model, abi: Abi, kernels: KernelSet) -> list[_Node]:
+    """Every operator with what it takes; the first to assign to a variable takes its buffer."""
+    assigned = variable_buffers(model)
+    nodes = []
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            memory = operator_memory(graph, operator, abi, kernels)
+            size = assigned.get((graph.index, operator.index))
+            if size is not None:
+                memory = replace(memory, persistent=(*memory.persistent, size))
+            nodes.append((graph, operator, memory))
+    return nodes
+
+
 def _interpreter_structs(model: Model, tail: _Tail, sizes: AbiSizes) -> None:
     tail.take(sizes.arena_allocator, sizes.pointer)
     tail.take(sizes.greedy_planner, sizes.pointer)
     tail.take(sizes.micro_allocator, sizes.pointer)
+    variables = len(variable_names(model))
+    if variables:
+        tail.take(sizes.resource_variables)
+        tail.take(sizes.resource_variable * variables)
     tail.take(sizes.builtin_allocator, sizes.pointer)
     tail.take(sizes.subgraph_allocations * len(model.subgraphs), sizes.pointer)
     for graph in model.subgraphs:
@@ -147,7 +165,7 @@ def _interpreter_structs(model: Model, tail: _Tail, sizes: AbiSizes) -> None:
 
 
 def _prepare(
-    nodes: list[tuple[Subgraph, Operator, OperatorMemory]], tail: _Tail, sizes: AbiSizes
+    nodes: list[_Node], tail: _Tail, sizes: AbiSizes
 ) -> tuple[list[tuple[int, int, int]], int]:
     """Scratch requests of all operators, and the largest need while one is prepared.
 

@@ -22,12 +22,17 @@ from linnet_profiler.targets import targets as known_targets
 
 
 def profile(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".tflite files.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".tflite files; - is standard input.")
+    ],
     *,
     target: Annotated[
         str | None,
         typer.Option(help="Board id; every board where neither this nor --core is given."),
     ] = None,
+    all_targets: Annotated[
+        bool, typer.Option("--all-targets", help="Every board, as without --target and --core.")
+    ] = False,
     core: Annotated[
         str | None, typer.Option(help="A bare core such as cortex-m4f, at 1 MHz unless told.")
     ] = None,
@@ -49,7 +54,7 @@ def profile(
     """Say what models need on a microcontroller: RAM, flash and time."""
     budgets = Budgets(max_ram_bytes, max_flash_bytes, max_latency_ms)
     try:
-        chosen = _targets(target, core, kernels, clock_hz)
+        chosen = _targets(target, core, kernels, clock_hz, every=all_targets)
     except UnknownTargetError as error:
         typer.echo(f"linnet profile: {error.message}", err=True)
         raise typer.Exit(2) from error
@@ -57,7 +62,7 @@ def profile(
     failed = False
     for file in files:
         try:
-            data = file.read_bytes()
+            data = _read(file)
             analysis = Analysis.of(data)
             offloaded = None if ethos_u is None else offload(data, ethos_u)
         except (InvalidInput, OSError) as error:
@@ -106,10 +111,15 @@ def targets(
 
 
 def _targets(
-    target: str | None, core: str | None, kernels: str | None, clock_hz: int | None
+    target: str | None,
+    core: str | None,
+    kernels: str | None,
+    clock_hz: int | None,
+    *,
+    every: bool,
 ) -> list[Target]:
-    if target is not None and core is not None:
-        raise UnknownTargetError("target: give --target or --core, not both")
+    if (target is not None) + (core is not None) + every > 1:
+        raise UnknownTargetError("target: give one of --target, --core and --all-targets")
     if core is not None:
         return [bare_core(core, kernels, clock_hz or 1_000_000)]
     if target is not None:
@@ -120,9 +130,17 @@ def _targets(
             for one in known_targets().values()
             if kernels is None or kernels in one.core.libraries
         ]
+    if not found:
+        raise UnknownTargetError(f"kernels: no board has {kernels!r}")
     if kernels is not None:
         found = [one.with_kernels(kernels) for one in found]
     return found if clock_hz is None else [one.with_clock(clock_hz) for one in found]
+
+
+def _read(file: Path) -> bytes:
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    return file.read_bytes()
 
 
 def _complain(file: Path, error: InvalidInput | OSError, *, as_json: bool) -> None:

@@ -12,13 +12,14 @@ from typing import Final
 from linnet_profiler.basis import Basis
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.model import Operator, Subgraph
-from linnet_profiler.op_cost import cost_of
-from linnet_profiler.targets import Core, Counts
+from linnet_profiler.op_cost import Cost, cost_of
+from linnet_profiler.op_cost_unseen import unseen_instructions
+from linnet_profiler.targets import Counts
 
-# Where a path was never counted: instructions a call and an output element, by kind of element.
-_FALLBACK_CALL: Final = 600.0
-_FALLBACK_ELEMENT: Final = {"INT8": 60.0, "FLOAT32": 30.0}
-_SOFT_FLOAT_FACTOR: Final = 8.0
+# TFLM's own call of an operator, which no operator goes below.
+_DISPATCH: Final = 100.0
+# Element types whose kernels run the same loops on the same path.
+_STAND_INS: Final[Mapping[str, str]] = {"INT16": "INT8", "UINT8": "INT8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Coefficients:
     """One path's fit.
 
     Attributes:
-        terms: Loop body -> instructions each time it runs.
+        terms: Loop body -> instructions each time it runs; 0 where the fit left nothing for it.
         models: Models it was fitted to.
     """
 
@@ -58,15 +59,12 @@ def _builds() -> Mapping[str, Mapping[str, Coefficients]]:
     }
 
 
-def count_instructions(
-    graph: Subgraph, operator: Operator, core: Core, counts: Counts
-) -> InstructionCount:
+def count_instructions(graph: Subgraph, operator: Operator, counts: Counts) -> InstructionCount:
     """Instructions of an operator on a core.
 
     Args:
         graph: The operator's subgraph.
         operator: The operator.
-        core: The core it runs on.
         counts: The measured build that stands for the core and its kernels.
     """
     kernels = KernelSet(counts.build.partition("/")[2])
@@ -75,26 +73,26 @@ def count_instructions(
     paths = _builds()[counts.build]
     fit, basis = paths.get(cost.key), counts.basis
     if fit is None:
-        fit = _relative(paths, cost.key)
-        basis = Basis.ESTIMATED
-    if fit is None:
-        return InstructionCount(_fallback(graph, operator, core), Basis.ESTIMATED, cost.key)
-    count = sum(value * cost.terms.get(term, 0.0) for term, value in fit.terms.items())
-    return InstructionCount(count * counts.factor, basis, cost.key)
+        fit, basis = _relative(paths, cost), Basis.ESTIMATED
+    terms = {} if fit is None else fit.terms
+    count = sum(value * cost.terms.get(term, 0.0) for term, value in terms.items())
+    if fit is None or any(times and name not in terms for name, times in cost.terms.items()):
+        # Work that no fit has seen must not count for nothing.
+        unseen = unseen_instructions(graph, operator, kernels, soft_float=soft_float)
+        count, basis = max(count, unseen), Basis.ESTIMATED
+    return InstructionCount(max(count, _DISPATCH) * counts.factor, basis, cost.key)
 
 
-def _relative(paths: Mapping[str, Coefficients], key: str) -> Coefficients | None:
-    """Coefficients of the same operator and element type on another path, if one was counted."""
-    operator, dtype, _ = key.split("|")
-    near = [fit for name, fit in paths.items() if name.startswith(f"{operator}|{dtype}|")]
+def _relative(paths: Mapping[str, Coefficients], cost: Cost) -> Coefficients | None:
+    """Coefficients of the same operator whose loops are the same, if such were counted."""
+    operator, dtype, path = cost.key.split("|")
+    names = [name for name, times in cost.terms.items() if times]
+    near = [
+        fit
+        for key, fit in paths.items()
+        for other, kind, way in [key.split("|")]
+        if other == operator
+        and (kind == dtype or (way == path and kind == _STAND_INS.get(dtype)))
+        and all(name in fit.terms for name in names)
+    ]
     return max(near, key=lambda fit: fit.models, default=None)
-
-
-def _fallback(graph: Subgraph, operator: Operator, core: Core) -> float:
-    output = graph.output(operator)
-    if output is None:
-        return _FALLBACK_CALL
-    per_element = _FALLBACK_ELEMENT.get(output.dtype, 30.0)
-    if core.soft_float and output.dtype == "FLOAT32":
-        per_element *= _SOFT_FLOAT_FACTOR
-    return _FALLBACK_CALL + per_element * output.elements

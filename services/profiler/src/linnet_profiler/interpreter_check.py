@@ -20,7 +20,6 @@ from linnet_profiler.arena import replay
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.parser import parse
 
-TOLERANCE_BYTES: Final = 64
 _MEMORY_BYTES: Final = 2 * 1024**3
 _TOTAL: Final = re.compile(r"\[RecordingMicroAllocator\] Arena allocation (\w+) (\d+) bytes")
 
@@ -38,7 +37,7 @@ class InterpreterCheck:
         arena_bytes: Its own total, 64-bit; None where it didn't load.
         head_bytes: Its own head.
         replayed_bytes: The replay's total for the same build.
-        agrees: The totals differ by at most 64 bytes.
+        agrees: The totals are equal.
     """
 
     available: bool
@@ -94,7 +93,7 @@ def check_on_interpreter(model: bytes, *, timeout_s: float = 20.0) -> Interprete
         arena_bytes=arena,
         head_bytes=totals.get("head"),
         replayed_bytes=replayed,
-        agrees=arena is not None and abs(arena - replayed) <= TOLERANCE_BYTES,
+        agrees=arena == replayed,
     )
 
 

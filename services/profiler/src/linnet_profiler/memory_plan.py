@@ -12,6 +12,7 @@ from typing import Final
 from linnet_profiler.control_flow import called_subgraphs
 from linnet_profiler.model import Model, Subgraph, Tensor
 from linnet_profiler.planner import PlanRequest, greedy_offsets
+from linnet_profiler.resource_variables import handle_tensors
 
 ALIGNMENT: Final = 16
 
@@ -117,10 +118,11 @@ def memory_plan(model: Model, requests: list[tuple[int, int, int]]) -> tuple[Pla
         writers = {
             index: operator.index for operator in graph.operators for index in operator.outputs
         }
+        handles = handle_tensors(graph)
         for tensor in graph.tensors:
             offset = next(offline, -1)
             fixed_variable = tensor.is_variable and offset >= 0
-            if tensor.is_constant or tensor.size_bytes == 0:
+            if tensor.is_constant or tensor.size_bytes == 0 or tensor.index in handles:
                 continue
             if tensor.is_variable and not fixed_variable:
                 continue

@@ -113,6 +113,13 @@ def _product_macs(graph: Subgraph, operator: Operator) -> int:
     return output.elements * left.shape[-2 if operator.options.get("adj_x") else -1]
 
 
+def _filter_macs(graph: Subgraph, operator: Operator) -> int:
+    image, features, times = (graph.input(operator, place) for place in (0, 1, 2))
+    if image is None or features is None or times is None or not image.shape:
+        return 0
+    return image.shape[0] * (features.elements + times.elements)
+
+
 def _lstm_macs(graph: Subgraph, operator: Operator) -> int:
     image, weights, recurrent = (
         graph.input(operator, 0),
@@ -131,6 +138,7 @@ _MACS: Final = {
     "FULLY_CONNECTED": _dense_macs,
     "TRANSPOSE_CONV": _scatter_macs,
     "BATCH_MATMUL": _product_macs,
+    "SVDF": _filter_macs,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm_macs,
 }
 

@@ -231,6 +231,9 @@ def _options(name: str, table: Table) -> dict[str, Option]:
     child = table.child(4, f"{table.what}: options") if table.integer(3, "u8") == union else None
     options: dict[str, Option] = {}
     for option, field_id, kind, default in fields:
+        if kind == "text":
+            options[option] = "" if child is None else child.text(field_id, table.what)
+            continue
         value = default if child is None else child.scalar(field_id, kind, default)
         if option == "activation":
             options[option] = _named(ACTIVATIONS, int(value), f"{table.what}: activation")

@@ -187,5 +187,6 @@ OPTION_FIELDS: Final[dict[str, tuple[int, tuple[tuple[str, int, str, float], ...
     "DEPTH_TO_SPACE": (94, (("block_size", 0, "i32", 0),)),
     "BATCH_MATMUL": (101, (("adj_x", 0, "bool", False), ("adj_y", 1, "bool", False))),
     "CUMSUM": (102, (("exclusive", 0, "bool", False), ("reverse", 1, "bool", False))),
+    "VAR_HANDLE": (111, (("container", 0, "text", 0), ("shared_name", 1, "text", 0))),
     "GELU": (116, (("approximate", 0, "bool", False),)),
 }

@@ -1,7 +1,8 @@
 """Operators TFLite Micro lacks, and what to do about each.
 
 Source: 81 one-operator graphs converted by TensorFlow 2.21 and run on the wheel tflite_micro
-0.dev20261023182759 (commit 8f6596d), and the resolver's list of registered operators.
+0.dev20261023182759 (commit 8f6596d), the resolver's list of registered operators, and the same
+graphs with their tensors' types changed to INT16 and UINT8, run on the wheel.
 """
 
 from __future__ import annotations
@@ -52,10 +53,32 @@ _FLOAT_ONLY: Final[dict[str, str]] = {
     "EXP": "keep it in float32, or fold it into SOFTMAX or LOGISTIC",
     "LOG": "keep it in float32: it fails at the first inference in int8",
     "SQRT": "keep it in float32: it fails at the first inference in int8",
+    **dict.fromkeys(
+        ("SIN", "COS", "SQUARE", "FLOOR", "CEIL", "ROUND", "FLOOR_DIV", "FLOOR_MOD"),
+        "keep it in float32, between DEQUANTIZE and QUANTIZE",
+    ),
 }
+_NO_INT16: Final = frozenset(
+    """
+    ADD_N ARG_MAX ARG_MIN BATCH_TO_SPACE_ND CUMSUM DEPTH_TO_SPACE DIV ELU GATHER GATHER_ND
+    HARD_SWISH L2_NORMALIZATION LESS LOG_SOFTMAX MIRROR_PAD PRELU REDUCE_MAX REDUCE_MIN
+    RESIZE_BILINEAR SPACE_TO_BATCH_ND SPACE_TO_DEPTH
+    """.split()  # noqa: SIM905 - as above
+)
+# Kernels that take UINT8: those that only look at bytes, and the two that leave it behind.
+_UINT8: Final = frozenset(
+    {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE"}
+)
 _DEFAULT_REMEDY: Final = "replace the layer by one that converts to supported operators"
 # Custom operators that TFLM itself registers.
-_KNOWN_CUSTOM: Final = frozenset({"TFLite_Detection_PostProcess", "CIRCULAR_BUFFER", "ethos-u"})
+_KNOWN_CUSTOM: Final = frozenset(
+    """
+    TFLite_Detection_PostProcess CIRCULAR_BUFFER ethos-u TFLM_DECODE SignalDelay SignalEnergy
+    SignalFftAutoScale SignalFilterBank SignalFilterBankLog SignalFilterBankSpectralSubtraction
+    SignalFilterBankSquareRoot SignalFramer SignalIrfft SignalOverlapAdd SignalPCAN SignalRfft
+    SignalStacker SignalWindow
+    """.split()  # noqa: SIM905 - as above
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,31 +115,38 @@ def _check(graph: Subgraph, operator: Operator) -> Unsupported | None:
     name = operator.custom_code or operator.name
     if operator.name == "CUSTOM" and operator.custom_code in _KNOWN_CUSTOM:
         return None
+    found = _wrong(graph, operator)
     if operator.name not in SUPPORTED:
         remedy = _REMEDIES.get(operator.name, _DEFAULT_REMEDY)
-        return Unsupported(
-            graph.index, operator.index, name, "TFLite Micro has no such operator", remedy
-        )
-    image, weights = graph.input(operator, 0), graph.input(operator, 1)
+        found = ("TFLite Micro has no such operator", remedy)
+    if found is None:
+        return None
+    return Unsupported(graph.index, operator.index, name, *found)
+
+
+def _wrong(graph: Subgraph, operator: Operator) -> tuple[str, str] | None:
+    """What is wrong with the types of an operator that TFLM has, and the remedy."""
+    place = 1 if operator.name == "SPLIT" else 0
+    image, weights = graph.input(operator, place), graph.input(operator, 1)
     dtype = image.dtype if image is not None else ""
+    missing = f"TFLite Micro has no {dtype} form"
     if operator.name in _FLOAT_ONLY and dtype in ("INT8", "INT16"):
-        problem = f"TFLite Micro has no {dtype} form"
-        return Unsupported(graph.index, operator.index, name, problem, _FLOAT_ONLY[operator.name])
+        return missing, _FLOAT_ONLY[operator.name]
+    if dtype == "INT16" and operator.name in _NO_INT16:
+        return missing, "quantize to int8, or leave this operator in float32"
+    if dtype == "UINT8" and operator.name not in _UINT8:
+        return missing, "convert again with the int8 scheme"
+    if dtype in ("FLOAT16", "BFLOAT16", "FLOAT64"):
+        return missing, "convert without float16 weights: as float32, or fully quantized"
     weighted = operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-    if weighted and weights is not None and dtype == "FLOAT32" and weights.dtype == "INT8":
-        return Unsupported(
-            graph.index,
-            operator.index,
-            name,
+    if weighted and weights is not None and dtype == "FLOAT32" and weights.dtype != "FLOAT32":
+        return (
             "hybrid (dynamic-range) quantization isn't supported",
             "quantize fully with a representative dataset, or keep float32",
         )
-    if weighted and dtype == "UINT8":
-        return Unsupported(
-            graph.index,
-            operator.index,
-            name,
-            "UINT8 isn't supported",
-            "convert again with the int8 scheme",
-        )
     return None
+
+
+def replayed(model: Model) -> bool:
+    """True where what every operator takes from the arena is known: no custom code among them."""
+    return all(op.name in SUPPORTED for graph in model.subgraphs for op in graph.operators)

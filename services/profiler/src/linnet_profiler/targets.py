@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -73,6 +74,9 @@ class Memory:
     code: str
     cache: str
     data: str
+
+
+_PLAIN_MEMORY: Final = Memory(code="flash", cache="none", data="sram")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +267,7 @@ def custom_target(
         flash_bytes: Program memory.
         name: What to call it.
         library: Kernel library; the core's optimised one where None.
-        memory: Placement, where known.
+        memory: Placement; that of most boards with this core where None.
 
     Raises:
         UnknownTargetError: No such core, or no such library on it.
@@ -274,5 +278,19 @@ def custom_target(
             raise ValueError(f"{label}: must be positive, got {size}")
     base = bare_core(core_id, library, clock_hz)
     return replace(
-        base, id=name, name=name, ram_bytes=ram_bytes, flash_bytes=flash_bytes, memory=memory
+        base,
+        id=name,
+        name=name,
+        ram_bytes=ram_bytes,
+        flash_bytes=flash_bytes,
+        memory=memory or _usual_memory(core_id),
     )
+
+
+def _usual_memory(core_id: str) -> Memory:
+    """The placement of most boards with a core; plain flash where no board has it."""
+    placements = Counter(
+        target.memory for target in targets().values() if target.core.id == core_id
+    )
+    found = placements.most_common(1)
+    return found[0][0] or _PLAIN_MEMORY if found else _PLAIN_MEMORY

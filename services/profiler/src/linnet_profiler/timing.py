@@ -22,8 +22,6 @@ from linnet_profiler.targets import Target
 
 UNCALIBRATED_BAND: Final = 2.0
 UNKNOWN_CORE_BAND: Final = 2.5
-# A bare core has no memory system to be unsure of; what is left is the core's own pipeline.
-_BARE_BAND: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,9 @@ def timing_class(target: Target) -> str:
 def timing_of(target: Target, *, floating: bool) -> Timing:
     """Timing of a target for float or integer models."""
     if target.memory is None:
-        return Timing(target.core.cycles_per_instruction, 0.0, 0.0, _BARE_BAND, Basis.ESTIMATED)
+        return Timing(
+            target.core.cycles_per_instruction, 0.0, 0.0, UNCALIBRATED_BAND, Basis.ESTIMATED
+        )
     kind = "float32" if floating else "int8"
     # Float kernels are the reference kernels whatever the library, so a board's timings hold.
     usual = target.kernels.library != "reference" or floating
