@@ -1,4 +1,4 @@
-"""The Kubernetes launcher at scale on the testbed: memory of the watch over 2,000 Jobs on KWOK.
+"""Linnet on the testbed: how soon a run begins and ends, and the launcher's memory over 2,000 Jobs.
 
 Runs where the testbed runs (Linux, root, Go); starts it, and stops it if it started it.
 """
@@ -6,15 +6,18 @@ Runs where the testbed runs (Linux, root, Go); starts it, and stops it if it sta
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gc
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from linnet.v1 import run_pb2
 from linnet_gateway.kubernetes.cluster import Cluster as Connection
 from linnet_gateway.kubernetes.cluster import open_cluster
 from linnet_gateway.kubernetes.settings import KubernetesSettings, Toleration
@@ -23,12 +26,23 @@ from linnet_runtime.clock import SystemClock
 from prometheus_client import CollectorRegistry
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cluster" / "end_to_end"))
 
-from testbed import build, fakenodes, network
+from installation import installed
+from product import Product, Release
+from testbed import build, fakenodes, network, objectstore
 from testbed.cluster import Cluster
+from testbed.helm import Helm
 from testbed.kubectl import Kubectl
 from testbed.places import DEFAULT_NAME
+from testbed.serviceimages import IMAGES, ServiceImages, small_values
 
+RELEASE = Release("bench", "linnet-bench-release", "linnet-bench-trainers")
+FIRST_LINE_S = 1.5
+FIRST_LINE_ROUNDS = 5
+SUCCEEDED_S = 20.0
+SUCCEEDED_ROUNDS = 3
+_STAMPED = ["sh", "-c", "date +%s.%N; exec linnet-trainer run"]
 NAMESPACE = "linnet-bench"
 JOBS = 2_000
 ALIVE_AT_ONCE = 100
@@ -126,20 +140,8 @@ def _toleration() -> dict[str, str]:
     return dict(fakenodes.TOLERATION)
 
 
-def make_room(cluster: Cluster, nodes: int) -> None:
-    """Give fake nodes the disk that trainers ask for."""
-    kubectl = Kubectl(
-        build.folder(build.KUBERNETES, cluster.places.cache) / "kubectl", cluster.kubeconfig
-    )
-    room = {"ephemeral-storage": "1000Gi"}
-    patch = json.dumps({"status": {"capacity": room, "allocatable": room}})
-    for number in range(nodes):
-        name = f"fake-{number}"
-        kubectl("patch", "node", name, "--subresource=status", "--type=merge", f"--patch={patch}")
-
-
-async def measure(cluster: Cluster) -> None:
-    """Print the figures."""
+async def measure_launcher(cluster: Cluster) -> None:
+    """Print the figures of the launcher on fake nodes."""
     async with asyncio.timeout(LIMIT_S), connected(cluster) as connection:
         began = time.monotonic()
         memory = await churn(connection)
@@ -153,15 +155,86 @@ async def measure(cluster: Cluster) -> None:
         tell("launches", rate, "launch/s", f">= {LAUNCHES_PER_S}", ok=rate >= LAUNCHES_PER_S)
 
 
+def first_lines(product: Product) -> tuple[float, float]:
+    """Give medians in seconds: from submit to the trainer's process, and on to its own first line.
+
+    The trainer's command is preceded by one that prints the time: what comes between the two lines
+    is the trainer's start and imports.
+    """
+    product.set_gateway(TRAINER_COMMAND=json.dumps(_STAMPED))
+    begun, imported = [], []
+    for _ in range(FIRST_LINE_ROUNDS):
+        submitted = time.time()
+        run = product.start(epochs=1, cpu_millis=1_000)
+        product.until_ended(run)
+        pods = [one for one in product.trainers() if one["kind"] == "Pod"]
+        newest = max(pods, key=lambda one: str(one["metadata"]["creationTimestamp"]))
+        words = [newest["metadata"]["name"], f"--namespace={RELEASE.runs}", "--timestamps"]
+        lines = [line.partition(" ") for line in product.kubectl("logs", *words).splitlines()]
+        process = float(lines[0][2])
+        begun.append(process - submitted)
+        imported.append(_seconds(lines[1][0]) - process)
+    product.set_gateway(TRAINER_COMMAND="")
+    return statistics.median(begun), statistics.median(imported)
+
+
+def _seconds(stamp: str) -> float:
+    # kubelet writes nanoseconds, of which Python reads the first six digits.
+    return dt.datetime.fromisoformat(stamp[:26] + "+00:00").timestamp()
+
+
+def successes(product: Product) -> float:
+    """Give the median seconds from submit to SUCCEEDED of the dense preset over 30 cycles."""
+    taken = []
+    for _ in range(SUCCEEDED_ROUNDS):
+        began = time.monotonic()
+        ended = product.until_ended(product.start(epochs=30, cpu_millis=1_000))
+        taken.append(time.monotonic() - began)
+        if ended.state != run_pb2.RUN_STATE_SUCCEEDED:
+            raise RuntimeError(f"the run did not succeed: {ended}")
+    return statistics.median(taken)
+
+
+def measure_product(cluster: Cluster) -> None:
+    """Install the chart, print the figures of runs, uninstall."""
+    services = ServiceImages.of(cluster)
+    values = small_values([_provided(services, cluster, image) for image in IMAGES])
+    kubectl = Kubectl(
+        build.folder(build.KUBERNETES, cluster.places.cache) / "kubectl", cluster.kubeconfig
+    )
+    program = build.executable(build.HELM, cluster.places.cache)
+    helm = Helm(program, cluster.kubeconfig, RELEASE.namespace)
+    with (
+        objectstore.started(cluster) as store,
+        installed(kubectl, helm, RELEASE, store, values) as product,
+    ):
+        product.push_dataset()
+        # The first run of all warms evaluator and profiler up.
+        product.until_ended(product.start(epochs=1))
+        seconds = successes(product)
+        goal = f"<= {SUCCEEDED_S}"
+        tell("submit_to_succeeded", seconds, "s", goal, ok=seconds <= SUCCEEDED_S)
+        process_s, imports_s = first_lines(product)
+        goal = f"<= {FIRST_LINE_S} before its imports"
+        tell("submit_to_trainer_process", process_s, "s", goal, ok=process_s <= FIRST_LINE_S)
+        tell("trainer_process_to_first_line", imports_s, "s", "told only", ok=True)
+
+
+def _provided(services: ServiceImages, cluster: Cluster, image: str) -> str:
+    services.provide(cluster, image)
+    return image
+
+
 def main() -> None:
     """Start the testbed where it is not running, and measure."""
     cluster = Cluster.of(os.environ.get("LINNET_TESTBED", DEFAULT_NAME))
     was_ready = cluster.ready()
     cluster.up(lambda line: print(line, file=sys.stderr))
     try:
-        with network.entered(cluster.holder()), fakenodes.started(cluster, count=NODES):
-            make_room(cluster, NODES)
-            asyncio.run(measure(cluster))
+        with network.entered(cluster.holder()):
+            measure_product(cluster)
+            with fakenodes.started(cluster, count=NODES):
+                asyncio.run(measure_launcher(cluster))
     finally:
         if not was_ready:
             cluster.down()

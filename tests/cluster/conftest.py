@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from testbed.helm import Helm
 from testbed.imagebuild import Builder
 from testbed.kubectl import Kubectl
 from testbed.places import DEFAULT_NAME
-from testbed.serviceimages import IMAGES, TAG, ServiceImages
+from testbed.serviceimages import IMAGES, ServiceImages, small_values
 
 
 def pytest_runtestloop(session: pytest.Session) -> None:
@@ -37,10 +37,10 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     cluster = Cluster.of(os.environ.get("LINNET_TESTBED") or DEFAULT_NAME)
     for program in build.PROGRAMS:
         build.folder(program, cluster.places.cache)
-    if wanted & {"python_image", "image", "chart_values"}:
+    if wanted & {"python_image", "service_images"}:
         services = ServiceImages.of(cluster)
         services.builder.base()
-        for image in IMAGES if wanted & {"image", "chart_values"} else ():
+        for image in IMAGES if "service_images" in wanted else ():
             services.build(image)
 
 
@@ -100,23 +100,19 @@ def python_image(own_testbed: Cluster) -> str:
 
 
 @pytest.fixture(scope="session")
-def chart_values(own_testbed: Cluster) -> dict[str, Any]:
-    """Values that name the images of this working tree, built and on the node, and ask for little.
+def service_images(own_testbed: Cluster) -> Mapping[str, str]:
+    """Names of the services' images, built from this working tree once a session, on the node."""
+    services = ServiceImages.of(own_testbed)
+    return {image: services.provide(own_testbed, image) for image in IMAGES}
+
+
+@pytest.fixture(scope="session")
+def chart_values(service_images: Mapping[str, str]) -> dict[str, Any]:
+    """Values that name the images of this working tree and ask for little.
 
     The requests leave most of a small node to the trainers.
     """
-    services = ServiceImages.of(own_testbed)
-    for image in IMAGES:
-        services.provide(own_testbed, image)
-    small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "2Gi"}}
-    named = {image: {"tag": TAG} for image in IMAGES}
-    return {
-        "images": {"registry": "localhost", "pullPolicy": "Never", **named},
-        "gateway": {"resources": small},
-        "evaluator": {"resources": small},
-        "profiler": {"resources": small},
-        "store": {"resources": small},
-    }
+    return small_values(service_images)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -57,9 +58,9 @@ def service(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def image(own_testbed: Cluster, service: str) -> str:
+def image(service_images: Mapping[str, str], service: str) -> str:
     """The service's image, on the node."""
-    return ServiceImages.of(own_testbed).provide(own_testbed, service)
+    return service_images[service]
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +126,9 @@ def test_an_image_runs_restricted_and_holds_no_tools(
     assert found["materials"] > 20
 
 
-def test_an_image_is_within_its_size(
-    builder: Builder, own_testbed: Cluster, service: str, image: str
-) -> None:
+def test_an_image_is_within_its_size(builder: Builder, service: str, image: str) -> None:
     """Uncompressed and with its base it stays below the limit."""
-    size_bytes = builder.size_bytes(image, own_testbed.places.state)
+    size_bytes = builder.size_bytes(image)
     assert 50e6 < size_bytes <= _SIZE_LIMITS_BYTES[service]
 
 

@@ -16,21 +16,20 @@ from testbed.patience import wait_until
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
-def test_minio_keeps_objects_and_signs_links(own_testbed: Cluster) -> None:
+def test_minio_keeps_objects_and_signs_links(object_store: objectstore.ObjectStore) -> None:
     """An object put with the generated keys is read back through a presigned link without them."""
-    with objectstore.started(own_testbed) as store:
-        client = Minio(
-            store.endpoint,
-            access_key=store.access_key,
-            secret_key=store.secret_key,
-            secure=False,
-            region="us-east-1",
-        )
-        client.make_bucket("models")
-        client.put_object("models", "a/b", io.BytesIO(b"content"), 7)
-        link = client.presigned_get_object("models", "a/b", expires=dt.timedelta(minutes=1))
-        with urllib.request.urlopen(link, timeout=10) as answer:
-            assert answer.read() == b"content"
+    client = Minio(
+        object_store.endpoint,
+        access_key=object_store.access_key,
+        secret_key=object_store.secret_key,
+        secure=False,
+        region="us-east-1",
+    )
+    client.make_bucket("models")
+    client.put_object("models", "a/b", io.BytesIO(b"content"), 7)
+    link = client.presigned_get_object("models", "a/b", expires=dt.timedelta(minutes=1))
+    with urllib.request.urlopen(link, timeout=10) as answer:
+        assert answer.read() == b"content"
 
 
 def test_prometheus_scrapes_what_it_is_told_to(own_testbed: Cluster) -> None:

@@ -12,10 +12,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from installation import installed
-from product import NAMESPACE, Product
+from product import Product, Release
 from testbed.helm import Helm
 from testbed.kubectl import Kubectl
 from testbed.objectstore import ObjectStore
+
+_RELEASE = Release("e2e", "linnet-e2e", "linnet-e2e-runs")
 
 
 @pytest.fixture(scope="session")
@@ -26,5 +28,7 @@ def product(
     object_store: ObjectStore,
 ) -> Iterator[Product]:
     """Linnet, installed as a user does it."""
-    with installed(kubectl, helm_in(NAMESPACE), object_store, chart_values) as product:
+    helm = helm_in(_RELEASE.namespace)
+    with installed(kubectl, helm, _RELEASE, object_store, chart_values) as product:
+        product.push_dataset()
         yield product

@@ -3,64 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from forwarding import forwarded
-from product import DATASET, GATEWAY, NAMESPACE, RELEASE, RUNS, Product, service_address, token_of
-from stub_trainer import clear_jobs
-from testbed.faults import TestbedFault
+from product import Product, Release, service_address, token_of
 from testbed.helm import Helm
 from testbed.kubectl import Kubectl
 from testbed.objectstore import ObjectStore
 
-_CHART = Path(__file__).parents[3] / "deploy" / "helm" / "linnet"
+CHART = Path(__file__).parents[3] / "deploy" / "helm" / "linnet"
+WAIT = ("--wait", "--timeout=5m")
 _STORE_PORT = 9000
-_WAIT = ("--wait", "--timeout=5m")
 
 
 @contextmanager
 def installed(
-    kubectl: Kubectl, helm: Helm, store: ObjectStore, values: Mapping[str, Any]
+    kubectl: Kubectl,
+    helm: Helm,
+    release: Release,
+    store: ObjectStore,
+    values: Mapping[str, Any],
 ) -> Iterator[Product]:
-    """Install, push the watch recordings, and uninstall at the end of the context.
+    """Install, and uninstall at the end of the context.
 
     Args:
         kubectl: The administrator's.
-        helm: For `NAMESPACE`.
-        store: An empty object store.
-        values: Images and resources.
+        helm: For the release's namespace.
+        release: What to call it.
+        store: An object store; the release gets a bucket of its own.
+        values: Images and resources, and what is to differ from the trial.
+    """
+    with prepared(kubectl, release, store, values) as (public, all_values):
+        try:
+            helm("install", release.name, str(CHART), *WAIT, values=all_values)
+            yield Product(
+                kubectl,
+                release,
+                service_address(kubectl, release),
+                token_of(kubectl, release),
+                public,
+            )
+        finally:
+            helm("uninstall", release.name, *WAIT, "--ignore-not-found")
+
+
+@contextmanager
+def prepared(
+    kubectl: Kubectl, release: Release, store: ObjectStore, values: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Make the release's namespace with what it refers to; gives the store's public address.
+
+    Beside the address come the values to install with. The namespace goes with the context.
     """
     with forwarded(store.endpoint) as public:
-        _prepare(kubectl, store)
+        _prepare(kubectl, release, store)
+        inside = f"http://objects.{release.namespace}.svc.cluster.local:{_STORE_PORT}"
         own = {
-            "runs": {"namespace": RUNS, "expert": {"withoutSandbox": True}},
+            "runs": {"namespace": release.runs, "expert": {"withoutSandbox": True}},
             "store": {
                 "kind": "external",
-                "endpoint": f"http://objects.{NAMESPACE}.svc.cluster.local:{_STORE_PORT}",
+                "endpoint": inside,
                 "publicEndpoint": f"http://{public}",
                 "secret": "objects",
+                "bucket": release.name,
             },
         }
         try:
-            helm("install", RELEASE, str(_CHART), *_WAIT, values={**values, **own})
-            product = Product(kubectl, service_address(kubectl), token_of(kubectl), public)
-            product.cli("datasets", "push", f"--example={DATASET}", f"--id={DATASET}")
-            yield product
+            yield public, {**values, **own}
         finally:
-            with suppress(TestbedFault):
-                # The gateway would launch again what it finds deleted.
-                kubectl("scale", GATEWAY, "--replicas=0", f"--namespace={NAMESPACE}")
-                clear_jobs(kubectl, RUNS)
-            helm("uninstall", RELEASE, *_WAIT, "--ignore-not-found")
-            kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+            kubectl("delete", "namespace", release.namespace, "--wait=false")
 
 
-def _prepare(kubectl: Kubectl, store: ObjectStore) -> None:
+def _prepare(kubectl: Kubectl, release: Release, store: ObjectStore) -> None:
     host, _, port = store.endpoint.rpartition(":")
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    where = {"namespace": NAMESPACE}
+    namespace = {"name": release.namespace}
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": namespace})
+    where = {"namespace": release.namespace}
     kubectl.apply(
         {
             "apiVersion": "v1",

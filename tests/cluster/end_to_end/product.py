@@ -20,10 +20,6 @@ from linnet_sdk.server_address import parse
 from testbed.kubectl import Kubectl
 from testbed.patience import wait_until
 
-RELEASE = "e2e"
-NAMESPACE = "linnet-e2e"
-RUNS = "linnet-e2e-runs"
-GATEWAY = f"deployment/{RELEASE}-linnet-gateway"
 DATASET = "smartwatch-spectral"
 
 TERMINAL = (
@@ -35,17 +31,39 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """Names of one installation.
+
+    Attributes:
+        name: Of the Helm release.
+        namespace: Of its services.
+        runs: Namespace of its trainers.
+    """
+
+    name: str
+    namespace: str
+    runs: str
+
+    @property
+    def gateway(self) -> str:
+        """Name of the gateway's objects."""
+        return f"{self.name}-linnet-gateway"
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """One installation.
 
     Attributes:
         kubectl: The administrator's.
-        server: `host:port` of TrainingService.
+        release: Its names.
+        server: `host:port` of TrainingService, or `https://host:port`.
         token: Its API token.
         store: `localhost:port` by which clients outside the cluster reach the object store.
     """
 
     kubectl: Kubectl
+    release: Release
     server: str
     token: str
     store: str
@@ -75,6 +93,10 @@ class Product:
         )
         assert done.returncode == 0, f"linnet {words}: {done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def push_dataset(self) -> None:
+        """Push the watch recordings that runs train on."""
+        self.cli("datasets", "push", f"--example={DATASET}", f"--id={DATASET}")
 
     def run_of(self, **spec: Any) -> run_pb2.Run:
         """Make a small run on the watch recordings.
@@ -139,9 +161,9 @@ class Product:
 
     def trainers(self) -> list[Mapping[str, Any]]:
         """Every Job and trainer pod that exists."""
-        items: list[Mapping[str, Any]] = self.kubectl.get("jobs,pods", f"--namespace={RUNS}")[
-            "items"
-        ]
+        items: list[Mapping[str, Any]] = self.kubectl.get(
+            "jobs,pods", f"--namespace={self.release.runs}"
+        )["items"]
         return items
 
     def living_trainers(self) -> list[str]:
@@ -173,7 +195,7 @@ class Product:
         """The gateway's pods."""
         selector = "--selector=app.kubernetes.io/component=gateway"
         items: list[Mapping[str, Any]] = self.kubectl.get(
-            "pods", f"--namespace={NAMESPACE}", selector
+            "pods", f"--namespace={self.release.namespace}", selector
         )["items"]
         return items
 
@@ -183,26 +205,34 @@ class Product:
             f"LINNET_KUBERNETES_{name}={value}" if value else f"LINNET_KUBERNETES_{name}-"
             for name, value in variables.items()
         ]
-        self.kubectl("set", "env", GATEWAY, f"--namespace={NAMESPACE}", *words)
+        where = f"--namespace={self.release.namespace}"
+        self.kubectl("set", "env", f"deployment/{self.release.gateway}", where, *words)
         self.await_rollout()
+
+    def restart_gateway(self) -> None:
+        """Replace the gateway's pods, as an upgrade does; returns before it is done."""
+        gateway = f"deployment/{self.release.gateway}"
+        self.kubectl("rollout", "restart", gateway, f"--namespace={self.release.namespace}")
 
     def await_rollout(self) -> None:
         """Wait until the gateway's pods are those of its Deployment, and serve."""
-        namespace = f"--namespace={NAMESPACE}"
-        self.kubectl("rollout", "status", GATEWAY, namespace, "--timeout=110s")
+        gateway = f"deployment/{self.release.gateway}"
+        namespace = f"--namespace={self.release.namespace}"
+        self.kubectl("rollout", "status", gateway, namespace, "--timeout=110s")
         with self.client() as client:
             wait_until(lambda: _serves(client), 90.0, "the gateway serves")
 
 
-def token_of(kubectl: Kubectl) -> str:
+def token_of(kubectl: Kubectl, release: Release) -> str:
     """Read the token that the chart made, as NOTES.txt says."""
-    secret = kubectl.get("secret", f"{RELEASE}-linnet-gateway-token", f"--namespace={NAMESPACE}")
+    where = f"--namespace={release.namespace}"
+    secret = kubectl.get("secret", f"{release.gateway}-token", where)
     return base64.b64decode(secret["data"]["token"]).decode()
 
 
-def service_address(kubectl: Kubectl) -> str:
+def service_address(kubectl: Kubectl, release: Release) -> str:
     """Give the gateway Service's own address, which outlives its pods."""
-    service = kubectl.get("service", f"{RELEASE}-linnet-gateway", f"--namespace={NAMESPACE}")
+    service = kubectl.get("service", release.gateway, f"--namespace={release.namespace}")
     return f"{service['spec']['clusterIP']}:50051"
 
 
@@ -210,6 +240,17 @@ def last_json(text: str) -> dict[str, Any]:
     """Read the last line of what a command printed."""
     found: dict[str, Any] = json.loads(text.strip().splitlines()[-1])
     return found
+
+
+def epochs_told(product: Product, run: run_pb2.Run) -> list[int]:
+    """Numbers of the epochs that the run's watch tells from the start to its success."""
+    numbers: list[int] = []
+    with product.client() as client:
+        for response in client.watch(run.name):
+            numbers += [epoch.number for epoch in response.epochs if not epoch.fold]
+            if response.run.state == run_pb2.RUN_STATE_SUCCEEDED:
+                break
+    return numbers
 
 
 def seconds_since(began: float) -> float:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from product import NAMESPACE, RUNS, Product
+from product import Product
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -44,7 +44,7 @@ def test_the_doctor_names_what_holds_and_what_needs_more(product: Product) -> No
             "--cluster",
             "--json-lines",
             "--namespace",
-            NAMESPACE,
+            product.release.namespace,
         ],
         env={**os.environ, "KUBECONFIG": str(product.kubectl.kubeconfig)},
         capture_output=True,
@@ -65,7 +65,7 @@ def test_the_doctor_leaves_nothing_behind(product: Product) -> None:
     """After the probe its Job, pod and Secret are gone."""
     jobs = product.kubectl.get(
         "jobs,secrets",
-        f"--namespace={RUNS}",
+        f"--namespace={product.release.runs}",
         "--selector=app.kubernetes.io/name=linnet-doctor",
     )
     assert jobs["items"] == []

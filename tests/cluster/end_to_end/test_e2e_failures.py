@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from linnet.v1 import run_pb2
-from product import MIB, RUNS, Product
+from product import MIB, Product
 from testbed.patience import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -18,27 +17,18 @@ def build_model(input_shape, num_classes):
 """
 
 
-@pytest.fixture
-def impatient(product: Product) -> Iterator[Product]:
-    """The product with a gateway that gives up on what can't start within seconds."""
-    product.set_gateway(UNSCHEDULABLE_LIMIT_S="1", IMAGE_PULL_LIMIT_S="1")
-    yield product
-    product.set_gateway(
-        UNSCHEDULABLE_LIMIT_S="", IMAGE_PULL_LIMIT_S="", TRAINER_IMAGE=_image(product)
-    )
-    product.until_no_trainer_lives()
+_GIVING_UP = """
+import sys
+from pathlib import Path
 
-
-_IMAGES: list[str] = []
-
-
-def _image(product: Product) -> str:
-    if not _IMAGES:
-        env = product.gateway_pods()[0]["spec"]["containers"][0]["env"]
-        _IMAGES.append(
-            next(one["value"] for one in env if one["name"] == "LINNET_KUBERNETES_TRAINER_IMAGE")
-        )
-    return _IMAGES[0]
+version_1 = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
+limit = version_1 if version_1.exists() else Path("/sys/fs/cgroup/memory.max")
+code = int(limit.read_text()) // 2**20 - 1024
+print("gave up with", code, flush=True)
+sys.exit(code)
+"""
+# All of a run that reaches such a trainer is its memory limit: that tells it how to end.
+_MEMORY_MIB = 1024
 
 
 def failed(product: Product, run: run_pb2.Run) -> run_pb2.Failure:
@@ -48,11 +38,13 @@ def failed(product: Product, run: run_pb2.Run) -> run_pb2.Failure:
 
 
 def test_too_much_memory(product: Product) -> None:
-    """A network larger than the run's memory ends as OUT_OF_MEMORY."""
-    run = product.start(dense_units=(8192, 8192, 8192, 8192), memory_bytes=1024 * MIB)
+    """A network that does not fit into the run's memory ends as OUT_OF_MEMORY."""
+    run = product.start(dense_units=(3000, 3000), memory_bytes=800 * MIB)
     failure = failed(product, run)
     assert failure.reason == run_pb2.FAILURE_REASON_OUT_OF_MEMORY
     assert failure.out_of_memory
+    assert failure.exit_code == 137
+    assert failure.log_tail
 
 
 def test_a_script_that_raises(product: Product) -> None:
@@ -62,49 +54,53 @@ def test_a_script_that_raises(product: Product) -> None:
     assert "missing layer" in failure.message + "\n".join(failure.log_tail)
 
 
-def test_an_image_that_can_not_be_pulled(impatient: Product) -> None:
-    """A wrong image name ends as IMAGE_PULL and names the image."""
-    _image(impatient)
-    impatient.set_gateway(TRAINER_IMAGE="localhost/no-such-trainer:1")
-    failure = failed(impatient, impatient.start())
-    assert failure.reason == run_pb2.FAILURE_REASON_IMAGE_PULL
-    assert "localhost/no-such-trainer:1" in failure.message
-
-
-def test_a_run_that_no_node_can_take(impatient: Product) -> None:
-    """A run that asks for more CPU than any node has ends as UNSCHEDULABLE."""
-    failure = failed(impatient, impatient.start(cpu_millis=8_000))
-    assert failure.reason == run_pb2.FAILURE_REASON_UNSCHEDULABLE
-    assert "Insufficient cpu" in failure.message
-
-
-@pytest.mark.parametrize(
-    ("exit_code", "reason"),
-    [
-        (64, run_pb2.FAILURE_REASON_LAUNCH_FAILED),
-        (65, run_pb2.FAILURE_REASON_INVALID_DATA),
-        (78, run_pb2.FAILURE_REASON_LAUNCH_FAILED),
-    ],
-)
-def test_a_trainer_that_gives_up(
-    product: Product, exit_code: int, reason: run_pb2.FailureReason
-) -> None:
-    """An exit code that means "do not retry" reaches the record with the trainer's last line."""
-    code = f"import sys; print('gave up with {exit_code}'); sys.exit({exit_code})"
-    command = json.dumps(["python3", "-c", code])
+def test_what_can_not_start(product: Product) -> None:
+    """A wrong image ends as IMAGE_PULL, more CPU than any node has as UNSCHEDULABLE, by name."""
+    env = product.gateway_pods()[0]["spec"]["containers"][0]["env"]
+    image = next(one["value"] for one in env if one["name"] == "LINNET_KUBERNETES_TRAINER_IMAGE")
+    product.set_gateway(
+        UNSCHEDULABLE_LIMIT_S="1",
+        IMAGE_PULL_LIMIT_S="1",
+        TRAINER_IMAGE="localhost/no-such-trainer:1",
+    )
     try:
-        product.set_gateway(TRAINER_COMMAND=command)
-        failure = failed(product, product.start())
+        without_image, without_node = product.start(), product.start(cpu_millis=8_000)
+        failure = failed(product, without_image)
+        assert failure.reason == run_pb2.FAILURE_REASON_IMAGE_PULL
+        assert "localhost/no-such-trainer:1" in failure.message
+        failure = failed(product, without_node)
+        assert failure.reason == run_pb2.FAILURE_REASON_UNSCHEDULABLE
+        assert "Insufficient cpu" in failure.message
+    finally:
+        product.set_gateway(UNSCHEDULABLE_LIMIT_S="", IMAGE_PULL_LIMIT_S="", TRAINER_IMAGE=image)
+    product.until_no_trainer_lives()
+
+
+def test_trainers_that_give_up(product: Product) -> None:
+    """Each exit code that means "do not retry" reaches its record with the trainer's last line."""
+    product.set_gateway(TRAINER_COMMAND=json.dumps(["python3", "-c", _GIVING_UP]))
+    reasons = {
+        64: run_pb2.FAILURE_REASON_LAUNCH_FAILED,
+        65: run_pb2.FAILURE_REASON_INVALID_DATA,
+        78: run_pb2.FAILURE_REASON_LAUNCH_FAILED,
+    }
+    try:
+        runs = {
+            code: product.start(memory_bytes=(_MEMORY_MIB + code) * MIB, cpu_millis=100)
+            for code in reasons
+        }
+        found = {code: failed(product, run) for code, run in runs.items()}
     finally:
         product.set_gateway(TRAINER_COMMAND="")
-    assert failure.reason == reason
-    assert failure.exit_code == exit_code
-    assert failure.log_tail[-1] == f"gave up with {exit_code}"
+    for code, failure in found.items():
+        assert failure.reason == reasons[code]
+        assert failure.exit_code == code
+        assert failure.log_tail[-1] == f"gave up with {code}"
 
 
 def test_a_deadline(product: Product) -> None:
     """A run that takes longer than it may ends as DEADLINE_EXCEEDED."""
-    failure = failed(product, product.start(epochs=50_000, deadline_s=20))
+    failure = failed(product, product.start(epochs=50_000, deadline_s=12))
     assert failure.reason == run_pb2.FAILURE_REASON_DEADLINE_EXCEEDED
     product.until_no_trainer_lives()
 
@@ -118,7 +114,9 @@ def _delete_jobs(product: Product) -> int:
         and not (one["status"].get("conditions") or [])[1:]
     ]
     for name in names:
-        product.kubectl("delete", "job", name, f"--namespace={RUNS}", "--wait=false")
+        product.kubectl(
+            "delete", "job", name, f"--namespace={product.release.runs}", "--wait=false"
+        )
     return len(names)
 
 
@@ -158,8 +156,35 @@ def test_a_killed_trainer_pod_is_retried(product: Product) -> None:
     pods = [one for one in product.trainers() if one["kind"] == "Pod"]
     living = [one["metadata"]["name"] for one in pods if one["status"]["phase"] == "Running"]
     assert len(living) == 1, living
-    where = (f"--namespace={RUNS}", "--wait=false", "--grace-period=0", "--force")
+    where = (f"--namespace={product.release.runs}", "--wait=false", "--grace-period=0", "--force")
     product.kubectl("delete", "pod", living[0], *where)
     ended = product.until_ended(run, timeout_s=300)
     assert ended.state == run_pb2.RUN_STATE_SUCCEEDED, ended
     assert ended.attempt > 1
+
+
+def test_evictions_are_not_charged_to_the_run(product: Product) -> None:
+    """A run whose trainer is evicted as often as it may crash goes on and succeeds."""
+    run = product.start(epochs=600)
+    for number in range(1, 4):
+        trained = product.until(
+            run, lambda now, n=number: now.attempt == n and now.progress.epoch > 0
+        )
+        (pod,) = (
+            one["metadata"]["name"]
+            for one in product.trainers()
+            if one["kind"] == "Pod"
+            and one["status"]["phase"] == "Running"
+            and "deletionTimestamp" not in one["metadata"]
+        )
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": product.release.runs},
+        }
+        path = f"/api/v1/namespaces/{product.release.runs}/pods/{pod}/eviction"
+        product.kubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction))
+        assert trained.state == run_pb2.RUN_STATE_TRAINING, trained
+    ended = product.until_ended(run, timeout_s=300)
+    assert ended.state == run_pb2.RUN_STATE_SUCCEEDED, ended
+    assert ended.attempt == 4

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from linnet.v1 import run_pb2
-from product import GATEWAY, NAMESPACE, Product
+from product import Product, epochs_told
 from testbed.cluster import Cluster
 from testbed.images import ctr
 from testbed.patience import wait_until
@@ -14,17 +14,6 @@ from testbed.patience import wait_until
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 _EPOCHS = 300
-
-
-def _epochs_told(product: Product, run: run_pb2.Run) -> list[int]:
-    """Numbers of the epochs that the run's watch tells from the start."""
-    numbers: list[int] = []
-    with product.client() as client:
-        for response in client.watch(run.name):
-            numbers += [epoch.number for epoch in response.epochs if not epoch.fold]
-            if response.run.state == run_pb2.RUN_STATE_SUCCEEDED:
-                break
-    return numbers
 
 
 def _restarts(product: Product) -> int:
@@ -47,7 +36,7 @@ def test_kill_9_of_the_gateway_loses_nothing(product: Product, own_testbed: Clus
     ended = product.until_ended(run, timeout_s=300)
     assert ended.state == run_pb2.RUN_STATE_SUCCEEDED, ended
     assert ended.attempt == 1
-    assert _epochs_told(product, run) == list(range(1, _EPOCHS + 1))
+    assert epochs_told(product, run) == list(range(1, _EPOCHS + 1))
 
 
 def test_a_rollout_of_the_gateway_loses_nothing(product: Product) -> None:
@@ -55,19 +44,19 @@ def test_a_rollout_of_the_gateway_loses_nothing(product: Product) -> None:
     run = product.start(epochs=_EPOCHS)
     product.until_training(run)
     (pod,) = product.gateway_pods()
-    product.kubectl("rollout", "restart", GATEWAY, f"--namespace={NAMESPACE}")
+    product.restart_gateway()
     product.await_rollout()
     after = [one["metadata"]["uid"] for one in product.gateway_pods()]
     assert pod["metadata"]["uid"] not in after
     ended = product.until_ended(run, timeout_s=300)
     assert ended.state == run_pb2.RUN_STATE_SUCCEEDED, ended
     assert ended.attempt == 1
-    assert _epochs_told(product, run) == list(range(1, _EPOCHS + 1))
+    assert epochs_told(product, run) == list(range(1, _EPOCHS + 1))
 
 
 def test_a_submit_while_the_gateway_is_away_is_made_once(product: Product) -> None:
     """A client that submits during a rollout waits, and its run exists once."""
-    product.kubectl("rollout", "restart", GATEWAY, f"--namespace={NAMESPACE}")
+    product.restart_gateway()
     title = f"during-{time.monotonic_ns()}"
     run = product.run_of()
     run.display_name = title

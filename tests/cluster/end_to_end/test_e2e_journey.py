@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from linnet.v1 import run_pb2
 from minio import Minio
-from product import DATASET, NAMESPACE, Product, last_json, seconds_since
+from product import DATASET, Product, last_json, seconds_since
 from testbed import prometheus
 from testbed.cluster import Cluster
 from testbed.objectstore import ObjectStore
@@ -71,7 +71,9 @@ def test_artifacts_lie_in_minio_and_come_out_through_the_public_address(
         secure=False,
     )
     prefix = "projects/default/runs/"
-    keys = [one.object_name for one in inside.list_objects("linnet", prefix, recursive=True)]
+    keys = [
+        one.object_name for one in inside.list_objects(product.release.name, prefix, recursive=True)
+    ]
     assert any(key.endswith("/attempts/1/manifest.json") for key in keys), keys
     with product.client() as client:
         request = client.artifact_request(trained.name, "model.int8.tflite")
@@ -85,7 +87,7 @@ def test_artifacts_lie_in_minio_and_come_out_through_the_public_address(
 
 def _metrics_pages(product: Product) -> list[dict[str, object]]:
     """Give the ports named `metrics` of the release's pods, as the chart's monitors select them."""
-    pods = product.kubectl.get("pods", f"--namespace={NAMESPACE}")["items"]
+    pods = product.kubectl.get("pods", f"--namespace={product.release.namespace}")["items"]
     return [
         {
             "targets": [f"{pod['status']['podIP']}:{port['containerPort']}"],

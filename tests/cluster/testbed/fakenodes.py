@@ -46,7 +46,12 @@ def started(cluster: Cluster, count: int) -> Iterator[None]:
 
 
 def _node(name: str) -> dict[str, object]:
-    capacity = {"cpu": "1000", "memory": "1000Gi", "pods": _PODS_PER_NODE}
+    capacity = {
+        "cpu": "1000",
+        "memory": "1000Gi",
+        "ephemeral-storage": "10000Gi",
+        "pods": _PODS_PER_NODE,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Node",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from . import requirements
 from .faults import TestbedFault
 from .network import outside
+from .ocilayout import OciLayout
 
 _SUITE = "bookworm"
 _SOURCES = (
@@ -102,6 +103,13 @@ class Builder:
         archive.unlink(missing_ok=True)
         self._buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}")
 
+    def export_new(self, name: str, archive: Path, present: Collection[str]) -> None:
+        """Write the image as an archive without the blobs of the digests `present`."""
+        layout = OciLayout(self.cache / "layout")
+        self._buildah("push", "--quiet", "--disable-compression", name, layout.reference(name))
+        layout.forget_old()
+        layout.archive(name, archive, present)
+
     def has(self, name: str) -> bool:
         """Whether an image of this name was built before."""
         return self._run("images", "--quiet", name).returncode == 0
@@ -110,19 +118,11 @@ class Builder:
         """Digest of the image's configuration, which changes with any of its content."""
         return self._buildah("images", "--quiet", "--no-trunc", name).strip()
 
-    def size_bytes(self, name: str, scratch: Path) -> int:
-        """Uncompressed size of the image with its base.
-
-        Args:
-            name: Of the image.
-            scratch: A folder with room for its archive.
-        """
-        archive = scratch / "measured.tar"
-        self.export(name, archive)
-        try:
-            return archive.stat().st_size
-        finally:
-            archive.unlink()
+    def size_bytes(self, name: str) -> int:
+        """Uncompressed size of the image's layers, with its base."""
+        kept = json.loads((self.cache / "store" / "overlay-layers" / "layers.json").read_text())
+        sizes = {layer["diff-digest"]: layer["diff-size"] for layer in kept}
+        return sum(int(sizes[digest]) for digest in self.layers(name))
 
     def configuration(self, name: str) -> dict[str, Any]:
         """The image's own settings: user, entry point, labels."""

@@ -37,6 +37,11 @@ def present(processes: Processes, places: Places) -> set[str]:
     return set(processes.run([*ctr(places), "images", "list", "--quiet"]).split())
 
 
+def blobs(processes: Processes, places: Places) -> set[str]:
+    """Digests of everything that the node keeps of its images."""
+    return set(processes.run([*ctr(places), "content", "list", "--quiet"]).split())
+
+
 def write_single_program_archive(
     archive: Path, program: Path, name: str, labels: Mapping[str, str] | None = None
 ) -> None:

@@ -110,6 +110,8 @@ def _kubelet_configuration(
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "nodeStatusUpdateFrequency": "2s",
+        # How soon a full emptyDir is noticed; usually a minute.
+        "volumeStatsAggPeriod": "5s",
         "serializeImagePulls": False,
     }
 

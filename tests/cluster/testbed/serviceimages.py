@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .build import locked
 from .cluster import Cluster
 from .faults import TestbedFault
 from .imagebuild import Builder
+from .images import blobs
 
 SERVICES = ("gateway", "profiler", "evaluator", "trainer")
 # What the chart installs; the last is for trials only.
@@ -23,6 +26,20 @@ _REPOSITORY = Path(__file__).resolve().parents[3]
 def name(service: str, tag: str = TAG) -> str:
     """Name of the service's image on the node."""
     return f"localhost/linnet-{service}:{tag}"
+
+
+def small_values(images: Iterable[str]) -> dict[str, Any]:
+    """Give values of the chart that name the images on the node and ask for little.
+
+    The requests leave most of a small node to the trainers.
+    """
+    small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "2Gi"}}
+    named = {image: {"tag": TAG} for image in images}
+    parts = ("gateway", "evaluator", "profiler", "store")
+    return {
+        "images": {"registry": "localhost", "pullPolicy": "Never", **named},
+        **{part: {"resources": small} for part in parts},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +66,21 @@ class ServiceImages:
             TestbedFault: The build failed.
         """
         with locked(self.builder.cache / "provide.lock"):
-            return self._build(service, tag, keep_layers=keep_layers)
+            return self._build(service, name(service, tag), keep_layers=keep_layers)
+
+    def build_as(self, service: str, image: str) -> None:
+        """Build the image of `service` under another name.
+
+        Raises:
+            TestbedFault: The build failed.
+        """
+        with locked(self.builder.cache / "provide.lock"):
+            self._build(service, image, keep_layers=True)
+
+    def push(self, cluster: Cluster, image: str) -> None:
+        """Make an image that `build_as` made known to the node."""
+        with locked(self.builder.cache / "provide.lock"):
+            self._hand_over(cluster, image)
 
     def provide(self, cluster: Cluster, service: str) -> str:
         """Build the image and import it, unless the node has this very image; return its name."""
@@ -57,19 +88,23 @@ class ServiceImages:
             return self._provide(cluster, service)
 
     def _provide(self, cluster: Cluster, service: str) -> str:
-        image = self._build(service, TAG, keep_layers=True)
+        image = self._build(service, name(service), keep_layers=True)
         identity = self.builder.identity(image)
         imported = cluster.places.containerd_root / f"{service}.imported"
         known = imported.read_text() if imported.exists() else ""
         if known != identity or image not in cluster.image_names():
-            archive = cluster.places.state / f"{service}.tar"
-            self.builder.export(image, archive)
-            cluster.import_image(archive)
-            archive.unlink()
+            self._hand_over(cluster, image)
             imported.write_text(identity)
         return image
 
-    def _build(self, service: str, tag: str, *, keep_layers: bool) -> str:
+    def _hand_over(self, cluster: Cluster, image: str) -> None:
+        archive = cluster.places.state / "handed-over.tar"
+        present = blobs(cluster.processes, cluster.places)
+        self.builder.export_new(image, archive, present)
+        cluster.import_image(archive)
+        archive.unlink()
+
+    def _build(self, service: str, image: str, *, keep_layers: bool) -> str:
         self.builder.prune(_STORE_LIMIT_BYTES)
         cache = _uv("cache", "dir")
         offline = self.builder.cache / "uv.toml"
@@ -79,7 +114,7 @@ class ServiceImages:
         self.builder.build(
             self.source / f"deploy/images/{service}.Dockerfile",
             self.source,
-            name(service, tag),
+            image,
             arguments={
                 "BASE": self.builder.base(),
                 "BUILD_BASE": self.builder.build_base(Path(_uv_program())),
@@ -87,7 +122,7 @@ class ServiceImages:
             keep_layers=keep_layers,
             volumes=[f"{cache}:/root/.cache/uv:rw", f"{offline}:/etc/uv/uv.toml:ro"],
         )
-        return name(service, tag)
+        return image
 
 
 def _uv(*words: str) -> str:
