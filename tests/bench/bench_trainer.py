@@ -120,7 +120,7 @@ class Events:
 
 with workshop() as shop:
     from linnet_trainer.train_one import train_one
-    from linnet_trainer.training import RunOrder
+    from linnet_trainer.run_contract import RunOrder
     ready = time.monotonic()
     memory, digests, events = [], [], Events()
     for run in range(int(runs)):

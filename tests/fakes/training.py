@@ -107,10 +107,11 @@ class Recorder:
 
 def train(shop: Any, spec: TrainingSpec, data: RunData, folder: Path, **more: Any) -> Any:
     """Train a run; gives outcome, events and the folder of its artifacts."""
+    from linnet_trainer.run_contract import RunOrder
     from linnet_trainer.train_one import train_one
-    from linnet_trainer.training import RunOrder
 
     events = more.pop("events", None) or Recorder()
     folder.mkdir(parents=True, exist_ok=True)
-    order = RunOrder("projects/p/runs/r", 1, resolved(spec, data), data, **more)
+    attempt = more.pop("attempt", 1)
+    order = RunOrder("projects/p/runs/r", attempt, resolved(spec, data), data, **more)
     return train_one(shop, order, events, folder), events

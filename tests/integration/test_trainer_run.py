@@ -125,7 +125,8 @@ def test_interrupted_run_resumes_to_the_same_bits(shop, tmp_path):
 def test_run_after_others_equals_the_run_alone(shop, tmp_path):
     """A loop used before gives the same weights as a fresh process' trainer."""
     from linnet_trainer.networks import LayerNetwork
-    from linnet_trainer.training import RunOrder, Trainer
+    from linnet_trainer.run_contract import RunOrder
+    from linnet_trainer.training import Trainer
 
     data = wine(tmp_path)
     train(shop, spec(seed=3), data, tmp_path / "before")
@@ -208,7 +209,7 @@ def test_weights_of_an_earlier_run_are_the_start(shop, tmp_path):
 
 def test_divergence_is_told_apart(shop, tmp_path):
     """A loss that is not a number from the first epoch on fails the run with its reason."""
-    from linnet_trainer.training import Diverged
+    from linnet_trainer.run_contract import Diverged
 
     data = digits(tmp_path)
     large = np.random.default_rng(1).normal(size=data.features.shape).astype(np.float32) * 1e30
@@ -244,6 +245,39 @@ def test_scripts_own_fit_is_reported_and_its_prints_are_kept(shop, tmp_path):
     assert [e.number for e in events.epochs] == [1, 2]
     assert all(e.val_accuracy is not None for e in events.epochs)
     assert "model.int8.tflite" in outcome.files
+
+
+OWN_FIT = render(SMALL, (13,), 3) + (
+    "\n\ndef fit(model, x_train, y_train, x_val, y_val, settings):\n"
+    "    import time\n"
+    "    model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy'])\n"
+    "    class Slow(keras.callbacks.Callback):\n"
+    "        def on_epoch_end(self, epoch, logs=None):\n"
+    "            time.sleep(1.1)\n"
+    "    model.fit(x_train, y_train, validation_data=(x_val, y_val), verbose=0, shuffle=False,\n"
+    "              epochs=settings.epochs, initial_epoch=settings.initial_epoch,\n"
+    "              callbacks=[*settings.callbacks, Slow()])\n"
+)
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_scripts_own_fit_resumes_where_it_names_the_first_epoch(shop, tmp_path, resumes):
+    """Weights, dropout and optimizer come back to the same bits; without it the fit starts anew."""
+    data = wine(tmp_path)
+    source = OWN_FIT if resumes else OWN_FIT.replace("initial_epoch=settings.initial_epoch,", "")
+    given = spec(Architecture(script=source), epochs=4, batch_size=32)
+    whole, _ = train(shop, given, data, tmp_path / "whole")
+    stopping = Recorder(stop_after=3)
+    cut, _ = train(shop, given, data, tmp_path / "cut", events=stopping)
+    assert cut.ending is Ending.TERMINATED
+    resumed, events = train(
+        shop, given, data, tmp_path / "resumed", checkpoint=stopping.saved[-1], attempt=2
+    )
+    assert weights_of(resumed) == weights_of(whole)
+    numbers = [e.number for e in events.epochs]
+    assert numbers[-1] == 4
+    assert (numbers[0] > 1) == resumes
+    assert any("trained again" in line for line in events.lines) != resumes
 
 
 @pytest.mark.parametrize(

@@ -11,31 +11,38 @@ import errno
 import os
 import platform
 import struct
+from dataclasses import dataclass
 
 _FORBIDDEN = {
     # network
     "socket": 41, "connect": 42, "accept": 43, "sendto": 44, "sendmsg": 46, "bind": 49,
     "listen": 50, "socketpair": 53, "accept4": 288, "sendmmsg": 307, "io_uring_setup": 425,
-    # processes and threads
-    "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "execveat": 322,
+    # processes
+    "fork": 57, "vfork": 58, "execve": 59, "execveat": 322,
     # other processes
     "kill": 62, "tkill": 200, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "ptrace": 101,
     "process_vm_readv": 310, "process_vm_writev": 311, "pidfd_send_signal": 424,
-    "pidfd_open": 434, "pidfd_getfd": 438, "kcmp": 312, "prlimit64": 302,
-    # names of files
-    "creat": 85, "truncate": 76, "rename": 82, "mkdir": 83, "rmdir": 84, "link": 86, "unlink": 87,
-    "symlink": 88, "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94,
-    "mknod": 133, "setxattr": 188, "mkdirat": 258, "mknodat": 259, "fchownat": 260,
-    "unlinkat": 263, "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268,
-    "renameat2": 316, "memfd_create": 319,
+    "pidfd_open": 434, "pidfd_getfd": 438, "kcmp": 312,
+    # owners, modes and times of files, which Landlock leaves alone
+    "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132,
+    "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198,
+    "fremovexattr": 199, "utimes": 235, "fchownat": 260, "futimesat": 261, "fchmodat": 268,
+    "utimensat": 280, "fchmodat2": 452,
     # the kernel itself
-    "pivot_root": 155, "chroot": 161, "mount": 165, "umount2": 166, "init_module": 175,
-    "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272, "perf_event_open": 298,
-    "setns": 308, "finit_module": 313, "bpf": 321, "userfaultfd": 323,
+    "mknod": 133, "mknodat": 259, "pivot_root": 155, "chroot": 161, "mount": 165, "umount2": 166,
+    "init_module": 175, "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272,
+    "perf_event_open": 298, "setns": 308, "finit_module": 313, "bpf": 321, "userfaultfd": 323,
+}  # fmt: skip
+_CLONE, _PRLIMIT = 56, 302
+_NAMES_OF_FILES = {
+    "creat": 85, "truncate": 76, "rename": 82, "mkdir": 83, "rmdir": 84, "link": 86, "unlink": 87,
+    "symlink": 88, "mkdirat": 258, "unlinkat": 263, "renameat": 264, "linkat": 265,
+    "symlinkat": 266, "renameat2": 316, "memfd_create": 319,
 }  # fmt: skip
 _ABSENT = {"clone3": 435, "openat2": 437}
 """Newer forms, whose callers fall back to `clone` and `openat` when told that there are none."""
 _TGKILL, _OPEN, _OPENAT = 234, 2, 257
+_CLONE_THREAD = 0x10000
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
@@ -71,8 +78,27 @@ def _refuse_if_argument(
     )
 
 
-def build(own_pid: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a filter leaves to a process beside computing and reading.
+
+    Attributes:
+        threads: It may start threads, never processes, and ask for its own limits.
+        files: It may make, write and remove files, as far as the kernel lets it by their names.
+    """
+
+    threads: bool = False
+    files: bool = False
+
+
+def build(own_pid: int, allowed: Allowance | None = None) -> bytes:
     """Make the filter of a process; signals to itself stay allowed, since `abort` sends one."""
+    allowed = allowed or Allowance()
+    forbidden = list(_FORBIDDEN.values())
+    if not allowed.threads:
+        forbidden += [_CLONE, _PRLIMIT]
+    if not allowed.files:
+        forbidden += _NAMES_OF_FILES.values()
     denied = _instruction(_RETURN, _ERROR | errno.EPERM)
     parts = [
         _instruction(_LOAD, _ARCH_OFFSET),
@@ -82,33 +108,39 @@ def build(own_pid: int) -> bytes:
         _instruction(_AT_LEAST, _X32_BIT, 0, 1),
         denied,
     ]
-    for number in _FORBIDDEN.values():
+    for number in forbidden:
         parts += [_instruction(_EQUAL, number, 0, 1), denied]
     for number in _ABSENT.values():
         parts += [
             _instruction(_EQUAL, number, 0, 1),
             _instruction(_RETURN, _ERROR | errno.ENOSYS),
         ]
-    parts += [
-        _refuse_if_argument(_TGKILL, 0, _EQUAL, own_pid, refuse=False),
-        _refuse_if_argument(_OPEN, 1, _ANY_BIT, _WRITING, refuse=True),
-        _refuse_if_argument(_OPENAT, 2, _ANY_BIT, _WRITING, refuse=True),
-        _instruction(_RETURN, _ALLOW),
-    ]
+    parts.append(_refuse_if_argument(_TGKILL, 0, _EQUAL, own_pid, refuse=False))
+    if allowed.threads:
+        parts += [
+            _refuse_if_argument(_CLONE, 0, _ANY_BIT, _CLONE_THREAD, refuse=False),
+            _refuse_if_argument(_PRLIMIT, 0, _EQUAL, 0, refuse=False),
+        ]
+    if not allowed.files:
+        parts += [
+            _refuse_if_argument(_OPEN, 1, _ANY_BIT, _WRITING, refuse=True),
+            _refuse_if_argument(_OPENAT, 2, _ANY_BIT, _WRITING, refuse=True),
+        ]
+    parts.append(_instruction(_RETURN, _ALLOW))
     return b"".join(parts)
 
 
-def forbid() -> None:
+def forbid(allowed: Allowance | None = None) -> None:
     """Put the filter on this process for good; does nothing on other machines than x86-64.
 
-    Needs PR_SET_NO_NEW_PRIVS first.
+    Needs PR_SET_NO_NEW_PRIVS first, and a process with one thread.
 
     Raises:
         OSError: The kernel has no seccomp filters.
     """
     if platform.machine() != "x86_64":
         return
-    code = build(os.getpid())
+    code = build(os.getpid(), allowed)
     program = _Program(len(code) // 8, code)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0):

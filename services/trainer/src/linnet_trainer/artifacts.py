@@ -33,6 +33,7 @@ from linnet_trainer.file_names import (
 from linnet_trainer.fitting import FitProgress
 from linnet_trainer.fold_rows import PreparedFold
 from linnet_trainer.loop import LoopState, TrainingLoop
+from linnet_trainer.run_contract import RunFigures
 from linnet_trainer.run_data import RunData, split_arrays
 from linnet_trainer.tflite_edit import tensor_facts
 
@@ -108,6 +109,21 @@ class RunRecord:
     def epochs(self) -> int:
         """Epochs trained, all fits together."""
         return sum(len(result.progress.history) for result in self.results)
+
+
+def figures_of(record: RunRecord) -> RunFigures:
+    """Take the figures of a record."""
+    history = record.result.progress.history
+    best = [e.val_accuracy for e in history if e.number == record.best_epoch]
+    return RunFigures(
+        parameter_count=record.parameter_count,
+        train_seconds=record.train_seconds,
+        best_epoch=record.best_epoch,
+        epochs=record.epochs,
+        val_accuracy=best[0] if best else None,
+        weights_sha256=weights_digest(record.result.state),
+        warnings=record.warnings,
+    )
 
 
 def write_artifacts(record: RunRecord, folder: Path) -> tuple[str, ...]:

@@ -1,8 +1,12 @@
 """What is known of an epoch and of the end of a fit."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
+
+_MOST = 1 << 31
+"""Of the contract's 32-bit integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,30 @@ class EpochRecord:
     def to_dict(self) -> dict[str, Any]:
         """Give the epoch's entry of history.json."""
         return asdict(self)
+
+    @classmethod
+    def checked(cls, claimed: Mapping[str, Any]) -> "EpochRecord":
+        """Make a record of values that a script's process claims.
+
+        Raises:
+            TypeError, ValueError, KeyError: A value is missing or no number.
+        """
+        number, fold = int(claimed["number"]), int(claimed["fold"])
+        if not (0 <= fold < _MOST and 0 <= number < _MOST):
+            raise ValueError(f"expected epoch and fold in [0, 2**31), received {number}, {fold}")
+        val_loss, val_accuracy = claimed["val_loss"], claimed["val_accuracy"]
+        return cls(
+            number=number,
+            fold=fold,
+            loss=float(claimed["loss"]),
+            accuracy=float(claimed["accuracy"]),
+            val_loss=None if val_loss is None else float(val_loss),
+            val_accuracy=None if val_accuracy is None else float(val_accuracy),
+            learning_rate=float(claimed["learning_rate"]),
+            seconds=float(claimed["seconds"]),
+            eta_seconds=float(claimed["eta_seconds"]),
+            best=bool(claimed["best"]),
+        )
 
     def line(self, epochs: int) -> str:
         """Give the line that a person reads."""

@@ -63,8 +63,8 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
     events.on_signals()
     try:
         with workshop() as shop:
+            from linnet_trainer.run_contract import RunOrder
             from linnet_trainer.train_one import train_one
-            from linnet_trainer.training import RunOrder
 
             order = RunOrder(
                 name=run.out.name,

@@ -53,6 +53,11 @@ class Network(Protocol):
         """A script's own fit function; None to be trained by the compiled loop."""
         ...
 
+    @property
+    def resumes(self) -> bool:
+        """Whether that function can go on from a later epoch."""
+        ...
+
     def build(self) -> Any:
         """Build the Keras model with fresh weights from Keras' global random state."""
         ...
@@ -79,6 +84,7 @@ class LayerNetwork:
         self._json = to_json(layers, spec_pb2.LayerList)
         self._built: dict[int, BuiltModel] = {}
         self.own_fit: Callable[..., Any] | None = None
+        self.resumes = False
 
     @property
     def key(self) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +10,11 @@ import keras
 import numpy as np
 from linnet_ml.spec import ClassBalance
 
+from linnet_trainer.choosing import Fitted
 from linnet_trainer.epochs import Ending, EpochRecord
 from linnet_trainer.fitting import FitHooks, FitProgress, FoldSettings
-from linnet_trainer.fold_rows import PreparedFold, class_weights
-from linnet_trainer.loop import TrainingLoop
+from linnet_trainer.fold_rows import class_weights
+from linnet_trainer.loop import LoopState
 from linnet_trainer.script_source import users_lines
 
 _LEAST_RATIO_SECONDS = 1.0
@@ -25,43 +26,58 @@ class OwnFit:
 
     Attributes:
         function: The script's `fit`.
-        model: What it trains.
-        loop: Reads and scores the model; it takes no step.
+        fitted: Rows and model; its loop reads and scores the model and takes no step.
         settings: What the fit follows.
         hooks: Who hears of it.
         monotonic: Gives the time, in seconds.
+        resumes: Whether the function goes on from `settings.initial_epoch`.
     """
 
     function: Callable[..., Any]
-    model: Any
-    loop: TrainingLoop
+    fitted: Fitted
     settings: FoldSettings
     hooks: FitHooks
     monotonic: Callable[[], float]
+    resumes: bool
 
-    def run(self, progress: FitProgress, prepared: PreparedFold) -> Ending:
+    def run(self, progress: FitProgress) -> Ending:
         """Call the function; changes `progress`.
 
         Raises:
             ScriptFailed: It raised.
         """
+        if progress.history and self.monotonic() >= self.settings.deadline:
+            return Ending.TIME_LIMIT
+        if progress.epoch and not self.resumes:
+            self.hooks.warn(
+                f"The script's fit names no settings.initial_epoch: the {progress.epoch} epochs "
+                "of the attempt before are trained again."
+            )
+            anew = FitProgress(self.fitted.loop.fresh_state(self.fitted.model))
+            for field in fields(FitProgress):
+                setattr(progress, field.name, getattr(anew, field.name))
+        if progress.epoch:
+            self.fitted.loop.put_weights(progress.state, self.fitted.model)
         watcher = _Watcher(self, progress)
         fit = self.settings.fit
+        model = self.fitted.model
+        prepared = self.fitted.prepared
         data = prepared.data
         index = data.index
         labels = np.asarray(data.training.labels)
         balance = fit.class_balance is ClassBalance.WEIGHTS
-        weights = class_weights(labels, self.model.output_shape[-1]) if balance else None
+        weights = class_weights(labels, model.output_shape[-1]) if balance else None
         validation = data.validation
         with users_lines():
             self.function(
-                self.model,
+                model,
                 prepared.training[index],
                 labels[index],
                 None if validation is None else np.asarray(validation.features),
                 None if validation is None else np.asarray(validation.labels),
                 SimpleNamespace(
                     epochs=fit.epochs,
+                    initial_epoch=progress.epoch,
                     learning_rate=fit.learning_rate,
                     batch_size=fit.batch_size,
                     seed=fit.seed,
@@ -71,19 +87,20 @@ class OwnFit:
                     callbacks=[watcher],
                 ),
             )
-        progress.state = self.loop.fresh_state(self.model)
+        progress.state = self._state()
         if not progress.history:
-            self._judge(progress, prepared)
+            self._judge(progress)
         return watcher.ending
 
-    def _judge(self, progress: FitProgress, prepared: PreparedFold) -> None:
+    def _judge(self, progress: FitProgress) -> None:
         """Score the final weights of a fit that used no callbacks."""
+        prepared = self.fitted.prepared
         rows = prepared.data.validation or prepared.data.training
-        loss, accuracy = self.loop.score(progress.state, rows, 1024)
+        loss, accuracy = self.fitted.loop.score(progress.state, rows, 1024)
         train_loss, train_accuracy = loss, accuracy
         validated = prepared.data.validation is not None
         if validated:
-            train_loss, train_accuracy = self.loop.score(
+            train_loss, train_accuracy = self.fitted.loop.score(
                 progress.state, prepared.data.training, 1024
             )
         self.took(
@@ -110,7 +127,7 @@ class OwnFit:
         fit = self.settings.fit
         progress.watch = progress.watch.after(fit, number, monitored)
         best = progress.watch.is_best(number)
-        progress.state = self.loop.fresh_state(self.model)
+        progress.state = self._state()
         if best:
             progress.best = progress.state
         record = EpochRecord(
@@ -133,9 +150,32 @@ class OwnFit:
         progress.history.append(record)
         progress.epoch = number
         self.hooks.epoch(record, max(fit.epochs, number))
+        if not last:
+            self.hooks.checkpoint(progress, epoch_ended=True)
         if progress.watch.should_stop(fit):
             return Ending.EARLY_STOPPING
         return self.interruption()
+
+    def _state(self) -> LoopState:
+        """Read the model, and the optimizer that the script compiled it with, in its slots."""
+        model = self.fitted.model
+        optimizer = getattr(model, "optimizer", None)
+        slots = () if optimizer is None else tuple(np.array(v) for v in optimizer.variables)
+        return replace(self.fitted.loop.fresh_state(model), slots=slots)
+
+    def restore_optimizer(self, progress: FitProgress) -> None:
+        """Give the optimizer of a resumed fit its state, if it is of the same kind."""
+        model = self.fitted.model
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is None or not progress.epoch:
+            return
+        optimizer.build(model.trainable_variables)
+        stored = progress.state.slots
+        if [tuple(v.shape) for v in optimizer.variables] != [a.shape for a in stored]:
+            self.hooks.warn("The optimizer is another one than before; its state begins anew.")
+            return
+        for variable, value in zip(optimizer.variables, stored, strict=True):
+            variable.assign(value)
 
     def interruption(self) -> Ending | None:
         """Say whether the fit must end now."""
@@ -156,7 +196,14 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         self._owner = owner
         self._progress = progress
         self._begun = self._told = owner.monotonic()
+        self._trained = False
         self.ending = Ending.COMPLETED
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras passes it by name
+        """Restore the optimizer, once."""
+        if not self._trained:
+            self._owner.restore_optimizer(self._progress)
+        self._trained = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras passes both by name
         """Note when the epoch began."""

@@ -4,7 +4,6 @@ import io
 import json
 import math
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,26 +16,35 @@ from linnet_ml import datasets
 from linnet_ml.spec import InputKind, TrainingSpec
 from linnet_ml.wire import from_json
 from linnet_runtime.errors import InvalidInput, LinnetError
+from numpy.typing import NDArray
 
 from linnet_trainer import engine
+from linnet_trainer.confinement import confine
 from linnet_trainer.epochs import Ending, EpochRecord
 from linnet_trainer.export_job import check
+from linnet_trainer.file_names import KERAS
+from linnet_trainer.run_contract import Diverged, Outcome, RunOrder
 from linnet_trainer.run_data import RunData
-from linnet_trainer.script_errors import ScriptFailed
+from linnet_trainer.script_errors import ScriptFailed, ScriptOutOfMemory
 from linnet_trainer.script_network import ScriptNetwork, export_script
-from linnet_trainer.training import Diverged, Outcome, RunOrder, Trainer
+from linnet_trainer.script_source import failure
+from linnet_trainer.training import Trainer
 from linnet_trainer.zygote import Zygote
 
 _RETURN = chr(13)
 """What a progress bar rewrites its line with."""
+_FREE_TO_READ = (
+    "This machine's kernel has no Landlock and the trainer is not root: the script can read what "
+    "the trainer's user can."
+)
 Send = Callable[[Mapping[str, Any]], None]
 
 DEFAULT_MEMORY_BYTES = 8 << 30
 """Address space on top of what TensorFlow has mapped, where the spec names no memory."""
-MOST_FILE_BYTES = 4 << 30
-MOST_OPEN_FILES = 1024
-MOST_PROCESSES = 4096
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "HOME", "KERAS_HOME", "KERAS_BACKEND", "TMPDIR")
+LONGEST_LINE = 10_000
+"""Characters of a printed line; a longer one is broken."""
+GIVEN, SAVED = "given", "saved.npz"
+"""Folder of what the trainer gives, and file of the checkpoint that it takes back."""
 
 
 def run_script(arguments: Mapping[str, Any], send: Send) -> Mapping[str, Any]:
@@ -49,14 +57,26 @@ def run_script(arguments: Mapping[str, Any], send: Send) -> Mapping[str, Any]:
     Returns:
         `ending` and `figures`, or `failed`.
     """
-    _confine(int(arguments["memory_bytes"]) or DEFAULT_MEMORY_BYTES)
+    # The dataset lies with the trainer's other files, out of the script's reach from here on.
+    features = datasets.load_features(Path(arguments["features"]))
     folder = Path(arguments["folder"])
+    memory_bytes = int(arguments["memory_bytes"]) or DEFAULT_MEMORY_BYTES
+    os.dup2(2, 1)
+    # Children that export run the script's code too: each confines itself, to the same folder
+    # whatever it is told.
+    children = Zygote(
+        {"export_script": export_script, "check": check},
+        prepare=lambda: confine(folder, memory_bytes),
+    )
+    held = confine(folder, memory_bytes)
     os.chdir(folder)
-    children = Zygote({"export_script": export_script, "check": check})
     engine.set_threads()
     sys.stdout = sys.stderr = _Lines(send)
+    events = _Events(send, folder)
+    if not held.files_kept:
+        events.line(_FREE_TO_READ, warning=True)
     try:
-        outcome = _train(arguments, folder, children, _Events(send, folder))
+        outcome = _train(arguments, features, children, events)
     except Exception as error:  # noqa: BLE001 - all that a script can do ends here
         return {"failed": _failed(error)}
     finally:
@@ -66,43 +86,24 @@ def run_script(arguments: Mapping[str, Any], send: Send) -> Mapping[str, Any]:
     return {"ending": outcome.ending.value, "figures": figures}
 
 
-def _confine(memory_bytes: int) -> None:
-    """Take away the environment and set limits; what is mapped already does not count."""
-    for name in list(os.environ):
-        if name not in _KEPT_VARIABLES:
-            del os.environ[name]
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    mapped = pages * os.sysconf("SC_PAGE_SIZE")
-    for kind, most in (
-        (resource.RLIMIT_AS, mapped + memory_bytes),
-        (resource.RLIMIT_FSIZE, MOST_FILE_BYTES),
-        (resource.RLIMIT_NOFILE, MOST_OPEN_FILES),
-        (resource.RLIMIT_NPROC, MOST_PROCESSES),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(kind)
-        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (limit, limit))
-
-
 def _train(
-    arguments: Mapping[str, Any], folder: Path, children: Zygote, events: "_Events"
+    arguments: Mapping[str, Any], features: NDArray[Any], children: Zygote, events: "_Events"
 ) -> Outcome:
-    given = folder / "given"
+    folder = Path(arguments["folder"])
+    given = folder / GIVEN
     spec = from_json(TrainingSpec, (given / "spec.json").read_text(), spec_pb2.TrainingSpec())
-    features = Path(arguments["features"])
     labels = datasets.load_labels(given / "labels.npy")
     data = RunData(
         InputKind(arguments["input_kind"]),
         tuple(arguments["classes"]),
-        datasets.load_features(features),
+        features,
         labels,
         datasets.load_samples(given / "samples.npz", labels.size),
         arguments["digest"],
-        features,
+        Path(arguments["features"]),
     )
     checkpoint = given / "checkpoint.npz"
-    initial = arguments["initial_model"]
+    initial = given / KERAS
     order = RunOrder(
         name=arguments["name"],
         attempt=arguments["attempt"],
@@ -110,7 +111,7 @@ def _train(
         data=data,
         seconds_used=arguments["seconds_used"],
         checkpoint=checkpoint.read_bytes() if checkpoint.exists() else None,
-        initial_model=Path(initial) if initial else None,
+        initial_model=initial if initial.exists() else None,
     )
     source = spec.architecture.script or ""
     network = ScriptNetwork(source, data.input_shape, len(data.classes), children)
@@ -118,6 +119,8 @@ def _train(
 
 
 def _failed(error: Exception) -> dict[str, Any]:
+    if isinstance(error, ScriptOutOfMemory):
+        return {"kind": "memory", "message": error.message}
     if isinstance(error, ScriptFailed):
         return {"kind": "script", "message": error.message}
     if isinstance(error, InvalidInput):
@@ -128,9 +131,9 @@ def _failed(error: Exception) -> dict[str, Any]:
     if isinstance(error, LinnetError):
         return {"kind": "internal", "message": error.message}
     # What a layer of the script raises while it is traced comes out here.
-    from linnet_trainer.script_source import cut
-
-    return {"kind": "script", "message": cut(error)}
+    told = failure(error)
+    kind = "memory" if isinstance(told, ScriptOutOfMemory) else "script"
+    return {"kind": kind, "message": told.message}
 
 
 class _Lines(io.TextIOBase):
@@ -148,8 +151,11 @@ class _Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         """Take text; a line goes when it is whole, as a progress bar left it."""
         *whole, self._rest = (self._rest + text).split("\n")
+        while len(self._rest) > LONGEST_LINE:
+            whole.append(self._rest[:LONGEST_LINE])
+            self._rest = self._rest[LONGEST_LINE:]
         for line in whole:
-            self._send({"kind": "line", "text": line.rsplit(_RETURN, 1)[-1]})
+            self._send({"kind": "line", "text": line.rsplit(_RETURN, 1)[-1][:LONGEST_LINE]})
         return len(text)
 
     def flush(self) -> None:
@@ -161,7 +167,7 @@ class _Events:
 
     def __init__(self, send: Send, folder: Path) -> None:
         self._send = send
-        self._saved = folder / "given" / "saved.npz"
+        self._saved = folder / SAVED
 
     def line(self, text: str, *, warning: bool = False) -> None:
         self._send({"kind": "line", "text": text, "warning": warning})

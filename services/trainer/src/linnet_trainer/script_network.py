@@ -41,6 +41,11 @@ class ScriptNetwork:
         """The script's own fit; None without one."""
         return self._script.fit
 
+    @property
+    def resumes(self) -> bool:
+        """Whether that fit goes on from `settings.initial_epoch`."""
+        return self._script.resumes
+
     def build(self) -> Any:
         """Build the Keras model with fresh weights from Keras' global random state."""
         return self._script.build(self._input_shape, self._class_count)

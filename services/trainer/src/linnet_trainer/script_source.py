@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from linnet_trainer.script_errors import ScriptFailed
+from linnet_trainer.script_errors import ScriptFailed, ScriptOutOfMemory
 
 FILE_NAME = "script.py"
 
@@ -20,6 +20,7 @@ class Script:
         Raises:
             ScriptFailed: It raised, or defines no `build_model`.
         """
+        self._source = source
         lines = source.splitlines(keepends=True)
         linecache.cache[FILE_NAME] = (len(source), None, lines, FILE_NAME)
         self._names: dict[str, Any] = {"__name__": "linnet_script", "__file__": FILE_NAME}
@@ -35,6 +36,11 @@ class Script:
         """The script's own fit; None without one."""
         found = self._names.get("fit")
         return found if callable(found) else None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the script's own fit goes on from `settings.initial_epoch`."""
+        return self.fit is not None and "initial_epoch" in self._source
 
     def build(self, input_shape: tuple[int, ...], class_count: int) -> Any:
         """Call `build_model` and check what it gives.
@@ -78,7 +84,14 @@ def users_lines() -> Iterator[None]:
     except ScriptFailed:
         raise
     except Exception as error:
-        raise ScriptFailed(cut(error)) from error
+        raise failure(error) from error
+
+
+def failure(error: Exception) -> ScriptFailed | ScriptOutOfMemory:
+    """Tell a script's want of memory from its other errors."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return ScriptOutOfMemory(f"The script needs more memory than its run has.\n{cut(error)}")
+    return ScriptFailed(cut(error))
 
 
 def cut(error: BaseException) -> str:

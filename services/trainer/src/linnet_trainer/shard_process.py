@@ -24,6 +24,15 @@ from linnet_trainer.startup import Workshop, workshop
 def run_shard() -> ExitCode:
     """Train all runs of the shard that the environment names."""
     logs.configure()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    # The workshop forks what scripts run in, so it comes before the token is in memory.
+    with workshop() as shop:
+        return _with_settings(shop, stopping)
+
+
+def _with_settings(shop: Workshop, stopping: threading.Event) -> ExitCode:
     log = logs.get("linnet_trainer")
     try:
         settings = read_settings()
@@ -31,13 +40,9 @@ def run_shard() -> ExitCode:
     except InvalidInput as error:
         log.error("bad_settings", message=error.message)  # noqa: TRY400 - the message says all
         return ExitCode.USAGE
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     scratch = Path(tempfile.mkdtemp(prefix="linnet-trainer-", dir=settings.scratch))
     try:
-        with workshop() as shop:
-            return _work(settings, index, shop, scratch, stopping)
+        return _work(settings, index, shop, scratch, stopping)
     except Unavailable as error:
         log.error("unavailable", message=error.message)  # noqa: TRY400 - as above
         return ExitCode.UNAVAILABLE

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from linnet_trainer import engine
+from linnet_trainer.confinement import shield
 from linnet_trainer.zygote import Zygote
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def _silence() -> Iterator[None]:
 def workshop() -> Iterator[Workshop]:
     """Import TensorFlow, fork the zygote and set the threads; once a process, before any thread."""
     engine.prepare_environment()
+    shield()
     with _silence():
         # The zygote's children shall find all of these imported.
         import keras  # noqa: F401 - as said above

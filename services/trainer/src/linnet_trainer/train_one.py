@@ -5,9 +5,9 @@ from pathlib import Path
 from linnet_ml.defaults import layers_of
 
 from linnet_trainer.networks import LayerNetwork
+from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder
 from linnet_trainer.script_run import train_script
 from linnet_trainer.startup import Workshop
-from linnet_trainer.training import Outcome, RunEvents, RunOrder
 
 
 def train_one(shop: Workshop, order: RunOrder, events: RunEvents, folder: Path) -> Outcome:

@@ -1,142 +1,31 @@
 """One run, from rows and spec to a folder of artifacts; knows no gateway and no store."""
 
-import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-from linnet_ml.spec import ClassBalance, FitSettings, TrainingSpec
-from linnet_ml.splits import Fold, Split
-from linnet_runtime.errors import InvalidInput, LinnetError
+from linnet_ml.spec import ClassBalance, FitSettings
+from linnet_ml.splits import Fold
+from linnet_runtime.errors import InvalidInput
 
 from linnet_trainer import engine as engines
-from linnet_trainer.artifacts import FoldResult, RunRecord, weights_digest, write_artifacts
+from linnet_trainer.artifacts import FoldResult, RunRecord, figures_of, write_artifacts
 from linnet_trainer.checkpoints import RunProgress, from_bytes, to_bytes
+from linnet_trainer.choosing import Fitted, exported_fit, result_of
+from linnet_trainer.engine import Engine
 from linnet_trainer.epochs import Ending, EpochRecord
 from linnet_trainer.fitting import FitProgress, FoldFit, FoldSettings
 from linnet_trainer.fold_rows import PreparedFold, calibration_rows, prepare_fold
-from linnet_trainer.loop import LoopSettings, LoopState, Rows, TrainingLoop
+from linnet_trainer.loop import LoopSettings, TrainingLoop
 from linnet_trainer.networks import Network
-from linnet_trainer.run_data import RunData
+from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder, time_limit_seconds
 
 CHECKPOINT_SECONDS = 30.0
 """Longest time without a checkpoint inside an epoch."""
 EPOCH_CHECKPOINT_SECONDS = 1.0
 """Shortest time between checkpoints at ends of epochs; shorter epochs share one."""
-DEADLINE_SHARE = 0.9
-"""Share of the run's deadline that training may use; the rest is for export and upload."""
-_SCORED_ROWS = 1024
-
-
-class Diverged(LinnetError):
-    """The loss became infinite or not a number before any epoch could be kept."""
-
-    default_reason = "DIVERGED"
-
-
-class RunEvents(Protocol):
-    """What a run tells while it goes on, and what it asks."""
-
-    def line(self, text: str, *, warning: bool = False) -> None:
-        """Take a line for a person."""
-        ...
-
-    def epoch(self, record: EpochRecord, line: str, ratio: float) -> None:
-        """Take an epoch and the share of the whole training that is done."""
-        ...
-
-    def ratio(self, ratio: float) -> None:
-        """Take the share of the whole training that is done."""
-        ...
-
-    def exporting(self) -> None:
-        """Take that fitting is over."""
-        ...
-
-    def interruption(self) -> Ending | None:
-        """Say whether the run must end now, and why."""
-        ...
-
-    def checkpoint(self, stored: Callable[[int], bytes]) -> None:
-        """Store a checkpoint; the function makes its bytes, given the last log entry."""
-        ...
-
-    def used(self, seconds: float) -> None:
-        """Take the training time used so far, earlier attempts included."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunOrder:
-    """What to train.
-
-    Attributes:
-        name: The run's name, for the manifest.
-        attempt: From 1.
-        spec: Every default filled in.
-        data: The dataset.
-        seconds_used: Training time of earlier attempts.
-        checkpoint: Checkpoint of an earlier attempt; None to begin anew.
-        initial_model: A model.keras to take the weights of; None for fresh ones.
-    """
-
-    name: str
-    attempt: int
-    spec: TrainingSpec
-    data: RunData
-    seconds_used: float = 0.0
-    checkpoint: bytes | None = None
-    initial_model: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunFigures:
-    """What is known of a run that made a model.
-
-    Attributes:
-        parameter_count: Parameters of the network.
-        train_seconds: Time of fitting, earlier attempts included.
-        best_epoch: The epoch whose weights were kept, from 1.
-        epochs: Epochs trained, all fits together.
-        val_accuracy: Validation accuracy of the best epoch; None without a validation set.
-        weights_sha256: Digest of the weights that were kept.
-        warnings: What a person should know.
-    """
-
-    parameter_count: int
-    train_seconds: float
-    best_epoch: int
-    epochs: int
-    val_accuracy: float | None
-    weights_sha256: str
-    warnings: tuple[str, ...]
-
-    @classmethod
-    def of(cls, record: RunRecord) -> "RunFigures":
-        """Take the figures of a record."""
-        history = record.result.progress.history
-        best = [e.val_accuracy for e in history if e.number == record.best_epoch]
-        return cls(
-            parameter_count=record.parameter_count,
-            train_seconds=record.train_seconds,
-            best_epoch=record.best_epoch,
-            epochs=record.epochs,
-            val_accuracy=best[0] if best else None,
-            weights_sha256=weights_digest(record.result.state),
-            warnings=record.warnings,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended; without figures and files when it was interrupted."""
-
-    ending: Ending
-    figures: RunFigures | None = None
-    files: tuple[str, ...] = ()
 
 
 class Trainer:
@@ -178,13 +67,6 @@ class Trainer:
                 self._loops.pop(next(iter(self._loops)))
             self._loops[key] = TrainingLoop(model, settings)
         return self._loops[key]
-
-
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    prepared: PreparedFold
-    model: Any
-    loop: TrainingLoop
 
 
 class _Run:
@@ -254,12 +136,7 @@ class _Run:
         return f"{self._spec!r} {self._order.data.digest}"
 
     def _deadline(self) -> float:
-        limits = [math.inf]
-        if self._spec.fit.time_limit is not None:
-            limits.append(self._spec.fit.time_limit.total_seconds())
-        if self._spec.resources.deadline:
-            limits.append(self._spec.resources.deadline.total_seconds() * DEADLINE_SHARE)
-        return self._begun + min(limits) - self._progress.seconds
+        return self._begun + time_limit_seconds(self._spec) - self._progress.seconds
 
     def _seconds(self) -> float:
         return self._progress.seconds + self._now() - self._begun
@@ -274,30 +151,35 @@ class _Run:
     def _fit(self, index: int, deadline: float) -> tuple[FoldResult | None, Ending]:
         fold = self._fits[index]
         prepared = prepare_fold(self._order.data, fold, self._spec)
-        model, loop = self._model(prepared)
-        number = index + 1 if len(self._split.folds) > 1 and fold.name != "final" else 0
+        fitted = Fitted(fold, prepared, *self._model(prepared))
         if index < len(self._progress.done):
             progress, ending = self._progress.done[index], Ending.COMPLETED
         else:
             resumed = self._progress.fit if self._progress.fold == index else None
-            progress = resumed or FitProgress(loop.fresh_state(model))
+            progress = resumed or FitProgress(fitted.loop.fresh_state(fitted.model))
             self._progress.fold, self._progress.fit = index, progress
-            settings = FoldSettings(self._settings(index), number, deadline)
+            settings = FoldSettings(self._settings(index), self._number(index), deadline)
             self._introduce(fold, settings.fit, prepared)
-            ending = self._train(_Fitted(prepared, model, loop), settings, progress)
+            ending = self._train(fitted, settings, progress)
             if ending.is_interruption:
                 return None, ending
             self._progress.fit = None
             self._progress.done.append(progress)
-        return self._result(fold, progress, ending, _Fitted(prepared, model, loop)), ending
+        scored = len(self._split.folds) > 1
+        return result_of(fitted, progress, ending, self._spec.fit, scored=scored), ending
 
-    def _train(self, fitted: "_Fitted", settings: FoldSettings, progress: FitProgress) -> Ending:
-        own = self._network.own_fit
-        if own is not None:
+    def _number(self, index: int) -> int:
+        """Give a fold's number, from 1; zero for a plain split and the final fit."""
+        return index + 1 if len(self._split.folds) > 1 and index < len(self._split.folds) else 0
+
+    def _train(self, fitted: Fitted, settings: FoldSettings, progress: FitProgress) -> Ending:
+        if self._network.own_fit is not None:
             from linnet_trainer.own_fit import OwnFit
 
-            fit = OwnFit(own, fitted.model, fitted.loop, settings, self, self._now)
-            return fit.run(progress, fitted.prepared)
+            fit = OwnFit(
+                self._network.own_fit, fitted, settings, self, self._now, self._network.resumes
+            )
+            return fit.run(progress)
         data = fitted.prepared.data
         return FoldFit(fitted.loop, data, settings, self, self._now).run(progress)
 
@@ -309,14 +191,18 @@ class _Run:
         model = self._network.build()
         if self._order.initial_model is not None:
             self._take_initial(model, self._order.initial_model)
-        steps = -(-len(prepared.data.index) // fit.batch_size) * fit.epochs
         settings = LoopSettings(
             fit,
             self._spec.augmentation,
             weighted=fit.class_balance is ClassBalance.WEIGHTS,
-            xla=engines.choose(self._network.layers, steps).xla,
+            xla=self._engine(prepared).xla,
         )
         return model, self._trainer.loop(self._network, model, settings)
+
+    def _engine(self, prepared: PreparedFold) -> Engine:
+        fit = self._spec.fit
+        steps = -(-len(prepared.data.index) // fit.batch_size)
+        return engines.choose(self._network.layers, steps * fit.epochs)
 
     def _take_initial(self, model: Any, path: Path) -> None:
         try:
@@ -337,34 +223,6 @@ class _Run:
             f"{fold.validation.size}, for {fit.epochs} epochs."
         )
 
-    def _result(
-        self, fold: Fold, progress: FitProgress, ending: Ending, fitted: "_Fitted"
-    ) -> FoldResult:
-        keep = self._spec.fit.keep_best and progress.best is not None
-        if ending is Ending.DIVERGED:
-            keep = progress.best is not None
-            if not keep:
-                raise Diverged(
-                    "The loss became infinite or not a number in the first epoch; try a lower "
-                    f"learning rate than {self._spec.fit.learning_rate} or scaled features."
-                )
-        state = progress.best if keep and progress.best is not None else progress.state
-        scores = None
-        if len(self._split.folds) > 1 and fold.validation.size:
-            scores = _scores(fitted.loop, state, fitted.prepared)
-        best = progress.watch.best_epoch if keep else progress.epoch
-        return FoldResult(
-            fold=fold,
-            progress=progress,
-            state=state,
-            best_epoch=best,
-            ending=ending,
-            prepared=fitted.prepared,
-            model=fitted.model,
-            loop=fitted.loop,
-            scores=scores,
-        )
-
     def _say_ending(self, ending: Ending, done: int) -> None:
         if ending is Ending.TIME_LIMIT:
             left = len(self._fits) - done
@@ -382,7 +240,7 @@ class _Run:
 
     def _export(self, results: list[FoldResult], ending: Ending, folder: Path) -> Outcome:
         train_seconds = self._seconds()
-        chosen = _chosen(results, self._split)
+        chosen = exported_fit(results, self._split)
         result = results[chosen]
         self._events.used(train_seconds)
         self._events.exporting()
@@ -394,7 +252,6 @@ class _Run:
         exported = self._network.export(result.model, rows, self._spec.export, folder)
         for problem in exported.problems:
             self.warn(problem)
-        steps = -(-len(result.prepared.data.index) // self._spec.fit.batch_size)
         record = RunRecord(
             name=self._order.name,
             attempt=self._order.attempt,
@@ -405,12 +262,12 @@ class _Run:
             results=tuple(results),
             exported=chosen,
             ending=ending,
-            engine=engines.choose(self._network.layers, steps * self._spec.fit.epochs),
+            engine=self._engine(result.prepared),
             train_seconds=train_seconds,
             warnings=tuple(self._warnings),
             model_input_shape=exported.input_shape,
         )
-        return Outcome(ending, RunFigures.of(record), write_artifacts(record, folder))
+        return Outcome(ending, figures_of(record), write_artifacts(record, folder))
 
     def epoch(self, record: EpochRecord, epochs: int) -> None:
         """Take the figures of an epoch that has ended."""
@@ -448,16 +305,3 @@ class _Run:
 
         self._events.checkpoint(stored)
         self._saved = self._now()
-
-
-def _chosen(results: list[FoldResult], split: Split) -> int:
-    """Give the fit whose model is exported: the final one, else that of the lowest loss."""
-    if split.final is not None and len(results) == len(split.folds) + 1:
-        return len(results) - 1
-    return int(np.argmin([result.progress.watch.best_loss for result in results]))
-
-
-def _scores(loop: TrainingLoop, state: LoopState, prepared: PreparedFold) -> np.ndarray:
-    assert prepared.data.validation is not None
-    rows: Rows = prepared.data.validation
-    return loop.probabilities(state, rows, _SCORED_ROWS)

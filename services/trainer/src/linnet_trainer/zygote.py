@@ -3,23 +3,38 @@
 Its parent may train and start threads; it itself never runs an operation, so that a child forked
 from it has a TensorFlow that is imported and still unused. A crash of the converter ends a child,
 not the run, and no child pays for an import. Messages are lines of JSON; files carry the data.
+
+A child may run a stranger's code: it inherits no open file but its connection, ends with the
+process that forked it, and what it sends is taken as a claim.
 """
 
 import contextlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from linnet_trainer.confinement import end_with_parent
+
 Job = Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], None]], Mapping[str, Any]]
 """Maps arguments, and a function that sends an event, to a result; all JSON."""
 
+Prepare = Callable[[], object]
+"""What a child does before its first job."""
+
 _READ_BYTES = 65_536
+MOST_MESSAGE_BYTES = 32 << 20
+_STDERR = 2
+_MOST_FILES = 1 << 20
+_CLOSED_S = 10.0
+"""How long a child may go on without its connection; a crash dump takes a while."""
 
 
 class ChildLost(Exception):
@@ -54,15 +69,21 @@ class Call:
 
 
 class Zygote:
-    """The parent's end; one call at a time."""
+    """The parent's end; one call at a time.
 
-    def __init__(self, jobs: Mapping[str, Job]) -> None:
+    Args:
+        jobs: What children can do, by name.
+        prepare: Done by each child before its first job; none does nothing.
+    """
+
+    def __init__(self, jobs: Mapping[str, Job], prepare: Prepare | None = None) -> None:
         self._line, theirs = _pair()
         self._pid = os.fork()
         if self._pid == 0:
             with contextlib.suppress(BaseException):
-                self._line.close()
-                _Server(jobs, theirs).serve()
+                end_with_parent()
+                _close_files_but(theirs)
+                _Server(jobs, theirs, prepare).serve()
             os._exit(0)
         theirs.close()
 
@@ -73,8 +94,8 @@ class Zygote:
 
         Args:
             call: The job.
-            on_event: Gets each event of the child, and an empty one every second; False ends the
-                child.
+            on_event: Gets each event of the child, and an empty one every second; False, or
+                whatever it raises, ends the child.
 
         Returns:
             The result.
@@ -90,15 +111,24 @@ class Zygote:
                 "reused": call.reused,
             }
         )
+        raised: Exception | None = None
         while True:
             message = self._line.receive(1.0)
             if message is None:
                 raise ChildLost("the process that starts children has ended")
+            if raised is not None and ("result" in message or "lost" in message):
+                raise raised
             if "result" in message:
                 return dict(message["result"])
             if "lost" in message:
                 raise ChildLost(message["lost"], message.get("signal"))
-            if on_event is not None and not on_event(message.get("event", {})):
+            if on_event is None:
+                continue
+            try:
+                wanted = on_event(message.get("event", {}))
+            except Exception as error:  # noqa: BLE001 - raised again when the child has ended
+                wanted, raised = False, error
+            if not wanted:
                 self._line.send({"stop": True})
                 on_event = None
 
@@ -117,11 +147,17 @@ class _Line:
         self._rest = b""
 
     def send(self, message: Mapping[str, Any]) -> None:
+        left = memoryview(json.dumps(message).encode() + b"\n")
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.socket.sendall(json.dumps(message).encode() + b"\n")
+            # Confined children may write to what they have, not send.
+            while left:
+                left = left[os.write(self.socket.fileno(), left) :]
 
     def receive(self, timeout_s: float) -> dict[str, Any] | None:
-        """Give the next message, an empty one after the time, None when the other end is gone."""
+        """Give the next message, an empty one after the time, None when the other end is gone.
+
+        What is no JSON object counts as the other end's end.
+        """
         while b"\n" not in self._rest:
             if not select.select([self.socket], [], [], timeout_s)[0]:
                 return {}
@@ -129,11 +165,15 @@ class _Line:
                 data = self.socket.recv(_READ_BYTES)
             except ConnectionResetError:
                 return None
-            if not data:
+            if not data or len(self._rest) > MOST_MESSAGE_BYTES:
                 return None
             self._rest += data
         line, self._rest = self._rest.split(b"\n", 1)
-        return dict(json.loads(line))
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        return message if isinstance(message, dict) else None
 
     def waiting(self) -> bool:
         return b"\n" in self._rest or bool(select.select([self.socket], [], [], 0)[0])
@@ -150,9 +190,10 @@ def _pair() -> tuple[_Line, _Line]:
 class _Server:
     """The zygote itself."""
 
-    def __init__(self, jobs: Mapping[str, Job], owner: _Line) -> None:
+    def __init__(self, jobs: Mapping[str, Job], owner: _Line, prepare: Prepare | None) -> None:
         self._jobs = jobs
         self._owner = owner
+        self._prepare = prepare
         self._worker: tuple[int, _Line] | None = None
 
     def serve(self) -> None:
@@ -173,11 +214,11 @@ class _Server:
         answer = self._await(line, time.monotonic() + message["timeout_s"])
         if "result" in answer and message["reused"]:
             return answer
-        if "result" not in answer:
-            answer = _autopsy(pid, answer)
+        line.close()
+        if "result" in answer:
+            _ended(pid)
         else:
-            line.close()
-            os.waitpid(pid, 0)
+            answer = _autopsy(pid, answer)
         if message["reused"]:
             self._worker = None
         return answer
@@ -187,10 +228,10 @@ class _Server:
             message = line.receive(0.2)
             if message is None:
                 return {}
-            if "result" in message:
-                return message
-            if "event" in message:
-                self._owner.send(message)
+            if isinstance(message.get("result"), dict):
+                return {"result": message["result"]}
+            if isinstance(message.get("event"), dict):
+                self._owner.send({"event": message["event"]})
             if time.monotonic() > deadline:
                 return {"lost": "it took longer than it may"}
             if self._owner.waiting() and "stop" in (self._owner.receive(0.0) or {"stop": True}):
@@ -200,9 +241,11 @@ class _Server:
         ours, theirs = _pair()
         pid = os.fork()
         if pid == 0:
-            ours.close()
-            self._owner.close()
+            end_with_parent()
+            _close_files_but(theirs)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if self._prepare is not None:
+                self._prepare()
             for message in _messages(theirs):
                 job = self._jobs[message["job"]]
                 result = job(message["arguments"], lambda e: theirs.send({"event": dict(e)}))
@@ -210,6 +253,16 @@ class _Server:
             os._exit(0)
         theirs.close()
         return pid, ours
+
+
+def _close_files_but(line: _Line) -> None:
+    """Close what a fork inherited: other connections and files of the parent."""
+    kept = line.socket.fileno()
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.closerange(_STDERR + 1, kept)
+    os.closerange(kept + 1, min(most, _MOST_FILES))
+    # A parent may have put others in their place, whose files are closed now.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
 
 
 def _messages(line: _Line) -> Iterator[dict[str, Any]]:
@@ -224,11 +277,22 @@ def _kill(pid: int) -> int:
     return os.waitpid(pid, 0)[1]
 
 
+def _ended(pid: int) -> int:
+    """Wait for a child whose connection is gone; a child that only closed it is killed."""
+    patience = time.monotonic() + _CLOSED_S
+    while time.monotonic() < patience:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.01)
+    return _kill(pid)
+
+
 def _autopsy(pid: int, answer: Mapping[str, Any]) -> dict[str, Any]:
     if "lost" in answer:
         _kill(pid)
         return dict(answer)
-    status = os.waitpid(pid, 0)[1]
+    status = _ended(pid)
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         return {"lost": f"it was killed by {signal.Signals(number).name}", "signal": number}

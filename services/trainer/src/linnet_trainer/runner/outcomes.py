@@ -8,9 +8,9 @@ from linnet_ml.samples import SAMPLES
 from linnet_runtime.errors import InvalidInput
 
 from linnet_trainer.file_names import FLOAT32, INT8
+from linnet_trainer.run_contract import Diverged, Outcome
 from linnet_trainer.runner.transfers import stored_file
-from linnet_trainer.script_errors import ScriptFailed
-from linnet_trainer.training import Diverged, Outcome
+from linnet_trainer.script_errors import ScriptFailed, ScriptOutOfMemory, ScriptTooSlow
 
 _VARIANTS = {FLOAT32: run_pb2.VARIANT_FLOAT32, INT8: run_pb2.VARIANT_INT8}
 _DATA_FIELDS = (datasets.FEATURES, datasets.LABELS, SAMPLES, "labels", "samples", "inputs")
@@ -31,6 +31,10 @@ def failure_of(error: Exception) -> run_pb2.Failure:
         reason, message = run_pb2.FAILURE_REASON_DIVERGED, error.message
     elif isinstance(error, ScriptFailed):
         reason, message = run_pb2.FAILURE_REASON_SCRIPT_ERROR, error.message
+    elif isinstance(error, ScriptTooSlow):
+        reason, message = run_pb2.FAILURE_REASON_DEADLINE_EXCEEDED, error.message
+    elif isinstance(error, ScriptOutOfMemory):
+        reason, message = run_pb2.FAILURE_REASON_OUT_OF_MEMORY, error.message
     elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         reason = run_pb2.FAILURE_REASON_OUT_OF_MEMORY
         message = "The network or the batch does not fit into memory; make one of them smaller."

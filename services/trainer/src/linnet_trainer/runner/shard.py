@@ -17,6 +17,7 @@ from linnet_runtime.lifecycle import ExitCode
 
 from linnet_trainer.epochs import Ending
 from linnet_trainer.file_names import CHECKPOINT
+from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder
 from linnet_trainer.run_data import RunData
 from linnet_trainer.runner.inputs import Inputs
 from linnet_trainer.runner.outcomes import failure_of, result_message
@@ -24,7 +25,6 @@ from linnet_trainer.runner.port import Runner
 from linnet_trainer.runner.reporting import Reporting
 from linnet_trainer.runner.run_events import GatewayEvents
 from linnet_trainer.runner.transfers import Transfers, stored_file
-from linnet_trainer.training import Outcome, RunEvents, RunOrder
 
 FLUSH_S = 600.0
 """How long a finished run waits for the gateway to store its output."""

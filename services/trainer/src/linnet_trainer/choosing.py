@@ -1,0 +1,82 @@
+"""Chooses what a run exports: the weights of each fit, and the fit of the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from linnet_ml.spec import FitSettings
+from linnet_ml.splits import Fold, Split
+
+from linnet_trainer.artifacts import FoldResult
+from linnet_trainer.epochs import Ending
+from linnet_trainer.fitting import FitProgress
+from linnet_trainer.fold_rows import PreparedFold
+from linnet_trainer.loop import TrainingLoop
+from linnet_trainer.run_contract import Diverged
+
+_SCORED_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a fit works with.
+
+    Attributes:
+        fold: Its rows.
+        prepared: The rows, scaled and balanced.
+        model: A Keras model of the network.
+        loop: The loop that trains it.
+    """
+
+    fold: Fold
+    prepared: PreparedFold
+    model: Any
+    loop: TrainingLoop
+
+
+def result_of(
+    fitted: Fitted, progress: FitProgress, ending: Ending, settings: FitSettings, *, scored: bool
+) -> FoldResult:
+    """Choose the weights of a fit that has ended: the best epoch's, or the last one's.
+
+    Args:
+        fitted: What the fit worked with.
+        progress: How far it came.
+        ending: Why it ended.
+        settings: `keep_best` decides, unless the loss became infinite.
+        scored: Whether the validation rows' probabilities are wanted.
+
+    Raises:
+        Diverged: No epoch had a finite loss.
+    """
+    if ending is Ending.DIVERGED and progress.best is None:
+        raise Diverged(
+            "The loss became infinite or not a number in the first epoch; try a lower "
+            f"learning rate than {settings.learning_rate} or scaled features."
+        )
+    keep = bool(settings.keep_best) or ending is Ending.DIVERGED
+    best = progress.best if keep else None
+    state = progress.state if best is None else best
+    validation = fitted.prepared.data.validation
+    scores = None
+    if scored and validation is not None:
+        scores = fitted.loop.probabilities(state, validation, _SCORED_ROWS)
+    return FoldResult(
+        fold=fitted.fold,
+        progress=progress,
+        state=state,
+        best_epoch=progress.epoch if best is None else progress.watch.best_epoch,
+        ending=ending,
+        prepared=fitted.prepared,
+        model=fitted.model,
+        loop=fitted.loop,
+        scores=scores,
+    )
+
+
+def exported_fit(results: Sequence[FoldResult], split: Split) -> int:
+    """Give the fit whose model is exported: the final one, else that of the lowest loss."""
+    if split.final is not None and len(results) == len(split.folds) + 1:
+        return len(results) - 1
+    return int(np.argmin([result.progress.watch.best_loss for result in results]))
