@@ -44,7 +44,7 @@ def started(cluster: Cluster) -> Iterator[str]:
     ):
         command += ["-c", setting]
     cluster.processes.start(_PROCESS, command)
-    ask = [tools / "pg_isready", "--quiet", f"--host={NODE_ADDRESS}", f"--port={_PORT}"]
+    ask = [str(tools / "pg_isready"), "--quiet", f"--host={NODE_ADDRESS}", f"--port={_PORT}"]
 
     def ready() -> bool:
         return subprocess.run(ask, check=False).returncode == 0
