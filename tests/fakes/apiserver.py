@@ -28,6 +28,7 @@ class FakeApiServer:
         calls: Method and path of every call, watches included, as `WATCH`.
         most_at_once: Most calls that were ever under way together.
         delay_s: How long each call takes.
+        stuck: Paths of what is not gone when it was deleted.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class FakeApiServer:
         self.retry_after_s: float | None = None
         self.silent = False
         self.delay_s = 0.0
+        self.stuck: set[str] = set()
         self.calls: list[tuple[str, str]] = []
         self.most_at_once = 0
         self._at_once = 0
@@ -118,6 +120,8 @@ class FakeApiServer:
             return _refused(404, "NotFound")
         if request.method == "PUT":
             return await self._replace(path, known, await request.json())
+        if request.method == "DELETE":
+            await self._delete(path, known)
         return web.json_response(known)
 
     async def _create(self, folder: str, thing: Object) -> web.Response:
@@ -130,6 +134,13 @@ class FakeApiServer:
         if thing["metadata"]["resourceVersion"] != known["metadata"]["resourceVersion"]:
             return _refused(409, "Conflict")
         return web.json_response(await self.put(path, thing))
+
+    async def _delete(self, path: str, known: Object) -> None:
+        """Delete at once, but for what `stuck` names: that is marked, as with a finalizer."""
+        if path in self.stuck:
+            known["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+        else:
+            await self.remove(path)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 import urllib.parse
 from pathlib import Path
@@ -60,20 +61,30 @@ def test_the_output_of_the_trainer_is_kept(product: Product, trained: run_pb2.Ru
     assert len(product.cli("runs", "logs", trained.name).splitlines()) > 5
 
 
+def _keys(product: Product, store: ObjectStore, prefix: str) -> list[str]:
+    """Keys of the release's bucket, as MinIO itself lists them."""
+    inside = Minio(
+        store.endpoint, access_key=store.access_key, secret_key=store.secret_key, secure=False
+    )
+    listed = inside.list_objects(product.release.name, prefix, recursive=True)
+    return [str(one.object_name) for one in listed]
+
+
+def test_data_goes_up_through_the_public_address(
+    product: Product, object_store: ObjectStore
+) -> None:
+    """`linnet datasets push` from outside wrote into MinIO; the inner address is unknown there."""
+    keys = _keys(product, object_store, "projects/default/datasets/")
+    assert any(DATASET in key for key in keys), keys
+    with pytest.raises(socket.gaierror):
+        socket.getaddrinfo(f"objects.{product.release.namespace}.svc.cluster.local", 9000)
+
+
 def test_artifacts_lie_in_minio_and_come_out_through_the_public_address(
     product: Product, trained: run_pb2.Run, object_store: ObjectStore, tmp_path: Path
 ) -> None:
     """The trainer wrote by the inner address, a client outside reads by the public one."""
-    inside = Minio(
-        object_store.endpoint,
-        access_key=object_store.access_key,
-        secret_key=object_store.secret_key,
-        secure=False,
-    )
-    prefix = "projects/default/runs/"
-    keys = [
-        one.object_name for one in inside.list_objects(product.release.name, prefix, recursive=True)
-    ]
+    keys = _keys(product, object_store, "projects/default/runs/")
     assert any(key.endswith("/attempts/1/manifest.json") for key in keys), keys
     with product.client() as client:
         request = client.artifact_request(trained.name, "model.int8.tflite")
@@ -138,12 +149,18 @@ def test_the_job_of_a_finished_run_trains_no_more(product: Product, trained: run
 
 
 def test_a_cancelled_run_leaves_no_trainer(product: Product) -> None:
-    """`linnet runs cancel` ends the run as cancelled, and its Job and pod go."""
+    """`linnet runs cancel` ends the run as cancelled, and its Job and pod are deleted."""
     run = product.start(epochs=5_000)
     product.until_training(run)
+    living = set(product.living_trainers())
+    assert {name.partition("/")[0] for name in living} == {"Job", "Pod"}
     began = time.monotonic()
     product.cli("runs", "cancel", run.name)
     ended = product.until_ended(run)
     assert ended.state == run_pb2.RUN_STATE_CANCELLED
-    product.until_no_trainer_lives()
+
+    def left() -> set[str]:
+        return living & {f"{one['kind']}/{one['metadata']['name']}" for one in product.trainers()}
+
+    wait_until(lambda: not left(), 90.0, "Job and pod are deleted", detail=lambda: str(left()))
     assert seconds_since(began) < 90
