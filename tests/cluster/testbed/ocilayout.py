@@ -33,7 +33,7 @@ class OciLayout:
             path: Of the archive.
             present: Digests of the reader's blobs.
         """
-        entry = next(one for one in self._entries() if one["annotations"].get(_REFERENCE) == name)
+        entry = next(one for one in self._entries() if one["annotations"][_REFERENCE] == name)
         index = {
             "schemaVersion": 2,
             "manifests": [{**entry, "annotations": {_NAME: name}}],
@@ -47,17 +47,22 @@ class OciLayout:
                     archive.add(blob, arcname=str(blob.relative_to(self.folder)))
 
     def forget_old(self) -> None:
-        """Remove blobs that no image has any more: a name that is pushed again leaves them."""
-        used = {digest for entry in self._entries() for digest in self._blobs(entry)}
+        """Remove what no name leads to any more: a name that is pushed again leaves its image."""
+        named = self._entries()
+        index = json.loads(self._index.read_text())
+        self._index.write_text(json.dumps({**index, "manifests": named}))
+        used = {digest for entry in named for digest in self._blobs(entry)}
         for blob in (self.folder / "blobs").glob("*/*"):
             if f"{blob.parent.name}:{blob.name}" not in used:
                 blob.unlink()
 
+    @property
+    def _index(self) -> Path:
+        return self.folder / "index.json"
+
     def _entries(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads((self.folder / "index.json").read_text())[
-            "manifests"
-        ]
-        return found
+        listed = json.loads(self._index.read_text())["manifests"]
+        return [one for one in listed if _REFERENCE in one.get("annotations", {})]
 
     def _blobs(self, entry: dict[str, Any]) -> Iterator[str]:
         manifest = json.loads(self._blob(entry["digest"]).read_text())
