@@ -18,7 +18,7 @@ from linnet.v1 import (
     profiler_service_pb2_grpc,
     run_pb2,
 )
-from linnet_runtime.errors import Internal, LinnetError
+from linnet_runtime.errors import Internal, InvalidInput, LinnetError
 from linnet_runtime.objectstore import ObjectStore
 from linnet_runtime.rpc.status import to_status
 
@@ -32,11 +32,13 @@ class FakeAnalysts(
     evaluator_service_pb2_grpc.EvaluatorServiceServicer,
     profiler_service_pb2_grpc.ProfilerServiceServicer,
 ):
-    """Scores every variant with 0.9; `failures` holds errors to raise first, in order."""
+    """Scores every variant with `accuracy`; `failures` holds errors to raise first, in order."""
 
     def __init__(self, store: ObjectStore | None = None) -> None:
         self._store = store
         self.failures: list[LinnetError] = []
+        self.accuracy = 0.9
+        self.p_value: float | None = 0.5
         self.evaluated: list[str] = []
         self.profiled: list[str] = []
 
@@ -66,11 +68,22 @@ class FakeAnalysts(
         for variant in (run_pb2.VARIANT_FLOAT32, run_pb2.VARIANT_INT8):
             for side in (evaluation_pb2.SPLIT_SIDE_VALIDATION, evaluation_pb2.SPLIT_SIDE_TEST):
                 scored = evaluation.sets.add(variant=variant, side=side, sample_count=10)
-                scored.scores.accuracy = 0.9
+                scored.scores.accuracy = self.accuracy
                 scored.scores.loss = 0.3
         return evaluator_service_pb2.EvaluateResponse(
-            evaluation=evaluation, result=self._keep(request.result_key, evaluation)
+            evaluation=evaluation,
+            result=self._keep(request.result_key, evaluation),
+            scores=self._keep(request.scores_key, evaluation),
         )
+
+    async def CompareScores(  # noqa: N802 - named by the contract
+        self, _request: evaluator_service_pb2.CompareScoresRequest, context: Any
+    ) -> evaluator_service_pb2.CompareScoresResponse:
+        await self._fail(context)
+        if self.p_value is None:
+            self.failures.append(InvalidInput.of("second", "expected scores of the same dataset"))
+            await self._fail(context)
+        return evaluator_service_pb2.CompareScoresResponse(sample_count=10, p_value=self.p_value)
 
     async def Profile(  # noqa: N802 - named by the contract
         self, request: profiler_service_pb2.ProfileRequest, context: Any

@@ -16,9 +16,9 @@ from linnet_runtime.errors import (
     AlreadyExists,
     Conflict,
     InvalidInput,
-    LinnetError,
     NotAllowedInState,
     NotFound,
+    QuotaExceeded,
 )
 from linnet_runtime.s3 import S3Location
 
@@ -159,9 +159,9 @@ async def test_the_same_request_makes_one_run(bench: Bench) -> None:
 async def test_an_oversized_message_is_refused(bench: Bench) -> None:
     """A message beyond 8 MiB is refused by its size; the gateway serves on."""
     request = pb.CreateRunRequest(parent=PARENT, run=run_pb2.Run(display_name="x" * TOO_LARGE))
-    with pytest.raises(LinnetError) as caught:
+    with pytest.raises(QuotaExceeded) as caught:
         await bench.call("CreateRun", request)
-    assert "larger than max" in caught.value.message
+    assert caught.value.reason == "MESSAGE_TOO_LARGE"
     await bench.call("ListTargets", pb.ListTargetsRequest())
 
 

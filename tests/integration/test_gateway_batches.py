@@ -214,3 +214,47 @@ async def test_failed_runs_are_tried_again_once(bench: Bench) -> None:
     assert retried.run_count == 3
     done = await until_batch(bench, name, batch_pb2.BATCH_STATE_DONE)
     assert counts(done) == {run_pb2.RUN_STATE_SUCCEEDED: 2, run_pb2.RUN_STATE_FAILED: 1}
+
+
+async def test_retrained_runs_are_held_against_their_predecessors(bench: Bench) -> None:
+    """A sure gain is better, one that chance may make is equal, new data are tested unpaired."""
+    await bench.push()
+    first = await bench.submit("first", epochs=1)
+    await bench.until_state(first.name, run_pb2.RUN_STATE_SUCCEEDED)
+    template = run_pb2.Run(spec=a_spec(1), predecessor=first.name)
+    cases = (
+        ("sure", 0.95, 0.01, run_pb2.COMPARISON_VERDICT_BETTER),
+        ("chance", 0.95, 0.4, run_pb2.COMPARISON_VERDICT_EQUAL),
+        ("worse", 0.80, 0.01, run_pb2.COMPARISON_VERDICT_WORSE),
+        # 9 of 10 rows against none of 10, where rows can't be paired.
+        ("unpaired", 0.0, None, run_pb2.COMPARISON_VERDICT_WORSE),
+    )
+    for batch_id, bench.analysts.accuracy, bench.analysts.p_value, verdict in cases:
+        made = header(batch_id, template=template, init_from_predecessor=True)
+        answers = await fill(bench, pb.CreateBatchRequest(header=made, overrides=[{}]))
+        done = await until_batch(bench, answers[-1].batch.name, batch_pb2.BATCH_STATE_DONE)
+        assert [(c.verdict, c.run_count) for c in done.verdict_counts] == [(verdict, 1)]
+        request = pb.ListRunsRequest(parent=PARENT, filter=f'batch = "{batch_id}"')
+        (run,) = (await bench.call("ListRuns", request)).runs
+        assert run.spec.init_from == first.name
+        paired = bench.analysts.p_value is not None
+        assert run.comparison.paired_count == (10 if paired else 0)
+        assert run.comparison.p_value == bench.analysts.p_value if paired else True
+        assert run.comparison.p_value <= 0.05 or verdict == run_pb2.COMPARISON_VERDICT_EQUAL
+
+
+async def test_a_run_without_device_models_succeeds_and_says_so(bench: Bench) -> None:
+    """A model that could not be exported is kept; evaluation and profiling are left out."""
+    await bench.push()
+    bench.control(without=["model.float32.tflite", "model.int8.tflite"])
+    run = await bench.submit("keras-only", epochs=1)
+    done = await bench.until_state(run.name, run_pb2.RUN_STATE_SUCCEEDED)
+    states = {stage.kind: stage.state for stage in done.stages}
+    assert states == {
+        run_pb2.STAGE_KIND_TRAIN: run_pb2.STAGE_STATE_SUCCEEDED,
+        run_pb2.STAGE_KIND_EVALUATE: run_pb2.STAGE_STATE_SKIPPED,
+        run_pb2.STAGE_KIND_PROFILE: run_pb2.STAGE_STATE_SKIPPED,
+    }
+    assert [w for w in done.warnings if "no .tflite was exported" in w]
+    assert "model.keras" in {file.name for file in done.artifacts}
+    assert not bench.analysts.evaluated

@@ -1,4 +1,4 @@
-"""The examples of docs/api.md do the main job, word for word."""
+"""The examples of the README do the main job, word for word."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from linnet_runtime.s3 import S3Location
 
 from tests.fakes.gateway import dataset_files, running
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
+DOCUMENT = Path(__file__).parents[2] / "README.md"
 TOKEN = "example-token"
 
 
@@ -40,19 +40,19 @@ def shell(script: str, folder: Path, **variables: str) -> str:
 
 
 async def test_curl_buf_and_grpcio_do_the_main_job(tmp_path: Path, s3_location: S3Location) -> None:
-    """Push, train, watch, report and download, each as the document shows it."""
+    """Push, train, watch, report and download, each as the README shows it."""
     folder = tmp_path / "work"
     folder.mkdir()
     for name, data in dataset_files().items():
         (folder / name).write_bytes(data)
     async with running(tmp_path, s3_location, api_token=TOKEN) as bench:
         http, address = bench.endpoints["http"], bench.endpoints["address"]
-        told = await asyncio.to_thread(shell, example("sh"), folder, HTTP=http)
+        told = await asyncio.to_thread(shell, example("sh curl"), folder, HTTP=http)
         assert '"variant": "VARIANT_INT8"' in told
         assert (folder / "curl.tflite").read_bytes() == b"int8"
-        told = await asyncio.to_thread(shell, example("buf"), folder, ADDRESS=address)
+        told = await asyncio.to_thread(shell, example("sh buf"), folder, ADDRESS=address)
         assert "RUN_STATE_SUCCEEDED" in told
-        script = f"ADDRESS, TOKEN = {address!r}, {TOKEN!r}\n{example('python')}"
+        script = f"ADDRESS, TOKEN = {address!r}, {TOKEN!r}\n{example('python grpcio')}"
         (folder / "example.py").write_text(script)
         told = await asyncio.to_thread(shell, "python example.py", folder)
         assert told.endswith("RUN_STATE_SUCCEEDED\n")

@@ -2,11 +2,8 @@
 
 import asyncio
 import hashlib
-import http.server
 import json
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,59 +30,15 @@ from tests.fakes.gateway import (
     running,
     until,
 )
+from tests.fakes.issuer import AUDIENCE, ISSUER, Issuer, serving
 
 DAY = timedelta(days=1)
-ISSUER, AUDIENCE = "https://issuer.test", "linnet"
 PEOPLE = {
     "admin": {"*": "admin"},
     "submitter": {"demo": "submitter"},
     "viewer": {"demo": "viewer"},
     "stranger": {"other": "admin"},
 }
-
-
-class Issuer:
-    """An OIDC issuer with one RSA key."""
-
-    def __init__(self) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-        self.jwks = {"keys": [public | {"kid": "one", "use": "sig", "alg": "RS256"}]}
-
-    def token(self, *, key: Any = None, algorithm: str = "RS256", **changes: Any) -> str:
-        claims = {
-            "iss": ISSUER,
-            "aud": AUDIENCE,
-            "sub": "ann",
-            "exp": datetime.now(UTC) + timedelta(minutes=5),
-            "linnet_roles": {"demo": "viewer"},
-        }
-        headers = {"kid": changes.pop("kid", "one")}
-        return jwt.encode(claims | changes, key or self.key, algorithm, headers=headers)
-
-
-@contextmanager
-def serving(issuer: Issuer) -> Iterator[str]:
-    """Serve the issuer's keys."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(issuer.jwks).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/keys"
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture(scope="module")

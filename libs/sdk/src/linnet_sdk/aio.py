@@ -74,7 +74,8 @@ class AsyncClient:
         """Push files as they are and give the ready dataset; the gateway looks inside them."""
         files = await asyncio.to_thread(dataset_files.describe_files, paths)
         created = await self.calls.unary(
-            self.stub.CreateDataset, self.make.create_dataset(record, files, dataset_id)
+            self.stub.CreateDataset,
+            self.make.create_dataset(record, files, dataset_id, str(uuid.uuid4())),
         )
         for target in created.uploads:
             await self.calls.again(partial(self._transfers.upload, target, paths[target.name]))

@@ -86,7 +86,8 @@ class Client:
         """
         files = dataset_files.describe_files(paths)
         created = self.calls.unary(
-            self.stub.CreateDataset, self.make.create_dataset(record, files, dataset_id)
+            self.stub.CreateDataset,
+            self.make.create_dataset(record, files, dataset_id, str(uuid.uuid4())),
         )
         for target in created.uploads:
             self.calls.again(partial(self._transfers.upload, target, paths[target.name]))

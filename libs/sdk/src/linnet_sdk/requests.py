@@ -36,10 +36,15 @@ class Maker:
         record: dataset_pb2.Dataset,
         files: Sequence[dataset_pb2.StoredFile],
         dataset_id: str,
+        request_id: str,
     ) -> service.CreateDatasetRequest:
         """Make the request that announces a dataset's files."""
         return service.CreateDatasetRequest(
-            parent=self.parent, dataset_id=dataset_id, dataset=record, files=files
+            parent=self.parent,
+            dataset_id=dataset_id,
+            dataset=record,
+            files=files,
+            request_id=request_id,
         )
 
     def get_dataset(self, dataset: str) -> service.GetDatasetRequest:

@@ -117,7 +117,7 @@ class Batch(_message.Message):
 
     @_builtins.property
     def verdict_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerdictCount]:
-        """Runs that name a predecessor and are done, by verdict."""
+        """Runs that name a predecessor and are evaluated, by verdict."""
 
     def __init__(
         self,

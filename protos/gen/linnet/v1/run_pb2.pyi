@@ -461,7 +461,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def comparison(self) -> Global___Comparison:
-        """This run against its predecessor; absent without one or before both are done."""
+        """This run against its predecessor; absent without one or before both are evaluated."""
 
     def __init__(
         self,

@@ -2,25 +2,32 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from linnet.v1 import evaluation_pb2, profile_pb2, run_pb2, spec_pb2
+from linnet.v1 import (
+    evaluation_pb2,
+    profile_pb2,
+    run_pb2,
+    spec_pb2,
+)
 from linnet_runtime import logs
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import DeadlineExceeded, LinnetError, NotFound, Unavailable
-from linnet_runtime.ids import parse_name
 
 from linnet_gateway import transitions
 from linnet_gateway.converters import fill_device_figures
 from linnet_gateway.ports import Datasets, Runs
+from linnet_gateway.predecessors import Predecessors, ScoreComparer, fill_scores, variant_of
 from linnet_gateway.records import DatasetRecord, FileRecord, RunRecord
 from linnet_gateway.states import Failure, FailureReason, RunState, StageKind
 
-_NOTABLE_CHANGE = 0.005
-"""Half a point of accuracy."""
+_NO_MODELS = "no .tflite was exported: there is nothing to evaluate and profile"
+_TOLD_AFTER_S = 0.5
+_TAKEN_A_SLOT = 16
 _BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 MODEL_FILES = {
@@ -29,7 +36,7 @@ MODEL_FILES = {
 }
 
 
-class Evaluator(Protocol):
+class Evaluator(ScoreComparer, Protocol):
     """What scores the models of a run."""
 
     async def evaluate(
@@ -81,6 +88,7 @@ class Analysis:
         self._datasets = datasets
         self._evaluator = evaluator
         self._profiler = profiler
+        self._predecessors = Predecessors(runs, evaluator)
         self._clock = clock
         self._limits = limits
         self._slots = {
@@ -88,6 +96,7 @@ class Analysis:
             StageKind.PROFILE: asyncio.Semaphore(limits.at_once),
         }
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._begun: dict[tuple[str, StageKind], datetime] = {}
         self._log = logs.get("linnet.analysis")
 
     def take(self, run: RunRecord) -> None:
@@ -96,6 +105,11 @@ class Analysis:
             task = asyncio.create_task(self._analyze(run))
             self._tasks[run.uid] = task
             task.add_done_callback(lambda _: self._tasks.pop(run.uid, None))
+
+    @property
+    def room(self) -> int:
+        """How many runs more are worth giving: enough to keep every slot busy."""
+        return max(_TAKEN_A_SLOT * self._limits.at_once - len(self._tasks), 0)
 
     @property
     def active(self) -> frozenset[str]:
@@ -128,12 +142,30 @@ class Analysis:
     ) -> None:
         if run.stage(kind).state.ended:
             return
+        if not any(file.name in MODEL_FILES for file in run.artifacts):
+            left_out = partial(
+                transitions.stage_left_out, kind=kind, why=_NO_MODELS, now=self._clock.now()
+            )
+            await self._runs.change(run.uid, left_out)
+            return
         async with self._slots[kind]:
-            begun = partial(transitions.stage_begun, kind=kind, now=self._clock.now())
-            run = await self._runs.change(run.uid, begun)
-            failure = await self._try(run, kind, call)
-        if failure is not None:
-            await self._end(run, kind, failure)
+            run = await self._runs.get_uid(run.uid)
+            self._begun[run.uid, kind] = self._clock.now()
+            telling = asyncio.create_task(self._tell_begun(run.uid, kind))
+            try:
+                failure = await self._try(run, kind, call)
+                if failure is not None:
+                    await self._end(run, kind, failure)
+            finally:
+                telling.cancel()
+                del self._begun[run.uid, kind]
+
+    async def _tell_begun(self, uid: str, kind: StageKind) -> None:
+        # Most stages are over sooner: those write when they began together with how they ended.
+        await asyncio.sleep(_TOLD_AFTER_S)
+        now = self._begun[uid, kind]
+        with suppress(LinnetError):
+            await self._runs.change(uid, partial(transitions.stage_begun, kind=kind, now=now))
 
     async def _try(
         self, run: RunRecord, kind: StageKind, call: Callable[[RunRecord], Awaitable[None]]
@@ -167,23 +199,29 @@ class Analysis:
         evaluation, files = await self._evaluator.evaluate(
             run, dataset, self._limits.call_timeout_s
         )
-        await self._end(run, StageKind.EVALUATE, None, partial(_scored, evaluation), files)
+        found = await self._predecessors.compare(
+            run, evaluation, files, self._limits.call_timeout_s
+        )
+        fill = partial(fill_scores, evaluation)
+        await self._end(run, StageKind.EVALUATE, None, fill=fill, files=files, found=found)
 
     async def _profile(self, run: RunRecord) -> None:
         spec = spec_pb2.TrainingSpec.FromString(run.spec)
         profiles, files = await self._profiler.profile(run, spec, self._limits.call_timeout_s)
-        await self._end(run, StageKind.PROFILE, None, partial(_profiled, profiles), files)
+        fill = partial(_profiled, profiles)
+        await self._end(run, StageKind.PROFILE, None, fill=fill, files=files)
 
     async def _end(
         self,
         run: RunRecord,
         kind: StageKind,
         failure: Failure | None,
+        *,
         fill: Callable[[run_pb2.RunSummary], None] | None = None,
         files: Sequence[FileRecord] = (),
+        found: run_pb2.Comparison | None = None,
     ) -> None:
         now = self._clock.now()
-        before = await self._predecessor(run)
 
         def decide(current: RunRecord) -> RunRecord:
             summary = run_pb2.RunSummary.FromString(current.summary)
@@ -192,64 +230,17 @@ class Analysis:
             ended = transitions.stage_ended(
                 current, kind, failure, now, summary=summary.SerializeToString(), files=files
             )
-            if before is None or ended.state is not RunState.SUCCEEDED:
+            if found is None or ended is current:
                 return ended
-            return replace(ended, comparison=compare(summary, before))
+            return replace(ended, comparison=found.SerializeToString())
 
         await self._runs.change(run.uid, decide)
-
-    async def _predecessor(self, run: RunRecord) -> run_pb2.RunSummary | None:
-        if not run.predecessor:
-            return None
-        name = parse_name(run.predecessor, "runs", field="predecessor")
-        try:
-            found = await self._runs.get(name.project, name.id)
-        except NotFound:
-            return None
-        return run_pb2.RunSummary.FromString(found.summary)
 
 
 def _begun(run: RunRecord) -> datetime | None:
     return run.stage(StageKind.TRAIN).end_time
 
 
-def _variant(
-    summary: run_pb2.RunSummary, variant: run_pb2.Variant.ValueType
-) -> run_pb2.VariantSummary:
-    for known in summary.variants:
-        if known.variant == variant:
-            return known
-    return summary.variants.add(variant=variant)
-
-
-def compare(summary: run_pb2.RunSummary, before: run_pb2.RunSummary) -> bytes:
-    """Compare a retrained run with its predecessor; gives a serialized Comparison or nothing."""
-    new, old = (_variant(s, run_pb2.VARIANT_FLOAT32) for s in (summary, before))
-    for field in ("test_accuracy", "validation_accuracy"):
-        if new.HasField(field) and old.HasField(field):
-            change = getattr(new, field) - getattr(old, field)
-            verdict = run_pb2.COMPARISON_VERDICT_EQUAL
-            if abs(change) >= _NOTABLE_CHANGE:
-                better = change > 0
-                verdict = (
-                    run_pb2.COMPARISON_VERDICT_BETTER
-                    if better
-                    else run_pb2.COMPARISON_VERDICT_WORSE
-                )
-            return run_pb2.Comparison(accuracy_change=change, verdict=verdict).SerializeToString()
-    return b""
-
-
-def _scored(evaluation: evaluation_pb2.Evaluation, summary: run_pb2.RunSummary) -> None:
-    for scored in evaluation.sets:
-        into = _variant(summary, scored.variant)
-        if scored.side == evaluation_pb2.SPLIT_SIDE_VALIDATION:
-            into.validation_accuracy = scored.scores.accuracy
-            into.validation_loss = scored.scores.loss
-        elif scored.side == evaluation_pb2.SPLIT_SIDE_TEST:
-            into.test_accuracy = scored.scores.accuracy
-
-
 def _profiled(profiles: Sequence[profile_pb2.Profile], summary: run_pb2.RunSummary) -> None:
     for profile in profiles:
-        fill_device_figures(_variant(summary, profile.variant), profile)
+        fill_device_figures(variant_of(summary, profile.variant), profile)

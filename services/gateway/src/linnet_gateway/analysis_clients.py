@@ -14,7 +14,7 @@ from linnet.v1 import (
     profiler_service_pb2_grpc,
     spec_pb2,
 )
-from linnet_runtime.rpc.server import MAX_MESSAGE_BYTES
+from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES
 from linnet_runtime.rpc.status import from_rpc_error
 
 from linnet_gateway.analysis import MODEL_FILES

@@ -9,6 +9,8 @@ from linnet_runtime.errors import InvalidInput, Violation
 _NAME = re.compile(r"(checkpoint/|log/)?[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_FILE_BYTES = 4 * 1024**3
+RESERVED = frozenset({"evaluation.json", "profile.json", "scores.npz"})
+"""What evaluator and profiler write: a trainer's file of such a name would be taken for theirs."""
 
 
 def check_artifact_names(files: Sequence[dataset_pb2.StoredFile]) -> None:
@@ -28,6 +30,10 @@ def check_artifact_names(files: Sequence[dataset_pb2.StoredFile]) -> None:
                     "expected letters, digits, `.`, `_` and `-`, at most below checkpoint/ or "
                     f"log/, received {file.name[:120]!r}",
                 )
+            )
+        if file.name in RESERVED:
+            violations.append(
+                Violation(f"{path}.name", f"expected no file {file.name!r}: analysis makes it")
             )
         if file.name in names:
             violations.append(Violation(f"{path}.name", f"expected {file.name!r} once"))

@@ -22,14 +22,15 @@ from linnet_gateway.analysis import Analysis, AnalysisLimits
 from linnet_gateway.analysis_clients import EvaluatorClient, ProfilerClient, open_channel
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.connect_app import HttpServer, connect_app
-from linnet_gateway.core import Core, reconciler_limits, training_api
+from linnet_gateway.core import Core, rate_limits, reconciler_limits, training_api
 from linnet_gateway.credentials import identity_of, server_credentials, uvicorn_tls
-from linnet_gateway.guard import Guard, RateLimits
+from linnet_gateway.guard import Guard
 from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.ingest import Ingest
 from linnet_gateway.launcher import Launcher
 from linnet_gateway.launching import Launching, ReconcilerLimits
 from linnet_gateway.metrics import DatabaseMetrics, RunMetrics
+from linnet_gateway.pagination import Pager
 from linnet_gateway.reconciler import Reconciler
 from linnet_gateway.records import Event, EventKind
 from linnet_gateway.run_meter import RunMeter
@@ -46,6 +47,7 @@ from linnet_gateway.training_servicer import training_servicer
 from linnet_gateway.uids import new_uid
 
 _TOKEN_KEY = "tokens"  # noqa: S105 - the name of a key, not the key
+_PAGE_KEY = "pages"
 _EVENT_IDLE_S = 1.0
 _SHARED_EVENT_IDLE_S = 0.2
 
@@ -148,6 +150,7 @@ class Gateway:
             targets=Targets(profiler_client, self.clock),
             retries=RetryLimits(lost_attempts=settings.lost_attempts),
             tokens=Tokens(await records.secrets.key(_TOKEN_KEY)),
+            pager=Pager(await records.secrets.key(_PAGE_KEY)),
         )
 
     async def _launcher(self, core: Core, runner_address: str) -> tuple[Launcher, Leads]:
@@ -249,14 +252,13 @@ class Gateway:
 
     async def _serve_public(self, core: Core, rpc: RpcMetrics) -> dict[str, str]:
         settings = self.settings
-        limits = RateLimits(settings.rate_per_s, settings.rate_burst, settings.max_streams)
         identity = identity_of(settings)
         guard = Guard(
             training_api(core, settings, self.clock),
             identity,
             core.records.audit,
             self.clock,
-            limits,
+            rate_limits(settings),
         )
         server = Server(["linnet.v1.TrainingService"], rpc)
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server(

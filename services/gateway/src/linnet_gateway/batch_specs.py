@@ -8,7 +8,8 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.message import Message
 from linnet.v1 import run_pb2, training_service_pb2
-from linnet_runtime.errors import InvalidInput
+from linnet_runtime.errors import InvalidInput, Violation
+from linnet_runtime.rpc.validation import check
 
 MAX_GRID_RUNS = 100_000
 
@@ -52,7 +53,23 @@ def overridden(
     run.display_name = override.display_name or run.display_name
     run.labels.update(override.labels)
     run.predecessor = override.predecessor or run.predecessor
+    check_changed(run, where)
     return run
+
+
+def check_changed(run: run_pb2.Run, where: str) -> None:
+    """Hold a run that was made here to the contract's rules, as one that came whole is.
+
+    Raises:
+        InvalidInput: Names every wrong field, below `where`.
+    """
+    try:
+        check(run)
+    except InvalidInput as error:
+        raise InvalidInput(
+            [Violation(f"{where}.{v.field}", v.description) for v in error.violations],
+            reason=error.reason,
+        ) from error
 
 
 def grid_size(header: training_service_pb2.BatchHeader) -> int:
@@ -75,4 +92,5 @@ def grid_runs(header: training_service_pb2.BatchHeader, skip: int) -> Iterator[r
         run.CopyFrom(header.template)
         for index, (axis, value) in enumerate(zip(header.grid, combination, strict=True)):
             set_field(run.spec, axis.field, value, f"header.grid[{index}]")
+        check_changed(run, "header.grid")
         yield run

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from linnet.v1.training_service_connect import TrainingServiceASGIApplication
 from linnet_runtime import errors, logs
 from linnet_runtime.rpc.interceptors import RpcMetrics
-from linnet_runtime.rpc.server import MAX_MESSAGE_BYTES
+from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES
 from linnet_runtime.rpc.status import to_status
 from linnet_runtime.rpc.validation import check
 from protobuf.wkt import Any as PackedAny
@@ -21,6 +21,8 @@ from linnet_gateway.guard import Guard
 from linnet_gateway.method_names import SERVICE, snake_case
 
 _log = logs.get("linnet.connect")
+_STREAM_KINDS = (b"application/connect+", b"application/grpc")
+"""Kinds of bodies that hold more than one message."""
 
 
 def _translated(error: Exception) -> ConnectError:
@@ -101,7 +103,35 @@ def _authorization(context: Any) -> str:
     return str(context.request_headers.get("authorization") or "")
 
 
-def connect_app(guard: Guard, metrics: RpcMetrics) -> TrainingServiceASGIApplication:
+class _Measured:
+    """Counts unary requests that are too large, which are refused before any method is called."""
+
+    def __init__(self, application: Any, metrics: RpcMetrics) -> None:
+        self._application = application
+        self._metrics = metrics
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        name = str(scope.get("path", "")).rpartition("/")[2]
+        kind = dict(scope.get("headers", ())).get(b"content-type", b"")
+        if name not in SERVICE.methods_by_name or kind.startswith(_STREAM_KINDS):
+            await self._application(scope, receive, send)
+            return
+        read_bytes = 0
+
+        async def measured() -> Any:
+            nonlocal read_bytes
+            message = await receive()
+            before = read_bytes
+            read_bytes += len(message.get("body", b""))
+            if before <= MAX_MESSAGE_BYTES < read_bytes:
+                self._metrics.oversize.labels(f"TrainingService/{name}").inc()
+            return message
+
+        await self._application(scope, measured, send)
+
+
+def connect_app(guard: Guard, metrics: RpcMetrics) -> Any:
     """Make the ASGI application of a guarded API."""
     make = _Methods(guard, metrics)
     methods: dict[str, Any] = {}
@@ -114,7 +144,8 @@ def connect_app(guard: Guard, metrics: RpcMetrics) -> TrainingServiceASGIApplica
             made = make.unary(method.name)
         methods[snake_case(method.name)] = made
     service = type("Service", (), methods)()
-    return TrainingServiceASGIApplication(service, read_max_bytes=MAX_MESSAGE_BYTES)
+    application = TrainingServiceASGIApplication(service, read_max_bytes=MAX_MESSAGE_BYTES)
+    return _Measured(application, metrics)
 
 
 class HttpServer:

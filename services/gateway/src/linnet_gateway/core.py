@@ -8,13 +8,16 @@ from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.analysis_clients import EvaluatorClient, ProfilerClient
 from linnet_gateway.attempts import RetryLimits
+from linnet_gateway.batch_filling import BatchFilling
 from linnet_gateway.batch_results import BatchResults
 from linnet_gateway.batches import BatchRequests
 from linnet_gateway.dataset_files import DatasetFiles
 from linnet_gateway.datasets import DatasetRequests
 from linnet_gateway.fairness import ShardLimits
+from linnet_gateway.guard import RateLimits
 from linnet_gateway.insights import Insights
 from linnet_gateway.launching import ReconcilerLimits
+from linnet_gateway.pagination import Pager
 from linnet_gateway.reports import Reports
 from linnet_gateway.runs import RunRequests
 from linnet_gateway.settings import GatewaySettings
@@ -40,6 +43,7 @@ class Core:
     targets: Targets
     retries: RetryLimits
     tokens: Tokens
+    pager: Pager
 
 
 def reconciler_limits(settings: GatewaySettings, retries: RetryLimits) -> ReconcilerLimits:
@@ -54,6 +58,16 @@ def reconciler_limits(settings: GatewaySettings, retries: RetryLimits) -> Reconc
             per_project=settings.max_shards_per_project,
         ),
         retries=retries,
+    )
+
+
+def rate_limits(settings: GatewaySettings) -> RateLimits:
+    """Give the limits of one caller."""
+    return RateLimits(
+        per_s=settings.rate_per_s,
+        burst=settings.rate_burst,
+        streams=settings.max_streams,
+        idle_s=settings.stream_idle_s,
     )
 
 
@@ -74,14 +88,14 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
     return TrainingApi(
         datasets=DatasetRequests(records.datasets, files, core.store, clock),
         runs=runs,
-        batches=BatchRequests(
+        filling=BatchFilling(
             batches=records.batches,
             runs=runs,
             specs=specs,
-            tail=core.tail,
             clock=clock,
             max_runs=settings.max_batch_runs,
         ),
+        batches=BatchRequests(batches=records.batches, tail=core.tail, clock=clock),
         results=BatchResults(records.batches, core.store),
         watching=Watching(records.runs, records.trainings, records.events, core.store, core.tail),
         reports=Reports(
@@ -95,5 +109,6 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
         insights=Insights(records.runs, records.datasets, core.evaluator),
         preview=SpecPreview(specs, core.profiler),
         targets=core.targets,
+        pager=core.pager,
         clock=clock,
     )

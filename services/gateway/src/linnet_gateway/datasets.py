@@ -50,12 +50,13 @@ class DatasetRequests:
         classes: Sequence[str],
         feature_names: Sequence[str],
         files: Sequence[FileRecord],
+        request_id: str = "",
     ) -> tuple[DatasetRecord, Sequence[tuple[FileRecord, str]]]:
         """Create a dataset whose files are awaited, and say where to put each.
 
         Raises:
             InvalidInput: The files can't be those of a dataset.
-            AlreadyExists: The id is taken.
+            AlreadyExists: The id is taken, or the request id by another dataset.
         """
         named = {file.name: file for file in files}
         if len(named) != len(files):
@@ -76,10 +77,13 @@ class DatasetRequests:
             classes=tuple(classes),
             feature_names=tuple(feature_names),
             files=stored,
+            request_id=request_id,
         )
-        uploads = [(f, self._store.presign("PUT", f.key, UPLOAD_LIFE)) for f in stored]
-        await self._datasets.create(dataset)
-        return dataset, uploads
+        asked = replace(dataset, request_digest=_request_digest(dataset, dataset_id))
+        known = await self._datasets.create(asked)
+        # What is ready stays as it is: nobody gets an address to write over it.
+        awaited = known.files if known.state is DatasetState.UPLOADING else ()
+        return known, [(f, self._store.presign("PUT", f.key, UPLOAD_LIFE)) for f in awaited]
 
     async def finalize(self, name: ResourceName) -> DatasetRecord:
         """Check the uploaded files and make the dataset ready; a bad one is deleted.
@@ -135,6 +139,18 @@ def check_etag(given: str, current: str, name: str) -> None:
 def _prefix(project: str, id_: str, uid: str) -> str:
     # The uid keeps late uploads to a deleted dataset out of one that took its name.
     return f"projects/{project}/datasets/{id_}-{uid}"
+
+
+def _request_digest(dataset: DatasetRecord, dataset_id: str) -> str:
+    asked = (
+        dataset_id,
+        dataset.display_name,
+        dataset.input_kind,
+        dataset.classes,
+        dataset.feature_names,
+        [(file.name, file.size_bytes, file.sha256) for file in dataset.files],
+    )
+    return sha256(repr(asked).encode()).hexdigest()
 
 
 def _check_names(dataset: DatasetRecord, facts: DatasetFacts) -> None:

@@ -1,13 +1,15 @@
 """What every public call passes, whatever the transport: identity, rate, role, audit."""
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
 from linnet_runtime.clock import Clock
-from linnet_runtime.errors import InvalidInput, LinnetError, QuotaExceeded
+from linnet_runtime.errors import DeadlineExceeded, InvalidInput, LinnetError, QuotaExceeded
 
 from linnet_gateway.access import MUTATING, Principal, check_role, resource_of
 from linnet_gateway.identity import Identity
@@ -19,7 +21,9 @@ _MAX_CALLERS = 10_000
 class Audit(Protocol):
     """Where mutating calls are written to, in order, for ever."""
 
-    async def write(self, actor: str, method: str, resource: str, decision: str) -> None:
+    def write(
+        self, actor: str, method: str, resource: str, decision: str
+    ) -> Coroutine[Any, Any, None]:
         """Append one entry."""
         ...
 
@@ -38,11 +42,20 @@ class RateLimits:
         per_s: Calls a second, over time.
         burst: Calls at once after a pause.
         streams: Streams that are open at once.
+        idle_s: Time within which a caller who streams must send something.
     """
 
     per_s: float = 500.0
     burst: float = 2000.0
     streams: int = 2000
+    idle_s: float = 300.0
+
+
+@dataclass(slots=True)
+class _Note:
+    """What the audit log will say of a call."""
+
+    resource: str
 
 
 class Guard:
@@ -62,15 +75,11 @@ class Guard:
     async def unary(self, method: str, authorization: str, request: Message) -> Message:
         """Call a method that answers once."""
         principal = await self._admit(method, authorization)
-        resource = resource_of(request)
-        try:
+        async with self._noted(method, principal, resource_of(request)) as note:
             check_role(method, principal, request)
             answer: Message = await getattr(self._api, snake_case(method))(request)
-        except LinnetError as error:
-            await self._note(method, principal, resource, error.reason)
-            raise
-        await self._note(method, principal, str(getattr(answer, "name", "") or resource), "OK")
-        return answer
+            note.resource = str(getattr(answer, "name", "")) or note.resource
+            return answer
 
     async def stream(
         self, method: str, authorization: str, request: Message
@@ -78,45 +87,89 @@ class Guard:
         """Call a method that answers with a stream."""
         principal = await self._admit(method, authorization)
         check_role(method, principal, request)
-        self._open_stream(principal)
-        try:
+        with self._open_stream(principal):
             async for response in getattr(self._api, snake_case(method))(request):
                 yield response
-        finally:
-            self._streams[principal.subject] -= 1
 
     async def bidi(
         self, method: str, authorization: str, requests: AsyncIterator[Any]
     ) -> AsyncIterator[Message]:
         """Call a method with streams both ways; the first message says what it is about."""
         principal = await self._admit(method, authorization)
-        first = await anext(requests, None)
-        if first is None:
-            raise InvalidInput.of("request", "expected at least one message, received none")
-        resource = resource_of(first)
-        decision = "OK"
-        self._open_stream(principal)
-        try:
-            check_role(method, principal, first)
-            async for response in getattr(self._api, snake_case(method))(_rest(first, requests)):
-                yield response
-        except LinnetError as error:
-            decision = error.reason
-            raise
-        finally:
-            self._streams[principal.subject] -= 1
-            await self._note(method, principal, resource, decision)
+        with self._open_stream(principal):
+            first = await self._next(method, requests)
+            if first is None:
+                raise InvalidInput.of("request", "expected at least one message, received none")
+            async with self._noted(method, principal, resource_of(first)):
+                check_role(method, principal, first)
+                rest = self._rest(method, principal, first, requests)
+                async for response in getattr(self._api, snake_case(method))(rest):
+                    yield response
 
-    def _open_stream(self, principal: Principal) -> None:
-        count = self._streams.get(principal.subject, 0)
+    async def _rest(
+        self, method: str, principal: Principal, first: Any, requests: AsyncIterator[Any]
+    ) -> AsyncIterator[Any]:
+        request = first
+        while request is not None:
+            yield request
+            request = await self._next(method, requests)
+            # Each message is work as a call is: a stream without end is no way around the rate.
+            self._charge(method, principal)
+
+    async def _next(self, method: str, requests: AsyncIterator[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                return await anext(requests, None)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{method}: expected a message within {self._limits.idle_s:g} s",
+                reason="STREAM_IDLE",
+                metadata={"method": method},
+            ) from None
+
+    @contextmanager
+    def _open_stream(self, principal: Principal) -> Iterator[None]:
+        subject = principal.subject
+        count = self._streams.get(subject, 0)
         if count >= self._limits.streams:
             raise QuotaExceeded(
                 f"expected at most {self._limits.streams} open streams", reason="TOO_MANY_STREAMS"
             )
-        self._streams[principal.subject] = count + 1
+        self._streams[subject] = count + 1
+        try:
+            yield
+        finally:
+            self._streams[subject] -= 1
+            if not self._streams[subject]:
+                del self._streams[subject]
+
+    @asynccontextmanager
+    async def _noted(
+        self, method: str, principal: Principal, resource: str
+    ) -> AsyncIterator["_Note"]:
+        """Write down how a mutating call ends, also one that its caller has given up."""
+        note = _Note(resource)
+        decision = "INTERRUPTED"
+        try:
+            yield note
+            decision = "OK"
+        except LinnetError as error:
+            decision = error.reason
+            raise
+        except Exception:
+            decision = "INTERNAL"
+            raise
+        finally:
+            if method in MUTATING:
+                written = self._audit.write(principal.subject, method, note.resource, decision)
+                await asyncio.shield(asyncio.ensure_future(written))
 
     async def _admit(self, method: str, authorization: str) -> Principal:
         principal = await self._identity.of(authorization)
+        self._charge(method, principal)
+        return principal
+
+    def _charge(self, method: str, principal: Principal) -> None:
         now = self._clock.monotonic()
         bucket = self._buckets.get(principal.subject)
         if bucket is None:
@@ -133,14 +186,3 @@ class Guard:
                 metadata={"method": method},
             )
         bucket.tokens -= 1
-        return principal
-
-    async def _note(self, method: str, principal: Principal, resource: str, decision: str) -> None:
-        if method in MUTATING:
-            await self._audit.write(principal.subject, method, resource, decision)
-
-
-async def _rest(first: Any, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    yield first
-    async for request in requests:
-        yield request

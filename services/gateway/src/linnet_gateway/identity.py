@@ -6,7 +6,7 @@ import hmac
 import json
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,8 +80,17 @@ class OidcSettings:
 class OidcTokens:
     """JWTs of one issuer; its keys are read when one is needed and read anew when one is new."""
 
-    def __init__(self, settings: OidcSettings) -> None:
+    def __init__(
+        self, settings: OidcSettings, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Make one.
+
+        Args:
+            settings: How JWTs are checked.
+            monotonic: Gives seconds that never go back.
+        """
         self._settings = settings
+        self._monotonic = monotonic
         self._keys: dict[str, Any] = {}
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -115,7 +124,7 @@ class OidcTokens:
 
     async def _key(self, key_id: str) -> Any:
         async with self._lock:
-            age_s = time.monotonic() - self._read_at
+            age_s = self._monotonic() - self._read_at
             stale = age_s > _JWKS_LIFE_S
             # A key that is not known may be new; whoever invents ids must not make us ask often.
             if stale or (key_id not in self._keys and age_s > _JWKS_PAUSE_S):
@@ -133,12 +142,12 @@ class OidcTokens:
             document = await asyncio.to_thread(self._fetch)
             keys = jwt.PyJWKSet.from_dict(document).keys
         except (OSError, ValueError, jwt.PyJWTError) as error:
-            self._read_at = time.monotonic() - _JWKS_LIFE_S + _JWKS_PAUSE_S
+            self._read_at = self._monotonic() - _JWKS_LIFE_S + _JWKS_PAUSE_S
             if self._keys:
                 return
             raise Unavailable("the issuer's keys can't be read", reason="NO_JWKS") from error
         self._keys = {str(key.key_id): key for key in keys if key.key_id}
-        self._read_at = time.monotonic()
+        self._read_at = self._monotonic()
 
     def _fetch(self) -> Any:
         with urllib.request.urlopen(self._settings.jwks_url, timeout=_JWKS_TIMEOUT_S) as answer:  # noqa: S310 - the operator's own URL

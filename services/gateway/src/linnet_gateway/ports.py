@@ -29,8 +29,12 @@ Now = Callable[[], datetime]
 class Datasets(Protocol):
     """Records of datasets."""
 
-    async def create(self, dataset: DatasetRecord) -> None:
-        """Store a new one; raises `AlreadyExists` if its id is taken."""
+    async def create(self, dataset: DatasetRecord) -> DatasetRecord:
+        """Store a new one, or give the one that the same request made before.
+
+        Raises:
+            AlreadyExists: The id is taken, or the request id by another dataset.
+        """
         ...
 
     async def get(self, project: str, id_: str) -> DatasetRecord:

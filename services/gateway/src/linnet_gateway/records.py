@@ -51,7 +51,13 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetRecord:
-    """A dataset. `digest` is SHA-256 over the files' digests in order of name."""
+    """A dataset.
+
+    Attributes:
+        digest: SHA-256 over the files' digests in order of name.
+        request_id: Of the request that made it; empty without one.
+        request_digest: SHA-256 of what that request asked for.
+    """
 
     uid: str
     project: str
@@ -65,6 +71,8 @@ class DatasetRecord:
     files: tuple[FileRecord, ...]
     facts: DatasetFacts = DatasetFacts()
     digest: str = ""
+    request_id: str = ""
+    request_digest: str = ""
     version: int = 1
 
     @property

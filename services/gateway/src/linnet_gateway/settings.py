@@ -75,6 +75,8 @@ class GatewaySettings(ServiceSettings):
     """Calls of one caller at once after a pause."""
     max_streams: int = Field(default=2000, ge=1)
     """Open streams of one caller."""
+    stream_idle_s: float = Field(default=300.0, gt=0)
+    """Time within which a caller who fills a batch must send something, in seconds."""
     max_queued_runs: int = Field(default=200_000, ge=1)
     """Runs of one project that may wait or be under way at once."""
     max_batch_runs: int = Field(default=100_000, ge=1)

@@ -134,6 +134,8 @@ class SpecResolution:
         await self._check_split(spec, dataset)
         resolved = spec_pb2.TrainingSpec()
         resolved.CopyFrom(template)
+        if message.architecture.HasField("layers"):
+            resolved.architecture.CopyFrom(message.architecture)
         resolved.dataset = message.dataset
         resolved.init_from = message.init_from
         resolved.fit.seed = spec.fit.seed

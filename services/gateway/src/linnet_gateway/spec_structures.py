@@ -11,7 +11,8 @@ from dataclasses import replace
 from linnet.v1 import spec_pb2
 from linnet_ml import wire
 from linnet_ml.defaults import resolve
-from linnet_ml.spec import InputKind, TrainingSpec
+from linnet_ml.spec import Architecture, InputKind, TrainingSpec
+from linnet_runtime.errors import InvalidInput
 
 from linnet_gateway.records import DatasetRecord
 
@@ -23,49 +24,92 @@ Key = tuple[int, tuple[int, ...], int, bool, bytes]
 
 
 class Structures:
-    """Remembers resolved specs by what makes them differ."""
+    """Remembers resolved specs by what makes them differ, layer lists apart from all else."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Key, tuple[TrainingSpec, spec_pb2.TrainingSpec]] = OrderedDict()
+        self._layers: OrderedDict[Key, Architecture] = OrderedDict()
 
     def resolve(
         self, message: spec_pb2.TrainingSpec, dataset: DatasetRecord
     ) -> tuple[TrainingSpec, spec_pb2.TrainingSpec]:
         """Fill every default in, as a value and as a message whose own fields may lag behind.
 
-        The message is shared: copy it, then set dataset, first weights, seed and learning rate.
+        The message is shared: copy it, then set dataset, first weights, seed, learning rate and
+        layers.
 
         Raises:
             InvalidInput: Names every wrong field.
         """
-        facts = dataset.facts
         alike, seed, rate = _alike(message)
-        key = (
-            dataset.input_kind,
-            facts.input_shape,
-            len(dataset.classes),
-            facts.group_count > 0,
-            alike.SerializeToString(deterministic=True),
-        )
-        found = self._known.get(key)
-        if found is None:
-            resolved = resolve(
-                wire.from_message(TrainingSpec, alike),
-                input_kind=InputKind(dataset.input_kind),
-                input_shape=facts.input_shape,
-                class_count=len(dataset.classes),
-                has_groups=facts.group_count > 0,
-            )
-            found = (resolved, wire.to_message(resolved, spec_pb2.TrainingSpec))
-            self._known[key] = found
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        spec, template = found
+        layers = None
+        if alike.architecture.HasField("layers"):
+            listed = spec_pb2.TrainingSpec()
+            listed.architecture.CopyFrom(alike.architecture)
+            alike.architecture.layers.CopyFrom(spec_pb2.LayerList())
+            try:
+                layers = self._network(listed, dataset)
+                spec, template = self._rest(alike, dataset)
+            except InvalidInput:
+                # Wrong in one half: the whole tells of everything that is wrong.
+                resolved(message, dataset)
+                raise
+        else:
+            spec, template = self._rest(alike, dataset)
         fit = replace(
             spec.fit, seed=seed or spec.fit.seed, learning_rate=rate or spec.fit.learning_rate
         )
-        own = replace(spec, dataset=message.dataset, init_from=message.init_from, fit=fit)
+        own = replace(
+            spec,
+            dataset=message.dataset,
+            init_from=message.init_from,
+            fit=fit,
+            architecture=layers or spec.architecture,
+        )
         return own, template
+
+    def _network(self, listed: spec_pb2.TrainingSpec, dataset: DatasetRecord) -> Architecture:
+        key = _key(listed, dataset)
+        found = self._layers.get(key)
+        if found is None:
+            found = self._layers[key] = resolved(listed, dataset).architecture
+            if len(self._layers) > _REMEMBERED:
+                self._layers.popitem(last=False)
+        return found
+
+    def _rest(
+        self, alike: spec_pb2.TrainingSpec, dataset: DatasetRecord
+    ) -> tuple[TrainingSpec, spec_pb2.TrainingSpec]:
+        key = _key(alike, dataset)
+        found = self._known.get(key)
+        if found is None:
+            spec = resolved(alike, dataset)
+            found = self._known[key] = (spec, wire.to_message(spec, spec_pb2.TrainingSpec))
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return found
+
+
+def resolved(message: spec_pb2.TrainingSpec, dataset: DatasetRecord) -> TrainingSpec:
+    """Fill every default in; raises `InvalidInput`, which names every wrong field."""
+    return resolve(
+        wire.from_message(TrainingSpec, message),
+        input_kind=InputKind(dataset.input_kind),
+        input_shape=dataset.facts.input_shape,
+        class_count=len(dataset.classes),
+        has_groups=dataset.facts.group_count > 0,
+    )
+
+
+def _key(message: spec_pb2.TrainingSpec, dataset: DatasetRecord) -> Key:
+    facts = dataset.facts
+    return (
+        dataset.input_kind,
+        facts.input_shape,
+        len(dataset.classes),
+        facts.group_count > 0,
+        message.SerializeToString(deterministic=True),
+    )
 
 
 def _alike(

@@ -4,6 +4,7 @@ gRPC and Connect both hand every call through to here, so that neither can diffe
 """
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from google.protobuf import empty_pb2
 from linnet.v1 import (
@@ -18,12 +19,13 @@ from linnet_runtime.clock import Clock
 from linnet_runtime.ids import parse_name
 
 from linnet_gateway import catalog, run_filter
+from linnet_gateway.batch_filling import BatchFilling
 from linnet_gateway.batch_results import BatchResults
 from linnet_gateway.batches import BatchRequests, BatchView
 from linnet_gateway.converters import batch_message, dataset_message, run_message
 from linnet_gateway.datasets import UPLOAD_LIFE, DatasetRequests
 from linnet_gateway.insights import Insights
-from linnet_gateway.pagination import cut, read_page
+from linnet_gateway.pagination import Pager
 from linnet_gateway.records import BatchCounts, FileRecord
 from linnet_gateway.reports import Reports
 from linnet_gateway.runs import RunRequests
@@ -40,6 +42,7 @@ class TrainingApi:
         *,
         datasets: DatasetRequests,
         runs: RunRequests,
+        filling: BatchFilling,
         batches: BatchRequests,
         results: BatchResults,
         watching: Watching,
@@ -47,10 +50,12 @@ class TrainingApi:
         insights: Insights,
         preview: SpecPreview,
         targets: Targets,
+        pager: Pager,
         clock: Clock,
     ) -> None:
         self._datasets = datasets
         self._runs = runs
+        self._filling = filling
         self._batches = batches
         self._results = results
         self._watching = watching
@@ -58,6 +63,7 @@ class TrainingApi:
         self._insights = insights
         self._preview = preview
         self._targets = targets
+        self._pager = pager
         self._clock = clock
 
     async def create_dataset(self, request: pb.CreateDatasetRequest) -> pb.CreateDatasetResponse:
@@ -70,6 +76,7 @@ class TrainingApi:
             classes=request.dataset.classes,
             feature_names=request.dataset.feature_names,
             files=[FileRecord(f.name, "", f.size_bytes, f.sha256) for f in request.files],
+            request_id=request.request_id,
         )
         response = pb.CreateDatasetResponse(dataset=dataset_message(dataset))
         for file, url in uploads:
@@ -95,12 +102,14 @@ class TrainingApi:
     async def list_datasets(self, request: pb.ListDatasetsRequest) -> pb.ListDatasetsResponse:
         """List datasets, newest first."""
         project = parse_name(request.parent, field="parent").project
-        page = read_page(request.page_size, request.page_token, "datasets", project)
-        found = await self._datasets.list(project, page)
-        kept, token = cut(found, page, "datasets", project)
-        return pb.ListDatasetsResponse(
-            datasets=[dataset_message(d) for d in kept], next_page_token=token
+        datasets, token = await self._pager.page(
+            request.page_size,
+            request.page_token,
+            ("datasets", project),
+            partial(self._datasets.list, project),
+            dataset_message,
         )
+        return pb.ListDatasetsResponse(datasets=datasets, next_page_token=token)
 
     async def delete_dataset(self, request: pb.DeleteDatasetRequest) -> empty_pb2.Empty:
         """Delete a dataset that no live run uses."""
@@ -125,11 +134,15 @@ class TrainingApi:
     async def list_runs(self, request: pb.ListRunsRequest) -> pb.ListRunsResponse:
         """List runs, newest first."""
         project = parse_name(request.parent, field="parent").project
-        arguments = ("runs", project, request.filter)
-        page = read_page(request.page_size, request.page_token, *arguments)
-        found = await self._runs.list(project, page, run_filter.parse(request.filter))
-        kept, token = cut(found, page, *arguments)
-        return pb.ListRunsResponse(runs=[run_message(r) for r in kept], next_page_token=token)
+        which = run_filter.parse(request.filter)
+        runs, token = await self._pager.page(
+            request.page_size,
+            request.page_token,
+            ("runs", project, request.filter),
+            partial(self._runs.list, project, which=which),
+            run_message,
+        )
+        return pb.ListRunsResponse(runs=runs, next_page_token=token)
 
     async def cancel_run(self, request: pb.CancelRunRequest) -> run_pb2.Run:
         """Cancel a run that is not terminal."""
@@ -217,7 +230,7 @@ class TrainingApi:
         self, requests: AsyncIterator[pb.CreateBatchRequest]
     ) -> AsyncIterator[pb.CreateBatchResponse]:
         """Create a batch from streamed specs, each chunk acknowledged after it is durable."""
-        async for batch, count in self._batches.create(requests):
+        async for batch, count in self._filling.create(requests):
             message = batch_message(batch, BatchCounts({}, {}, {}), None)
             message.run_count = count
             yield pb.CreateBatchResponse(batch=message, accepted_count=count)
@@ -229,23 +242,29 @@ class TrainingApi:
     async def list_batches(self, request: pb.ListBatchesRequest) -> pb.ListBatchesResponse:
         """List batches, newest first."""
         project = parse_name(request.parent, field="parent").project
-        page = read_page(request.page_size, request.page_token, "batches", project)
-        found = await self._batches.list(project, page)
-        kept, token = cut(found, page, "batches", project)
-        views = [await self._batches.view(batch) for batch in kept]
-        return pb.ListBatchesResponse(batches=[_batch(v) for v in views], next_page_token=token)
+        batches, token = await self._pager.page(
+            request.page_size,
+            request.page_token,
+            ("batches", project),
+            partial(self._batches.list, project),
+            _batch,
+        )
+        return pb.ListBatchesResponse(batches=batches, next_page_token=token)
 
     async def cancel_batch(self, request: pb.CancelBatchRequest) -> batch_pb2.Batch:
         """Cancel every run of a batch that is not terminal."""
-        return _batch(await self._batches.cancel(parse_name(request.name, "batches")))
+        name = parse_name(request.name, "batches")
+        return _batch(await self._batches.cancel(name, request.etag))
 
     async def suspend_batch(self, request: pb.SuspendBatchRequest) -> batch_pb2.Batch:
         """Launch nothing more of a batch and stop what runs."""
-        return _batch(await self._batches.suspend(parse_name(request.name, "batches")))
+        name = parse_name(request.name, "batches")
+        return _batch(await self._batches.suspend(name, request.etag))
 
     async def resume_batch(self, request: pb.ResumeBatchRequest) -> batch_pb2.Batch:
         """Go on with a suspended batch."""
-        return _batch(await self._batches.resume(parse_name(request.name, "batches")))
+        name = parse_name(request.name, "batches")
+        return _batch(await self._batches.resume(name, request.etag))
 
     async def retry_failed(self, request: pb.RetryFailedRequest) -> batch_pb2.Batch:
         """Create new runs for the failed ones that have no retry yet."""

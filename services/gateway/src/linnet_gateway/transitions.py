@@ -163,3 +163,15 @@ def stage_ended(
     if all(stage.state.ended for stage in run.stages):
         return replace(run, state=RunState.SUCCEEDED, end_time=now)
     return run
+
+
+def stage_left_out(run: RunRecord, kind: StageKind, why: str, now: datetime) -> RunRecord:
+    """Note that there is nothing to evaluate or profile; the run has succeeded all the same."""
+    if run.state is not RunState.ANALYZING or run.stage(kind).state.ended:
+        return run
+    run = with_stage(run, kind, StageState.SKIPPED, now)
+    if why not in run.warnings:
+        run = replace(run, warnings=(*run.warnings, why))
+    if all(stage.state.ended for stage in run.stages):
+        return replace(run, state=RunState.SUCCEEDED, end_time=now)
+    return run

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from linnet_runtime import logs
 from linnet_runtime.errors import LinnetError
+from linnet_runtime.rpc.message_limit import Oversize, limited
 from linnet_runtime.rpc.status import to_status
 from linnet_runtime.rpc.validation import check
 
@@ -37,6 +38,12 @@ class RpcMetrics:
             "Duration of unary calls.",
             ["method"],
             buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self.oversize = Counter(
+            "linnet_rpc_oversize",
+            "Messages that were refused for their size, by method.",
+            ["method"],
             registry=registry,
         )
         self.streams = Gauge(
@@ -65,18 +72,18 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler.request_streaming and handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 self._streaming(handler.stream_stream, short, requests_stream=True),
-                handler.request_deserializer,
+                limited(handler.request_deserializer),
                 handler.response_serializer,
             )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._streaming(handler.unary_stream, short, requests_stream=False),
-                handler.request_deserializer,
+                limited(handler.request_deserializer),
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
             self._unary(handler.unary_unary, short),
-            handler.request_deserializer,
+            limited(handler.request_deserializer),
             handler.response_serializer,
         )
 
@@ -85,7 +92,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             begun = time.perf_counter()
             code = "OK"
             try:
-                check(request)
+                self._check(request, method)
                 return await behaviour(request, context)
             except grpc.aio.AbortError:
                 code = "ABORTED_BY_HANDLER"
@@ -113,9 +120,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             self._metrics.streams.labels(method).inc()
             try:
                 if requests_stream:
-                    request = _checked(request)
+                    request = self._checked(request, method)
                 else:
-                    check(request)
+                    self._check(request, method)
                 async for response in behaviour(request, context):
                     yield response
             except grpc.aio.AbortError:
@@ -139,8 +146,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 self._log.exception("internal_error", answer=status.message)
         return rpc_status.to_status(status)
 
-
-async def _checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
-    async for request in requests:
+    def _check(self, request: Any, method: str) -> None:
+        if isinstance(request, Oversize):
+            self._metrics.oversize.labels(method).inc()
+            raise request.refusal()
         check(request)
-        yield request
+
+    async def _checked(self, requests: AsyncIterator[Any], method: str) -> AsyncIterator[Message]:
+        async for request in requests:
+            self._check(request, method)
+            yield request

@@ -9,11 +9,10 @@ from grpc_reflection.v1alpha import reflection
 
 from linnet_runtime.clock import Clock
 from linnet_runtime.rpc.interceptors import ErrorInterceptor, RpcMetrics
-
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES, MAX_READ_BYTES
 
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_READ_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
