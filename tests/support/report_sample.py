@@ -8,6 +8,7 @@ from linnet_evaluator import projections
 from linnet_evaluator.assembly import RunScores, assemble
 from linnet_evaluator.model_runner import ModelRunner
 from linnet_evaluator.record import SplitSide, Variant
+from linnet_evaluator.row_groups import Groups
 from linnet_evaluator.run_files import OutOfFold
 from linnet_evaluator.scored_set import ScoredSet
 from linnet_ml import wire
@@ -49,6 +50,7 @@ def _evaluation(features, labels, scores) -> evaluation_pb2.Evaluation:
         },
         model_sha256={Variant.FLOAT32: "a1" * 32, Variant.INT8: "b2" * 32},
         samples=Samples(sample_id=ids, group=groups),
+        groups=Groups.of(groups),
         labels=labels,
         out_of_fold=OutOfFold(rest, rest % 5, scores[Variant.FLOAT32][rest]),
     )

@@ -8,6 +8,7 @@ from linnet_evaluator import comparison, cross_validation, label_errors, mcnemar
 from linnet_evaluator.binomial import lower_tail, wilson
 from linnet_evaluator.group_scores import score_groups
 from linnet_evaluator.record import SplitSide, Variant
+from linnet_evaluator.row_groups import Groups
 from linnet_evaluator.run_files import OutOfFold
 from linnet_evaluator.scoring import score_all
 from linnet_runtime.errors import InvalidInput
@@ -179,7 +180,7 @@ def test_the_worst_group_is_called_out():
     groups = np.array([f"s{i % 10}" for i in range(1000)])
     right = np.random.default_rng(0).random(1000) < 0.9
     right[groups == "s4"] = np.random.default_rng(1).random(100) < 0.5
-    found, worst = score_groups(right, groups)
+    found, worst = score_groups(right, Groups.of(groups), np.arange(1000))
     assert found[0].group == "s4"
     assert found[0].accuracy == pytest.approx(right[groups == "s4"].mean())
     assert worst.startswith("Group s4 is worst")
@@ -190,12 +191,14 @@ def test_a_group_low_by_chance_is_said_to_be():
     """Equal groups: the worst is named as possibly chance."""
     groups = np.array([f"s{i % 20}" for i in range(1000)])
     right = np.random.default_rng(3).random(1000) < 0.8
-    assert "may be chance" in score_groups(right, groups)[1]
+    assert "may be chance" in score_groups(right, Groups.of(groups), np.arange(1000))[1]
 
 
 def test_one_group_has_no_worst():
     """A single group is scored and not compared."""
-    found, worst = score_groups(np.array([True, False]), np.array(["a", "a"]))
+    found, worst = score_groups(
+        np.array([True, False]), Groups.of(np.array(["a", "a"])), np.arange(2)
+    )
     assert found[0].accuracy == 0.5
     assert not worst
 

@@ -32,9 +32,10 @@ def _by_indexing(actual, predicted, draws, groups=None):
     return {name: np.quantile(values, [0.025, 0.975]) for name, values in found.items()}
 
 
-def test_drawing_matrices_is_drawing_rows():
-    """Each end is that of re-sampled rows, within the noise of 2,000 draws."""
-    actual, predicted = _case()
+@pytest.mark.parametrize("rows", [400, 700])
+def test_drawing_matrices_is_drawing_rows(rows):
+    """Each end is that of re-sampled rows, within the noise of 2,000 draws, few rows or many."""
+    actual, predicted = _case(rows)
     found = bootstrap.intervals(actual, predicted, 4)
     for name, (low, high) in _by_indexing(actual, predicted, 2000).items():
         assert found[name] == pytest.approx((low, high), abs=0.012)
@@ -68,11 +69,11 @@ def test_many_small_groups_are_drawn_alike():
     random = np.random.default_rng(2)
     cells = random.integers(0, 3, 4000)
     groups = np.repeat(np.arange(2000), 2)
-    by_kind = bootstrap.draw_groups(cells, groups, 3, 2000, 5)
+    by_kind = bootstrap.draw(cells, np.eye(3), groups, draws=2000, seed=5)
     cells_unlike = np.concatenate([cells, np.full(1, 2)])
     groups_unlike = np.concatenate([groups, np.full(1, 2000)])
     assert by_kind.sum(axis=1) == pytest.approx(np.full(2000, 4000.0))
-    one_by_one = bootstrap.draw_groups(cells_unlike, groups_unlike, 3, 2000, 5)
+    one_by_one = bootstrap.draw(cells_unlike, np.eye(3), groups_unlike, draws=2000, seed=5)
     assert by_kind.mean(axis=0) == pytest.approx(one_by_one.mean(axis=0), rel=0.01)
     assert by_kind.std(axis=0) == pytest.approx(one_by_one.std(axis=0), rel=0.1)
 

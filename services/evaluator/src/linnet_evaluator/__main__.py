@@ -16,6 +16,7 @@ from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import Drain, Server
 from linnet_runtime.s3 import S3Store
 from linnet_runtime.sandbox import Sandbox
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from linnet_evaluator.evaluate import Evaluator
 from linnet_evaluator.explorer import Explorer
@@ -43,6 +44,8 @@ async def serve(settings: EvaluatorSettings) -> None:
     models, projections = Sandbox([INFERENCE]), Sandbox(WARM_MODULES, subject="PROJECTION")
     # Before gRPC has threads; children are forked by these two, never by this process.
     await asyncio.gather(*(asyncio.to_thread(zygote.start) for zygote in (models, projections)))
+    # Requests have threads; matrix products that add their own only wait for each other.
+    threadpool_limits(1)
     registry = new_registry()
     store = S3Store(settings.store)
     data = DatasetCache(store, settings.dataset_cache_bytes)

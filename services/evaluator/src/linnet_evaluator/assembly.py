@@ -17,9 +17,10 @@ from linnet_evaluator.record import (
     Variant,
     VariantComparison,
 )
+from linnet_evaluator.row_groups import Groups
 from linnet_evaluator.run_files import OutOfFold
 from linnet_evaluator.scored_set import ScoredSet
-from linnet_evaluator.scoring import Scoring, number_groups, score_all
+from linnet_evaluator.scoring import Scoring, score_all
 
 Key = tuple[Variant, SplitSide]
 
@@ -32,6 +33,7 @@ class RunScores:
         sets: Scores by variant and side.
         model_sha256: Digest of each variant's file.
         samples: What is known of the dataset's rows.
+        groups: Which of the dataset's rows are alike.
         labels: Actual class of every row of the dataset.
         out_of_fold: Scores of the folds' models, for a k-fold run.
     """
@@ -39,6 +41,7 @@ class RunScores:
     sets: Mapping[Key, ScoredSet]
     model_sha256: Mapping[Variant, str]
     samples: Samples
+    groups: Groups | None
     labels: NDArray[np.int64]
     out_of_fold: OutOfFold | None = None
 
@@ -58,7 +61,7 @@ def assemble(
         rows = run.out_of_fold.rows
         pooled = ScoredSet.of(rows, run.labels[rows], run.out_of_fold.scores)
         sets[Variant.FLOAT32, SplitSide.OUT_OF_FOLD] = pooled
-    scorings = {key: _score(found, run.samples) for key, found in sets.items()}
+    scorings = {key: _score(found, run.groups) for key, found in sets.items()}
     return Evaluation(
         classes=tuple(classes),
         sets=tuple(
@@ -70,21 +73,21 @@ def assemble(
             )
             for (variant, side), scoring in scorings.items()
         ),
-        comparison=_compare(sets, run.samples),
+        comparison=_compare(sets, run.groups),
         dataset_digest=dataset_digest,
         fingerprint=fingerprint,
         cross_validation=folds,
         thresholds=tuple(_thresholds(sets)),
-        failures=tuple(_failures(sets, scorings, run.samples)),
+        failures=tuple(_failures(sets, scorings, run)),
     )
 
 
-def _score(found: ScoredSet, samples: Samples) -> Scoring:
-    groups = None if samples.group is None else samples.group[found.rows]
-    return score_all(found.scores, found.labels, groups, rows=found.rows)
+def _score(found: ScoredSet, groups: Groups | None) -> Scoring:
+    alike = None if groups is None else groups.numbers[found.rows]
+    return score_all(found.scores, found.labels, alike, rows=found.rows)
 
 
-def _compare(sets: Mapping[Key, ScoredSet], samples: Samples) -> VariantComparison | None:
+def _compare(sets: Mapping[Key, ScoredSet], groups: Groups | None) -> VariantComparison | None:
     """Compare on the set that nothing was chosen by, else on validation."""
     for side in (SplitSide.TEST, SplitSide.VALIDATION, SplitSide.TRAINING):
         pair = [sets.get((variant, side)) for variant in (Variant.FLOAT32, Variant.INT8)]
@@ -96,7 +99,7 @@ def _compare(sets: Mapping[Key, ScoredSet], samples: Samples) -> VariantComparis
                 pair[1].predicted,
                 rows=rows,
                 side=side,
-                groups=None if samples.group is None else number_groups(samples.group[rows]),
+                groups=None if groups is None else groups.on(rows),
             )
     return None
 
@@ -124,10 +127,17 @@ def _thresholds(sets: Mapping[Key, ScoredSet]) -> list[ThresholdAnalysis]:
 
 
 def _failures(
-    sets: Mapping[Key, ScoredSet], scorings: Mapping[Key, Scoring], samples: Samples
+    sets: Mapping[Key, ScoredSet], scorings: Mapping[Key, Scoring], run: RunScores
 ) -> list[FailureAnalysis]:
     return [
-        failures.analyse(found, scorings[variant, side].confusion, samples, variant, side)
+        failures.analyse(
+            found,
+            scorings[variant, side].confusion,
+            run.samples,
+            run.groups,
+            variant=variant,
+            side=side,
+        )
         for (variant, side), found in sets.items()
         if side is not SplitSide.TRAINING
     ]

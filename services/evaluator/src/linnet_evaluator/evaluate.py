@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from linnet_evaluator.assembly import RunScores, assemble
 from linnet_evaluator.model_runner import ModelRun, ModelRunner
+from linnet_evaluator.recent import Recent
 from linnet_evaluator.record import Evaluation, SplitSide, Variant
 from linnet_evaluator.run_files import (
     MANIFEST,
@@ -28,7 +29,6 @@ from linnet_evaluator.run_files import (
 )
 from linnet_evaluator.scored_set import ScoredSet
 from linnet_evaluator.scores_file import StoredScores
-from linnet_evaluator.scoring import number_groups
 from linnet_evaluator.stored_data import (
     MODEL_LIMIT_BYTES,
     Dataset,
@@ -39,12 +39,13 @@ from linnet_evaluator.stored_data import (
 )
 
 MODEL_NAMES = {Variant.FLOAT32: "model.float32.tflite", Variant.INT8: "model.int8.tflite"}
-METHOD = "1"
+METHOD = "2"
 """Version of the method; a change makes every stored result one of another fingerprint."""
 
 _USED_FILES = {*MODEL_NAMES.values(), SPLIT, MANIFEST, OUT_OF_FOLD}
 _SIDES = (SplitSide.VALIDATION, SplitSide.TEST, SplitSide.TRAINING)
 _LIMIT_BYTES = 1 << 28
+_KEPT_SPLITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,21 @@ class EvaluationInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
-    """An evaluation and the scores behind it."""
+class Scored:
+    """The scores of a run's files on its split, which every question on them is answered from."""
 
-    evaluation: Evaluation
-    scores: StoredScores
+    wanted: EvaluationInput
+    run: RunScores
+    stored: StoredScores
+
+    def evaluation(self) -> Evaluation:
+        """Compute every score and analysis.
+
+        Raises:
+            InvalidInput: Scores are not finite or negative; names the rows.
+        """
+        of = self.wanted
+        return assemble(self.run, of.classes, of.dataset_digest, of.fingerprint())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ class Evaluator:
         store: Where files are.
         data: Datasets in memory.
         models: Runs model files.
-        pool: Threads that wait for sandbox children, one a variant.
+        pool: Threads that wait for the store and for sandbox children.
     """
 
     def __init__(
@@ -106,8 +117,9 @@ class Evaluator:
         self._data = data
         self._models = models
         self._pool = pool
+        self._splits: Recent[Split] = Recent(_KEPT_SPLITS)
 
-    def evaluate(self, wanted: EvaluationInput) -> Evaluated:
+    def score(self, wanted: EvaluationInput) -> Scored:
         """Score every variant on every side that has rows.
 
         Raises:
@@ -124,7 +136,12 @@ class Evaluator:
         dataset_files = by_name(
             wanted.dataset_files, "dataset_files", [datasets.FEATURES, datasets.LABELS]
         )
-        loading = self._pool.submit(self._read_models, models)
+        # Each read waits for the store; together they take as long as the slowest.
+        loading = {
+            variant: self._pool.submit(read, self._store, file, limit_bytes=MODEL_LIMIT_BYTES)
+            for variant, file in models.items()
+        }
+        scaling = self._pool.submit(self.scaler, run_files)
         dataset = self._data.get(dataset_files, len(wanted.classes))
         split = self.split(wanted, run_files, len(dataset.labels))
         sides = [
@@ -135,9 +152,12 @@ class Evaluator:
         if not sides:
             raise InvalidInput.of("sides", "expected a side that has rows, received none")
         rows = np.unique(np.concatenate([split.side(side) for side in sides]))
-        scaler = self.scaler(run_files)
         runs = self._run_models(
-            loading.result(), dataset, rows, scaler=scaler, class_count=len(wanted.classes)
+            {variant: file.result() for variant, file in loading.items()},
+            dataset,
+            rows,
+            scaler=scaling.result(),
+            class_count=len(wanted.classes),
         )
         folds = self._out_of_fold(run_files, dataset, len(wanted.classes))
         stored = _stored(wanted, dataset, split, rows, runs, folds=folds)
@@ -145,21 +165,27 @@ class Evaluator:
             sets={(variant, side): stored.on(variant, side) for variant in runs for side in sides},
             model_sha256={variant: run.model_sha256 for variant, run in runs.items()},
             samples=dataset.samples,
+            groups=dataset.groups,
             labels=dataset.labels,
             out_of_fold=folds,
         )
-        evaluation = assemble(scored, wanted.classes, wanted.dataset_digest, wanted.fingerprint())
-        return Evaluated(evaluation, stored)
+        return Scored(wanted, scored, stored)
 
     def split(
         self, wanted: EvaluationInput, run_files: Mapping[str, FileRef], row_count: int
     ) -> Split:
-        """Read a run's split, or make one of test rows only."""
+        """Read a run's split, or make one of test rows only; runs of a batch share theirs."""
         if wanted.all_rows_as_test:
             nothing = np.zeros(0, np.int64)
             return Split(nothing, nothing, np.arange(row_count))
-        data = read(self._store, run_files[SPLIT], limit_bytes=_LIMIT_BYTES)
-        return read_split(data, row_count)
+        file = run_files[SPLIT]
+        key = f"{file.sha256};{row_count}"
+        held = self._splits.get(key) if file.sha256 else None
+        if held is None:
+            held = read_split(read(self._store, file, limit_bytes=_LIMIT_BYTES), row_count)
+            if file.sha256:
+                self._splits.put(key, held)
+        return held
 
     def _out_of_fold(
         self, run_files: Mapping[str, FileRef], dataset: Dataset, class_count: int
@@ -174,12 +200,6 @@ class Evaluator:
         if MANIFEST not in run_files:
             return None
         return read_scaler(read(self._store, run_files[MANIFEST], limit_bytes=_LIMIT_BYTES))
-
-    def _read_models(self, files: Mapping[Variant, FileRef]) -> dict[Variant, bytes]:
-        return {
-            variant: read(self._store, file, limit_bytes=MODEL_LIMIT_BYTES)
-            for variant, file in files.items()
-        }
 
     def _run_models(
         self,
@@ -216,7 +236,6 @@ def _stored(
     sides = np.zeros(len(dataset.labels), np.uint8)
     for side in _SIDES:
         sides[split.side(side)] = side
-    group = dataset.samples.group
     return StoredScores(
         dataset_digest=wanted.dataset_digest,
         fingerprint=wanted.fingerprint(),
@@ -224,7 +243,7 @@ def _stored(
         labels=dataset.labels[rows],
         sides=sides[rows],
         scores={variant: run.run.scores for variant, run in runs.items()},
-        groups=None if group is None else number_groups(group)[rows],
+        groups=None if dataset.groups is None else dataset.groups.numbers[rows],
         out_of_fold=None
         if folds is None
         else ScoredSet.of(folds.rows, dataset.labels[folds.rows], folds.scores),

@@ -16,6 +16,7 @@ from linnet_evaluator.record import (
     SplitSide,
     Variant,
 )
+from linnet_evaluator.row_groups import Groups
 from linnet_evaluator.scored_set import ScoredSet
 
 MAX_SAMPLES = 50
@@ -27,23 +28,31 @@ def _text(values: NDArray[np.str_] | None, row: int) -> str:
     return "" if values is None else str(values[row])
 
 
-def _hardest(found: ScoredSet, samples: Samples) -> tuple[HardSample, ...]:
+def _hardest(found: ScoredSet, samples: Samples, groups: Groups | None) -> tuple[HardSample, ...]:
     everyone = np.arange(len(found.rows))
     own = found.scores[everyone, found.labels]
     top = found.scores[everyone, found.predicted]
     # Among equal scores of the actual class the surer mistake is the harder row.
     order = np.lexsort((-top, own))[:MAX_SAMPLES]
+    rows = found.rows[order].tolist()
     return tuple(
         HardSample(
-            row=int(found.rows[i]),
-            sample_id=_text(samples.sample_id, int(found.rows[i])),
-            actual=int(found.labels[i]),
-            predicted=int(found.predicted[i]),
-            actual_score=float(own[i]),
-            predicted_score=float(top[i]),
-            group=_text(samples.group, int(found.rows[i])),
+            row=row,
+            sample_id=_text(samples.sample_id, row),
+            actual=actual,
+            predicted=predicted,
+            actual_score=actual_score,
+            predicted_score=predicted_score,
+            group="" if groups is None else groups.name(row),
         )
-        for i in order
+        for row, actual, predicted, actual_score, predicted_score in zip(
+            rows,
+            found.labels[order].tolist(),
+            found.predicted[order].tolist(),
+            own[order].tolist(),
+            top[order].tolist(),
+            strict=True,
+        )
     )
 
 
@@ -78,22 +87,28 @@ def _label_suspects(found: ScoredSet, samples: Samples) -> tuple[LabelSuspect, .
 
 
 def analyse(
-    found: ScoredSet, matrix: NDArray[np.int64], samples: Samples, variant: Variant, side: SplitSide
+    found: ScoredSet,
+    matrix: NDArray[np.int64],
+    samples: Samples,
+    groups: Groups | None,
+    *,
+    variant: Variant,
+    side: SplitSide,
 ) -> FailureAnalysis:
     """Say where a variant fails on a set.
 
     Labels are only doubted on rows that the model did not train on.
     """
-    groups: tuple[GroupScores, ...] = ()
+    by_group: tuple[GroupScores, ...] = ()
     worst = ""
-    if samples.group is not None:
-        groups, worst = score_groups(found.predicted == found.labels, samples.group[found.rows])
+    if groups is not None:
+        by_group, worst = score_groups(found.predicted == found.labels, groups, found.rows)
     return FailureAnalysis(
         variant=variant,
         side=side,
-        hardest=_hardest(found, samples),
+        hardest=_hardest(found, samples, groups),
         confused_pairs=_pairs(matrix),
         label_suspects=_label_suspects(found, samples) if side in _UNSEEN else (),
-        groups=groups,
+        groups=by_group,
         worst_group=worst,
     )

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from linnet_evaluator.binomial import lower_tail, wilson
 from linnet_evaluator.record import GroupScores, Interval
+from linnet_evaluator.row_groups import Groups
 
 MAX_GROUPS = 200
 _LEAST_ROWS = 5
@@ -12,23 +13,24 @@ _LEVEL = 0.05
 
 
 def score_groups(
-    right: NDArray[np.bool_], groups: NDArray[np.str_]
+    right: NDArray[np.bool_], groups: Groups, rows: NDArray[np.int64]
 ) -> tuple[tuple[GroupScores, ...], str]:
     """Score each group and say what stands out.
 
     Args:
         right: Whether each row is right, shape (rows,).
-        groups: Group of each row, shape (rows,).
+        groups: The dataset's groups.
+        rows: Index of each row in the dataset, shape (rows,).
 
     Returns:
         The groups, worst first, and a sentence on the worst one.
     """
-    names, index = np.unique(groups, return_inverse=True)
-    rows = np.bincount(index)
+    numbers, index = np.unique(groups.numbers[rows], return_inverse=True)
+    names, sizes = groups.names[numbers], np.bincount(index)
     hits = np.bincount(index, weights=right).astype(np.int64)
     total_rows, total_hits = len(right), int(right.sum())
     found = []
-    for name, n, k in zip(names.tolist(), rows.tolist(), hits.tolist(), strict=True):
+    for name, n, k in zip(names.tolist(), sizes.tolist(), hits.tolist(), strict=True):
         others = total_rows - n
         share = (total_hits - k) / others if others else 1.0
         chance = lower_tail(k, n, share) if others else 1.0

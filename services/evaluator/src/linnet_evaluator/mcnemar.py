@@ -1,7 +1,6 @@
 """Whether one model is better than another on the same rows (McNemar's exact test)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,9 @@ from linnet_evaluator.record import Interval
 
 _ENOUGH_GROUPS = 10
 _LEVEL = 0.05
+_GAIN_AND_ROWS = np.array([[-1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
+"""What a row adds to the gain and to the rows, where only the first is right, where both or neither
+are, and where only the second is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +76,17 @@ def paired_interval(
     widened to the interval of single rows.
     """
     kinds = 1 + second_right.astype(np.int64) - first_right.astype(np.int64)
-    single = _interval(
-        bootstrap.draw_cells(np.bincount(kinds, minlength=3), bootstrap.DRAWS, bootstrap.SEED)
-    )
+    single = _interval(bootstrap.draw(kinds, _GAIN_AND_ROWS))
     if groups is None:
         return single
-    grouped = _interval(bootstrap.draw_groups(kinds, groups, 3, bootstrap.DRAWS, bootstrap.SEED))
+    grouped = _interval(bootstrap.draw(kinds, _GAIN_AND_ROWS, groups))
     if int(groups.max()) + 1 >= _ENOUGH_GROUPS:
         return grouped
     return min(single[0], grouped[0]), max(single[1], grouped[1])
 
 
-def _interval(drawn: NDArray[Any]) -> tuple[float, float]:
-    counts = drawn.astype(np.float64)
-    return bootstrap.percentiles((counts[:, 2] - counts[:, 0]) / counts.sum(axis=1))
+def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    return bootstrap.percentiles((drawn[:, 0] / drawn[:, 1])[None])[0]
 
 
 def _verdict(gain: float, chance: float, count: int) -> str:

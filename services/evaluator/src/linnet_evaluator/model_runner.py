@@ -9,6 +9,8 @@ from linnet_runtime.errors import InvalidInput
 from linnet_runtime.sandbox import Limits, Sandbox, SandboxFailure, SharedBytes
 from numpy.typing import NDArray
 
+from linnet_evaluator.probabilities import both_classes
+
 INFERENCE = "linnet_evaluator.inference"
 
 
@@ -17,7 +19,8 @@ class RawScores:
     """A model's output as it came; int8 takes a quarter of the room of floats.
 
     Attributes:
-        values: Shape (rows, classes), float32 or a quantized integer type.
+        values: Shape (rows, classes), float32 or a quantized integer type; two classes may have
+            one column, a sigmoid's score of class 1.
         scale: Of quantized values; 0 for floats.
         zero_point: Of quantized values.
     """
@@ -28,10 +31,11 @@ class RawScores:
 
     def floats(self) -> NDArray[np.float32]:
         """Give the scores as numbers in float32, shape (rows, classes)."""
-        if not self.scale:
-            return self.values.astype(np.float32, copy=False)
-        # Zero point first: then quantized zero is exactly 0, on any scale.
-        return (self.values.astype(np.float32) - self.zero_point) * np.float32(self.scale)
+        scores = self.values.astype(np.float32, copy=False)
+        if self.scale:
+            # Zero point first: then quantized zero is exactly 0, on any scale.
+            scores = (scores - np.float32(self.zero_point)) * np.float32(self.scale)
+        return both_classes(scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class ModelRunner:
             field: Name of the model for errors, such as `run_files[model.int8.tflite]`.
             scaler: Scaling ahead of the model.
             rows: Rows to score, in that order; None means every row.
-            class_count: Scores that each row must have; 0 takes any number.
+            class_count: Scores that each row must have, or one sigmoid for two; 0 takes any.
             embedding: Whether to give the classifier's input too.
 
         Raises:
@@ -115,7 +119,7 @@ class ModelRunner:
             embeddings = vectors.reshape(-1, int(told["embedding_size"]))
         return ModelRun(
             scores=RawScores(
-                values.reshape(-1, int(told["classes"])),
+                values.reshape(-1, int(told["columns"])),
                 float(told["scale"]),
                 int(told["zero_point"]),
             ),

@@ -23,6 +23,15 @@ class Trust:
     zero_score_count: int
 
 
+def both_classes(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give two columns where there is one, the score of class 1 of two as a sigmoid gives it."""
+    if scores.ndim == 1:
+        scores = scores[:, None]
+    if scores.shape[1:] != (1,):
+        return scores
+    return np.concatenate([np.float32(1) - scores, scores], axis=1)
+
+
 def _name_rows(wrong: ArrayLike, names: NDArray[np.int64] | None) -> str:
     rows = np.flatnonzero(wrong)
     rows = rows if names is None else names[rows]
@@ -52,8 +61,8 @@ def check(scores: NDArray[np.float32], rows: NDArray[np.int64] | None = None) ->
     if wrong.any():
         raise InvalidInput.of(
             "scores",
-            "expected scores of at least 0, as softmax or sigmoid give, received negative ones in "
-            + _name_rows(wrong, rows),
+            "expected scores of at least 0, as softmax gives, or one sigmoid's in [0, 1], received "
+            f"others in {_name_rows(wrong, rows)}",
             reason="SCORES_NEGATIVE",
         )
 

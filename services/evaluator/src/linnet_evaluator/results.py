@@ -8,8 +8,7 @@ from linnet.v1 import evaluation_pb2
 from linnet_runtime.errors import InvalidInput, NotFound
 from linnet_runtime.objectstore import ObjectStore
 
-from linnet_evaluator.messages import to_json
-from linnet_evaluator.record import Evaluation
+from linnet_evaluator.messages import Plain, to_json
 from linnet_evaluator.scores_file import StoredScores, from_bytes, to_bytes
 from linnet_evaluator.stored_data import FileRef, read
 
@@ -48,14 +47,18 @@ class Results:
             return None
         return found
 
-    def write(self, key: str, evaluation: Evaluation) -> FileRef:
-        """Store an evaluation as JSON, field names as in the contract."""
-        data = to_json(evaluation).encode()
+    def write(self, key: str, evaluation: Plain) -> FileRef | None:
+        """Store an evaluation as JSON, field names as in the contract; nowhere for an empty key."""
+        if not key:
+            return None
+        data = to_json(evaluation)
         self._store.put(key, data, "application/json")
         return _ref(key, data)
 
-    def write_scores(self, key: str, scores: StoredScores) -> FileRef:
-        """Store the scores of every row."""
+    def write_scores(self, key: str, scores: StoredScores) -> FileRef | None:
+        """Store the scores of every row; nowhere for an empty key."""
+        if not key:
+            return None
         data = to_bytes(scores)
         self._store.put(key, data)
         ref = _ref(key, data)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from linnet_evaluator import bootstrap, confusion, probabilities
 from linnet_evaluator.confusion import PerClass
-from linnet_evaluator.probabilities import Trust
+from linnet_evaluator.probabilities import Trust, both_classes
 from linnet_evaluator.ranking import Ranking, rank
 
 _MATRIX = 2
@@ -50,9 +50,35 @@ class Scoring:
     predicted: NDArray[np.int64]
 
 
+def _array(values: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InvalidInput.of(name, f"expected an array, received rows unlike: {error}") from error
+
+
 def number_groups(groups: ArrayLike) -> NDArray[np.int64]:
-    """Number groups of any kind from 0, in order of their names."""
-    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64).ravel()
+    """Number groups of any kind from 0, in order of their names.
+
+    Raises:
+        InvalidInput: They are neither numbers nor text.
+    """
+    names = _array(groups, "groups")
+    try:
+        return np.unique(names, return_inverse=True)[1].astype(np.int64).reshape(names.shape)
+    except TypeError as error:
+        raise InvalidInput.of(
+            "groups", f"expected numbers or text, received both or others: {error}"
+        ) from error
+
+
+def _floats(scores: ArrayLike) -> NDArray[np.float32]:
+    values = _array(scores, "scores")
+    if values.dtype.kind not in "fiu":
+        raise InvalidInput.of("scores", f"expected numbers, received {values.dtype}")
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, which is refused by row
+        values = values.astype(np.float32, copy=False)
+    return both_classes(values) if values.ndim else values
 
 
 def _check(
@@ -60,7 +86,9 @@ def _check(
 ) -> NDArray[np.int64]:
     if scores.ndim != _MATRIX or scores.shape[1] < _MATRIX or not len(scores):
         raise InvalidInput.of(
-            "scores", f"expected shape (rows, classes >= 2), received {scores.shape}"
+            "scores",
+            f"expected shape (rows, classes), or one column for two classes, received "
+            f"{scores.shape}",
         )
     if labels.shape != (len(scores),):
         raise InvalidInput.of(
@@ -84,14 +112,20 @@ def _mean(values: NDArray[np.float64], weights: NDArray[np.float64] | None) -> f
         values, weights = values[weights > 0], weights[weights > 0]
     if np.isnan(values).any():
         return None
-    return float(np.average(values, weights=weights))
+    return _average(values, weights)
+
+
+def _average(values: NDArray[np.float64], weights: NDArray[np.float64] | None) -> float:
+    if weights is None:
+        return float(values.sum() / len(values))
+    return float(values @ weights / weights.sum())
 
 
 def _averages(classes: PerClass, ranking: Ranking, weights: NDArray[np.float64] | None) -> Averages:
     return Averages(
-        precision=float(np.average(classes.precision, weights=weights)),
-        recall=float(np.average(classes.recall, weights=weights)),
-        f1=float(np.average(classes.f1, weights=weights)),
+        precision=_average(classes.precision, weights),
+        recall=_average(classes.recall, weights),
+        f1=_average(classes.f1, weights),
         roc_auc=_mean(ranking.roc_auc, weights),
         average_precision=_mean(ranking.average_precision, weights),
     )
@@ -112,7 +146,8 @@ def score_all(
     error use them divided by their row's sum.
 
     Args:
-        scores: Shape (rows, classes), finite, not negative; float32 is enough.
+        scores: Shape (rows, classes), finite, not negative; float32 is enough. One column, or
+            shape (rows,), holds the score of class 1 of two, in [0, 1].
         labels: Actual classes, integers, shape (rows,), in [0, classes).
         groups: Subject or recording of each row, any type, shape (rows,); the intervals then draw
             whole groups.
@@ -123,8 +158,8 @@ def score_all(
     Raises:
         InvalidInput: A shape, type or value is wrong; non-finite scores name their rows.
     """
-    values = np.asarray(scores, dtype=np.float32)
-    actual = _check(values, np.asarray(labels), rows)
+    values = _floats(scores)
+    actual = _check(values, _array(labels, "labels"), rows)
     numbers = None if groups is None else number_groups(groups)
     if numbers is not None and numbers.shape != actual.shape:
         raise InvalidInput.of(
@@ -199,7 +234,8 @@ def score(
     `average_precision` are one-vs-rest; the macro mean is None where a class has no rows.
 
     Args:
-        scores: Shape (rows, classes), finite, not negative.
+        scores: Shape (rows, classes), finite, not negative; they need not add up to 1. One column,
+            or shape (rows,), holds the score of class 1 of two, in [0, 1], as a sigmoid gives it.
         labels: Actual classes, integers, shape (rows,).
         groups: Subject or recording of each row; the intervals then draw whole groups.
 

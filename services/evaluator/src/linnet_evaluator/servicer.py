@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,14 @@ from linnet_evaluator.evaluate import EvaluationInput, Evaluator
 from linnet_evaluator.explorer import Explorer, ExplorerInput, Points
 from linnet_evaluator.explorer_pages import page_of
 from linnet_evaluator.mcnemar import PairedComparison
-from linnet_evaluator.messages import to_message
+from linnet_evaluator.messages import to_message, to_plain
+from linnet_evaluator.recent import Recent
 from linnet_evaluator.record import FeatureSource, ProjectionMethod, SplitSide, Variant
 from linnet_evaluator.results import Results
 from linnet_evaluator.scores_file import StoredScores
 from linnet_evaluator.stored_data import FileRef
 from linnet_evaluator.threshold_report import outcome_record
-from linnet_evaluator.workplace import Recent, Workplace
+from linnet_evaluator.workplace import Workplace
 
 _KEPT_EVALUATIONS = 256
 _KEPT_SCORES = 16
@@ -90,12 +92,14 @@ class EvaluatorServicer(evaluator_service_pb2_grpc.EvaluatorServiceServicer):
             self._work.metrics.answers.labels("evaluate", "store").inc()
             scores = self._results.describe(scores_key) if scores_key else None
             return _Answer(found, self._results.describe(result_key), scores)
-        evaluated = self._evaluator.evaluate(wanted)
-        evaluation = to_message(evaluated.evaluation)
-        # The result last: where it is, the scores are too.
-        scores = self._results.write_scores(scores_key, evaluated.scores) if scores_key else None
-        result = self._results.write(result_key, evaluated.evaluation) if result_key else None
-        return _Answer(evaluation, result, scores)
+        scored = self._evaluator.score(wanted)
+        with ThreadPoolExecutor(1, "scores") as writer:
+            writing = writer.submit(self._results.write_scores, scores_key, scored.stored)
+            plain = to_plain(scored.evaluation())
+            # The result last: where it is, the scores are too.
+            scores = writing.result()
+            storing = writer.submit(self._results.write, result_key, plain)
+            return _Answer(to_message(plain), storing.result(), scores)
 
     async def ApplyThresholds(  # noqa: N802 (name of the contract)
         self, request: pb.ApplyThresholdsRequest, _context: Any

@@ -18,6 +18,8 @@ from linnet_runtime.objectstore import ObjectStore
 from linnet_runtime.sandbox import SharedBytes
 from numpy.typing import NDArray
 
+from linnet_evaluator.row_groups import Groups
+
 FEATURES_LIMIT_BYTES = 4 << 30
 MODEL_LIMIT_BYTES = 64 << 20
 
@@ -41,12 +43,15 @@ class Dataset:
         input_shape: Shape of one row.
         labels: Shape (rows,).
         samples: What else is known of the rows.
+        groups: Which rows are alike: of one subject, or of one recording where no subject is
+            known; None where neither is.
     """
 
     features: SharedBytes
     input_shape: tuple[int, ...]
     labels: NDArray[np.int64]
     samples: Samples
+    groups: Groups | None
 
     @property
     def size_bytes(self) -> int:
@@ -107,11 +112,13 @@ def load(store: ObjectStore, files: Mapping[str, FileRef], class_count: int) -> 
     if SAMPLES in files:
         data = read(store, files[SAMPLES], limit_bytes=MAX_SAMPLES_BYTES)
         samples = read_samples(io.BytesIO(data), count)
+    alike = samples.recording if samples.group is None else samples.group
     return Dataset(
         features=SharedBytes(features),
         input_shape=header.shape[1:],
         labels=read_labels(labels, count, class_count),
         samples=samples,
+        groups=None if alike is None else Groups.of(alike),
     )
 
 

@@ -1,10 +1,9 @@
-"""Where requests are worked on: a few at once, equal ones once, answers kept for a while."""
+"""Where requests are worked on: a few at once, equal ones once."""
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from linnet_runtime.errors import LinnetError
 
@@ -12,27 +11,6 @@ from linnet_evaluator.metrics import EvaluatorMetrics
 from linnet_evaluator.single_flight import SingleFlight
 
 T = TypeVar("T")
-
-
-class Recent(Generic[T]):
-    """The latest values by key, the least recently used dropped first."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held: OrderedDict[str, T] = OrderedDict()
-
-    def get(self, key: str) -> T | None:
-        """Give the value of a key, or None."""
-        if key in self._held:
-            self._held.move_to_end(key)
-        return self._held.get(key)
-
-    def put(self, key: str, value: T) -> None:
-        """Keep a value."""
-        self._held[key] = value
-        self._held.move_to_end(key)
-        while len(self._held) > self._limit:
-            self._held.popitem(last=False)
 
 
 class Workplace:

@@ -16,7 +16,7 @@ from linnet_sdk.cli import options
 from linnet_sdk.cli.exit_codes import CommandExit
 from linnet_sdk.cli.following import follow
 from linnet_sdk.cli.output import make_console, print_json
-from linnet_sdk.cli.report import has_renderer, show_report, write_page
+from linnet_sdk.cli.report import has_renderer, read_explorer, show_report, write_page
 from linnet_sdk.cli.up import listen_for_signals, tell
 from linnet_sdk.client import Client
 from linnet_sdk.demo import EXAMPLES, Outcome, demonstrate
@@ -99,7 +99,7 @@ async def _work(
             say=lambda text: console.print(text, markup=False, soft_wrap=True),
             begun=begun,
         )
-        return await asyncio.to_thread(_with_page, outcome, mode.home.path / "demo")
+        return await asyncio.to_thread(_with_page, client, outcome, mode.home.path / "demo")
 
 
 async def _reach(
@@ -115,11 +115,11 @@ async def _reach(
     return mode.endpoints.server
 
 
-def _with_page(outcome: Outcome, folder: Path) -> Outcome:
+def _with_page(client: Client, outcome: Outcome, folder: Path) -> Outcome:
     if outcome.report is None or not has_renderer():
         return outcome
     page = folder / short_name(outcome.run) / REPORT_PAGE
-    write_page(outcome.report, page)
+    write_page(outcome.report, page, read_explorer(client, outcome.report))
     outcome.artifacts[REPORT_PAGE] = str(page)
     return outcome
 
