@@ -111,3 +111,38 @@ def test_targets_lists_every_board() -> None:
     assert code == 0
     assert "nucleo-l4r5zi" in ids
     assert len(ids) >= 40
+
+
+def test_standard_input_is_a_file(models: list[str]) -> None:
+    """A dash stands for what is piped in."""
+    data = Path(models[0]).read_bytes()
+    result = RUNNER.invoke(APP, ["profile", "-", "--target", "esp32", "--json"], input=data)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["file"] == "-"
+
+
+def test_all_targets_may_be_asked_for_by_name(models: list[str]) -> None:
+    """--all-targets is what holds without a target, and can't be given beside one."""
+    assert run("profile", models[0], "--all-targets", "--json") == run(
+        "profile", models[0], "--json"
+    )
+    assert run("profile", models[0], "--all-targets", "--target", "esp32")[0] == 2
+
+
+def test_kernels_that_no_board_has_are_refused(models: list[str]) -> None:
+    """An unknown kernel library is an error, not an empty list of boards."""
+    assert run("profile", models[0], "--kernels", "none-such", "--json")[0] == 2
+
+
+@pytest.mark.parametrize("kernels", ["cmsis-nn", "reference"])
+@pytest.mark.parametrize(
+    "core",
+    [f"cortex-m{one}" for one in ("0plus", "3", "4f", "7", "33", "55", "85")],
+)
+def test_a_bare_core_is_profiled_with_either_kernels(
+    models: list[str], core: str, kernels: str
+) -> None:
+    """Each Cortex-M core takes both libraries, at 1 MHz unless told."""
+    code, out = run("profile", models[0], "--core", core, "--kernels", kernels, "--json")
+    assert code == 0
+    assert json.loads(out)["clock_hz"] == 1_000_000

@@ -7,24 +7,28 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linnet_profiler.abi import Abi
-from linnet_profiler.arena import replay
+from linnet_profiler.analysis import Analysis
+from linnet_profiler.control_flow import check_control_flow
 from linnet_profiler.errors import ModelError
-from linnet_profiler.kernel_sets import KernelSet
+from linnet_profiler.model import Model, Operator, Subgraph, Tensor
 from linnet_profiler.parser import parse
+from linnet_profiler.targets import bare_core, find_target
 from truth_rows import model_bytes, table
 
 MODEL = model_bytes("first/conv2d11_i8")
 TIME_LIMIT_S = 2.0
+TARGETS = (bare_core("cortex-m0plus"), bare_core("cortex-m55"), find_target("esp32-s3"))
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 def survives(data: bytes) -> bool:
-    """True where a file is read and replayed, False where our own error names what is wrong."""
+    """True where a file is profiled, False where our own error names what is wrong."""
     try:
-        replay(parse(data), Abi.ARM32, KernelSet.CMSIS_MVE)
+        analysis = Analysis.of(data)
     except ModelError as error:
         return not (error.reason == "MODEL_INVALID" and error.message)
+    for target in TARGETS:
+        analysis.profile(target)
     return True
 
 
@@ -114,3 +118,58 @@ def test_dimensions_beyond_any_target_are_refused() -> None:
     struct.pack_into("<i", data, place + 8, 2**31 - 1)
     with pytest.raises(ModelError, match="bytes, at most"):
         parse(bytes(data))
+
+
+def _graph(
+    index: int, operators: tuple[Operator, ...], shape: tuple[int, ...] = (1, 4)
+) -> Subgraph:
+    tensors = tuple(
+        Tensor(number, "", shape, "INT8", 8, None, (1.0,), (0,), 0, is_variable=False)
+        for number in range(2)
+    )
+    return Subgraph(index, "", tensors, (0,), (1,), operators)
+
+
+def _runs(first: int, second: int) -> Operator:
+    options = {"then_subgraph": first, "else_subgraph": second}
+    return Operator(0, "IF", "", 1, (0,), (1,), (), options)
+
+
+def test_subgraphs_that_run_themselves_are_refused() -> None:
+    """A cycle of subgraphs would be planned without end."""
+    graphs = (_graph(0, (_runs(1, 1),)), _graph(1, (_runs(0, 0),)))
+    with pytest.raises(ModelError, match="calls itself"):
+        check_control_flow(graphs)
+
+
+def test_subgraphs_that_double_again_and_again_are_refused() -> None:
+    """Sixty levels that each run the next twice would be planned 2^60 times."""
+    levels = 60
+    graphs = tuple(_graph(level, (_runs(level + 1, level + 1),)) for level in range(levels))
+    with pytest.raises(ModelError, match="at most"):
+        check_control_flow((*graphs, _graph(levels, ())))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("MAX_POOL_2D", {"window_h": 2**31 - 1, "window_w": 2**31 - 1}),
+        ("AVERAGE_POOL_2D", {"window_h": 0, "window_w": 0, "stride_h": -5, "stride_w": 0}),
+        ("MAX_POOL_2D", {"window_h": 60_000, "window_w": 60_000, "padding": "same"}),
+        ("DEPTHWISE_CONV_2D", {"padding": "same"}),
+        ("TRANSPOSE", {}),
+        ("MEAN", {}),
+    ],
+)
+@pytest.mark.parametrize("shape", [(1, 2**30, 1, 1), (1, 1, 65_000, 3), (0, 0, 0, 0), (1, 9, 9, 3)])
+def test_shapes_beyond_reason_take_no_time(
+    name: str, options: dict[str, int | str], shape: tuple[int, ...]
+) -> None:
+    """Windows and images of any size are costed in bounded time, and never below nothing."""
+    graph = _graph(0, (Operator(0, name, "", 1, (0, 0), (1,), (), options),), shape)
+    started = time.process_time()
+    for core, kernels in (("cortex-m4f", "cmsis-nn"), ("cortex-m55", "cmsis-nn")):
+        found = Analysis(Model(1000, "", (graph,), None)).profile(bare_core(core, kernels))
+        assert found.latency.instructions > 0
+        assert found.ram.total_bytes > 0
+    assert time.process_time() - started < 4 * TIME_LIMIT_S

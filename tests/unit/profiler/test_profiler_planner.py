@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from linnet_profiler import planner
 from linnet_profiler.planner import PlanRequest, greedy_offsets
 
 
@@ -38,6 +39,18 @@ def test_buffers_in_use_at_once_lie_apart(wanted: list[PlanRequest]) -> None:
 def test_offsets_keep_the_alignment(wanted: list[PlanRequest]) -> None:
     """Sizes in steps of 16 give offsets in steps of 16."""
     assert all(offset % 16 == 0 and offset >= 0 for offset in greedy_offsets(wanted))
+
+
+@given(requests())
+def test_many_buffers_are_placed_like_few(wanted: list[PlanRequest]) -> None:
+    """The walk and the arrays find the same first gap for every buffer."""
+    few, many = planner._PlaceFew(wanted), planner._PlaceMany(wanted)
+    for index, request in enumerate(wanted):
+        gap = few.first_gap(request)
+        assert many.first_gap(request) == gap
+        few.put(index, gap)
+        many.put(index, gap)
+    assert few.offsets == many.offsets
 
 
 def test_offline_offsets_are_kept() -> None:

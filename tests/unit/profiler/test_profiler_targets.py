@@ -8,7 +8,15 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from linnet_profiler import bare_core, custom_target, find_target, profile, targets
+from linnet_profiler import (
+    bare_core,
+    custom_target,
+    find_target,
+    profile,
+    profile_all,
+    targets,
+)
+from linnet_profiler.basis import Basis
 from linnet_profiler.errors import UnknownTargetError
 from truth_rows import model_bytes
 
@@ -73,3 +81,36 @@ def test_a_custom_target_is_judged_like_a_board() -> None:
     assert profile(data, large).verdict.fits
     with pytest.raises(ValueError, match="ram_bytes"):
         own(ram_bytes=0, flash_bytes=1)
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4f", "cortex-m23", "cortex-m7"])
+def test_a_custom_target_is_estimated_with_a_wide_band(core: str) -> None:
+    """Nobody timed a board that a user makes up: estimated, a factor of 2 at least to each side."""
+    own = custom_target(core_id=core, clock_hz=64_000_000, ram_bytes=MEBIBYTE, flash_bytes=MEBIBYTE)
+    latency = profile(model_bytes("first/conv2d11_i8"), own).latency
+    assert latency.basis is Basis.ESTIMATED
+    assert latency.high >= 2 * latency.milliseconds
+    assert latency.low <= latency.milliseconds / 2
+
+
+@pytest.mark.parametrize("name", ["first/conv2d11_i8", "published/kws_ref_model"])
+def test_a_much_faster_clock_is_never_slower(name: str) -> None:
+    """Of two boards with one core, the one with a clock half as high again takes less time."""
+    found = profile_all(model_bytes(name))
+    for slow in found:
+        for fast in found:
+            if fast.target.core is not slow.target.core:
+                continue
+            if fast.target.clock_hz >= 1.5 * slow.target.clock_hz:
+                pair = (slow.target.id, fast.target.id)
+                assert fast.latency.milliseconds < slow.latency.milliseconds, pair
+
+
+def test_every_board_without_timings_says_so() -> None:
+    """Each board's figure is calibrated, or estimated with a band of at least a factor of 2."""
+    for name in ("first/conv2d11_i8", "first/conv2d11_f32"):
+        for found in profile_all(model_bytes(name)):
+            latency = found.latency
+            if latency.basis is not Basis.CALIBRATED:
+                assert latency.basis is Basis.ESTIMATED, found.target.id
+                assert latency.high >= 2 * latency.milliseconds, found.target.id

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from linnet_profiler.errors import ModelError
 from linnet_profiler.model import Operator, Subgraph
+
+# Each run is planned on its own, and two runs of two runs of two grow without bound.
+MAX_SUBGRAPH_RUNS: Final = 256
 
 
 def called_subgraphs(operator: Operator) -> tuple[int, ...]:
@@ -28,16 +33,24 @@ def check_control_flow(subgraphs: tuple[Subgraph, ...]) -> None:
                         f"of {len(subgraphs)}"
                     )
                 calls[graph.index].append(called)
-    done: set[int] = set()
+    runs: dict[int, int] = {}
     for start in calls:
-        _walk(start, calls, set(), done)
+        _count(start, calls, (), runs)
+    if max(runs.values()) > MAX_SUBGRAPH_RUNS:
+        raise ModelError(
+            f"subgraphs: they run one another {max(runs.values())} times, at most "
+            f"{MAX_SUBGRAPH_RUNS}"
+        )
 
 
-def _walk(index: int, calls: dict[int, list[int]], path: set[int], done: set[int]) -> None:
+def _count(
+    index: int, calls: dict[int, list[int]], path: tuple[int, ...], runs: dict[int, int]
+) -> int:
+    """How often subgraphs are planned when one of them is: itself and all that it runs."""
     if index in path:
         raise ModelError(f"subgraph {index}: calls itself")
-    if index in done:
-        return
-    for called in calls[index]:
-        _walk(called, calls, path | {index}, done)
-    done.add(index)
+    if index not in runs:
+        runs[index] = 1 + sum(
+            _count(called, calls, (*path, index), runs) for called in calls[index]
+        )
+    return runs[index]

@@ -7,16 +7,14 @@ from 16 bytes on.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from math import gcd
 
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.op_shapes import Axis, Window
+from linnet_profiler.op_shapes import Axis, Window, inside
 
 Terms = dict[str, float]
-_Integers = npt.NDArray[np.int64]
 _WORD = 4
 _BLOCK = 16
 _BIG_BLOCK = 64
@@ -76,27 +74,38 @@ def column_runs(window: Window) -> Runs:
     channels = window.channels_in
     if channels % _WORD == 0:
         return Runs(window.valid_taps, 0)
-    rows, row_inside = _taps(window.height)
-    columns, column_inside = _taps(window.width)
-    source = (rows[:, None, :, None] * window.width.size + columns[None, :, None, :]) * channels
-    place = np.arange(window.height.out)[:, None] * window.width.out + np.arange(window.width.out)
-    tap = np.arange(window.height.kernel)[:, None] * window.width.kernel + np.arange(
-        window.width.kernel
+    wide = window.width
+    # Source and target are sums of a part of the row and a part of the column, so that counting
+    # remainders on each axis is enough; a column's start hangs on whether its number is odd.
+    rows = _remainders(
+        window.height, source=wide.size * channels, place=wide.out, tap=wide.kernel * channels
     )
-    column_start = (place % 2) * window.taps * channels
-    target = column_start[:, :, None, None] + tap[None, None] * channels
-    inside = row_inside[:, None, :, None] & column_inside[None, :, None, :]
-    aligned = int((((source % _WORD) == 0) & ((target % _WORD) == 0) & inside).sum())
+    columns = _remainders(wide, source=channels, place=1, tap=channels)
+    odd = window.taps * channels
+    aligned = sum(
+        above * beside
+        for (source, place, tap), above in rows.items()
+        for (source_x, place_x, tap_x), beside in columns.items()
+        if (source + source_x) % _WORD == 0
+        and ((place + place_x) % 2 * odd + tap + tap_x) % _WORD == 0
+    )
     return Runs(window.batches * aligned, window.valid_taps - window.batches * aligned)
 
 
-def _taps(axis: Axis) -> tuple[_Integers, npt.NDArray[np.bool_]]:
-    places = (
-        np.arange(axis.out)[:, None] * axis.stride
-        - axis.pad
-        + np.arange(axis.kernel)[None] * axis.dilation
-    )
-    return places, (places >= 0) & (places < axis.size)
+def _remainders(axis: Axis, *, source: int, place: int, tap: int) -> Counter[tuple[int, int, int]]:
+    """How many taps inside the image have each remainder of their three offsets."""
+    found: Counter[tuple[int, int, int]] = Counter()
+    period = _WORD // gcd(_WORD, source * axis.stride)
+    period = period * 2 // gcd(period, 2)
+    for start in range(min(period, axis.out)):
+        for number in range(axis.kernel):
+            # Output positions start, start + period, ... leave the same remainders.
+            first = start * axis.stride - axis.pad + number * axis.dilation
+            times = inside(first, period * axis.stride, -(-(axis.out - start) // period), axis.size)
+            if times:
+                key = (first * source % _WORD, start * place % 2, number * tap % _WORD)
+                found[key] += times
+    return found
 
 
 def first_tap_runs(window: Window) -> Runs:
@@ -104,11 +113,26 @@ def first_tap_runs(window: Window) -> Runs:
     channels, positions = window.channels_in, window.positions
     if channels % _WORD == 0:
         return Runs(positions, 0)
-    rows, columns = (
-        np.maximum(0, np.arange(axis.out) * axis.stride - axis.pad)
-        for axis in (window.height, window.width)
+    wide = window.width
+    rows = _first_taps(window.height, source=wide.size * channels, target=wide.out * channels)
+    columns = _first_taps(wide, source=channels, target=channels)
+    aligned = sum(
+        above * beside
+        for (source, target), above in rows.items()
+        for (source_x, target_x), beside in columns.items()
+        if (source + source_x) % _WORD == 0 and (target + target_x) % _WORD == 0
     )
-    source = (rows[:, None] * window.width.size + columns[None]) * channels
-    place = np.arange(window.height.out)[:, None] * window.width.out + np.arange(window.width.out)
-    aligned = int((((source % _WORD) == 0) & ((place * channels % _WORD) == 0)).sum())
     return Runs(window.batches * aligned, positions - window.batches * aligned)
+
+
+def _first_taps(axis: Axis, *, source: int, target: int) -> Counter[tuple[int, int]]:
+    """How many output positions have each remainder of where they read and write first."""
+    found: Counter[tuple[int, int]] = Counter()
+    edge = min(axis.out, -(-axis.pad // axis.stride))
+    for position in range(edge):
+        found[0, position * target % _WORD] += 1
+    for start in range(edge, min(edge + _WORD, axis.out)):
+        times = -(-(axis.out - start) // _WORD)
+        read = (start * axis.stride - axis.pad) * source % _WORD
+        found[read, start * target % _WORD] += times
+    return found

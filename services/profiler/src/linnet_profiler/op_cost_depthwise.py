@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from linnet_profiler.counted import Counted
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.op_cost_mve import blocks, mve_convolution
@@ -16,6 +18,8 @@ from linnet_profiler.op_memory_cmsis import depthwise_runs_as_convolution
 from linnet_profiler.op_shapes import Window
 
 _MVE_CHANNEL_BLOCK: Final = 124
+# Larger images than any arena holds are averaged over.
+_PIXELS_LOOKED_AT: Final = 1 << 22
 
 
 def reference_depthwise(window: Window) -> Counted:
@@ -137,14 +141,15 @@ def _mve_depthwise(window: Window) -> Counted:
 
 def _clean_fours(window: Window) -> int:
     """Groups of four output pixels of which no tap lies outside the image."""
-    rows = [
-        window.height.taps_at(place) == window.height.kernel for place in range(window.height.out)
-    ]
-    columns = [
-        window.width.taps_at(place) == window.width.kernel for place in range(window.width.out)
-    ]
-    flags = [row and column for row in rows for column in columns]
-    return sum(all(flags[start : start + 4]) for start in range(0, len(flags) - 3, 4))
+    positions = window.height.out * window.width.out
+    rows, columns = (
+        np.array([axis.clean(place) for place in range(axis.out)], dtype=np.bool_)
+        for axis in (window.height, window.width)
+    )
+    if positions > _PIXELS_LOOKED_AT:
+        return int(rows.mean() * columns.mean() * positions) // 4
+    flags = np.outer(rows, columns).ravel()
+    return int(flags[: positions // 4 * 4].reshape(-1, 4).all(axis=1).sum())
 
 
 def _generic_depthwise(window: Window) -> Counted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from linnet_profiler.counted import Counted
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.model import Operator, Subgraph
-from linnet_profiler.op_shapes import same_padding
+from linnet_profiler.op_shapes import inside, same_padding
 
 _IMAGE_RANK = 4
 
@@ -31,11 +31,7 @@ def transpose_conv_terms(graph: Subgraph, operator: Operator, kernels: KernelSet
         for place, kernel in ((1, kernel_h), (2, kernel_w)):
             size, out, stride = image.shape[place], output.shape[place], strides[place - 1]
             pad = same_padding(out, size, kernel, stride, 1) if same else 0
-            valid *= sum(
-                0 <= position * stride - pad + tap < out
-                for position in range(size)
-                for tap in range(kernel)
-            )
+            valid *= sum(inside(tap - pad, stride, size, out) for tap in range(kernel))
         return Counted(
             "scatter",
             {

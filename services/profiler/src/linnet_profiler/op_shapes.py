@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from linnet_profiler.model import Operator, Subgraph
+
+# Longer images than any memory holds are not looked at pixel by pixel.
+_LONGEST_AXIS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,28 @@ class Axis:
 
     def valid_taps(self) -> int:
         """Taps that fall inside the image, summed over the output positions."""
-        return sum(self.taps_at(position) for position in range(self.out))
+        if self.out <= self.kernel:
+            return sum(self.taps_at(position) for position in range(self.out))
+        return sum(self._positions_of(tap) for tap in range(self.kernel))
 
     def taps_at(self, position: int) -> int:
         """Taps inside the image at one output position."""
         start = position * self.stride - self.pad
-        if self.dilation == 1:
-            return max(0, min(start + self.kernel, self.size) - max(start, 0))
-        return sum(1 for tap in range(self.kernel) if 0 <= start + tap * self.dilation < self.size)
+        return inside(start, self.dilation, self.kernel, self.size)
+
+    def clean(self, position: int) -> bool:
+        """True where every tap at one output position lies inside the image."""
+        return self.taps_at(position) == self.kernel
+
+    def _positions_of(self, tap: int) -> int:
+        return inside(tap * self.dilation - self.pad, self.stride, self.out, self.size)
+
+
+def inside(start: int, step: int, count: int, size: int) -> int:
+    """How many of start, start + step, ... (count of them) lie in [0, size)."""
+    first = max(0, -(start // step)) if start < 0 else 0
+    last = min(count - 1, (size - 1 - start) // step)
+    return max(0, last - first + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,7 @@ def same_padding(size: int, out: int, kernel: int, stride: int, dilation: int) -
 
 
 def window_of(graph: Subgraph, operator: Operator) -> Window | None:
-    """The window of a convolution or pool; None where its tensors are not NHWC images."""
+    """The window of a convolution or pool; None where its tensors are no NHWC images of any use."""
     pool = operator.name in ("MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D")
     image = graph.input(operator, 0)
     weights = None if pool else graph.input(operator, 1)
@@ -107,6 +125,8 @@ def window_of(graph: Subgraph, operator: Operator) -> Window | None:
         max(1, operator.number("dilation_h", 1)),
         max(1, operator.number("dilation_w", 1)),
     )
+    if max(*image.shape[1:3], *output.shape[1:3], *kernel) > _LONGEST_AXIS:
+        return None
     same = operator.options.get("padding") == "same"
     axes = [
         Axis(

@@ -5,9 +5,12 @@ Source: tensorflow/lite/micro/memory_planner/greedy_memory_planner.cc.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +39,72 @@ def greedy_offsets(requests: Sequence[PlanRequest]) -> list[int]:
     offline = [index for index, request in enumerate(requests) if request.offline_offset >= 0]
     online = [index for index, request in enumerate(requests) if request.offline_offset < 0]
     online.sort(key=lambda index: (-requests[index].size_bytes, -index))
-    offsets = [0] * len(requests)
-    placed: list[tuple[int, int, int]] = []
-    for order, index in enumerate(offline + online):
+    place = _PlaceMany if len(requests) > _FEW else _PlaceFew
+    placed = place(requests)
+    for index in offline + online:
         request = requests[index]
         offset = request.offline_offset
-        if offset < 0:
-            offset = _first_gap(request, requests, placed)
-        offsets[index] = offset
+        placed.put(index, placed.first_gap(request) if offset < 0 else offset)
+    return placed.offsets
+
+
+# From here on, arrays are quicker than a walk.
+_FEW: Final = 256
+
+
+class _PlaceFew:
+    """Buffers placed so far, walked one by one in order of offset."""
+
+    def __init__(self, requests: Sequence[PlanRequest]) -> None:
+        self.offsets = [0] * len(requests)
+        self._requests = requests
+        self._placed: list[tuple[int, int, int]] = []
+
+    def put(self, index: int, offset: int) -> None:
+        """Place a request."""
+        self.offsets[index] = offset
         # Equal offsets keep the order in which they were placed.
-        insort(placed, (offset, order, index))
-    return offsets
+        insort(self._placed, (offset, len(self._placed), index))
+
+    def first_gap(self, request: PlanRequest) -> int:
+        """The lowest offset at which a request fits."""
+        candidate = 0
+        for offset, _, index in self._placed:
+            other = self._requests[index]
+            if other.first_used > request.last_used or request.first_used > other.last_used:
+                continue
+            if offset - candidate >= request.size_bytes:
+                break
+            candidate = max(candidate, offset + other.size_bytes)
+        return candidate
 
 
-def _first_gap(
-    request: PlanRequest,
-    requests: Sequence[PlanRequest],
-    placed: list[tuple[int, int, int]],
-) -> int:
-    candidate = 0
-    for offset, _, index in placed:
-        other = requests[index]
-        if other.first_used > request.last_used or request.first_used > other.last_used:
-            continue
-        if offset - candidate >= request.size_bytes:
-            break
-        candidate = max(candidate, offset + other.size_bytes)
-    return candidate
+class _PlaceMany:
+    """The same with arrays."""
+
+    def __init__(self, requests: Sequence[PlanRequest]) -> None:
+        self.offsets = [0] * len(requests)
+        self._starts: list[int] = []
+        self._requests = np.array(
+            [(one.first_used, one.last_used, one.size_bytes) for one in requests], dtype=np.int64
+        )
+        # Columns: offset, first use, last use, end; rows in order of offset.
+        self._placed = np.zeros((len(requests), 4), dtype=np.int64)
+
+    def put(self, index: int, offset: int) -> None:
+        """Place a request."""
+        self.offsets[index] = offset
+        row, count = bisect_right(self._starts, offset), len(self._starts)
+        first, last, size = self._requests[index]
+        self._placed[row + 1 : count + 1] = self._placed[row:count].copy()
+        self._placed[row] = (offset, first, last, offset + size)
+        self._starts.insert(row, offset)
+
+    def first_gap(self, request: PlanRequest) -> int:
+        """The lowest offset at which a request fits."""
+        placed = self._placed[: len(self._starts)]
+        alive = (placed[:, 1] <= request.last_used) & (placed[:, 2] >= request.first_used)
+        offsets, ends = placed[alive, 0], placed[alive, 3]
+        reached = np.maximum.accumulate(np.concatenate([[0], ends]))
+        fits = np.flatnonzero(offsets - reached[:-1] >= request.size_bytes)
+        return int(reached[fits[0]] if fits.size else reached[-1])

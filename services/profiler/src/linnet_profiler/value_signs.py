@@ -37,6 +37,8 @@ _PASSING: Final = frozenset(
         "MEAN",
     }
 )
+# What lies further back is forgotten, so that the time stays bounded.
+_LONGEST_CHAIN: Final = 16
 _POSITIVE: Final = frozenset({"LOGISTIC", "SOFTMAX"})
 
 
@@ -58,6 +60,8 @@ def signs_of(graph: Subgraph, tensor: int) -> Signs:
         if tensor not in operator.outputs:
             continue
         chain.append(operator)
+        if len(chain) == _LONGEST_CHAIN:
+            break
         if operator.name == "SPLIT":
             tensor = operator.inputs[1] if len(operator.inputs) > 1 else -1
         elif operator.name in _PASSING or operator.name in ("RELU", "RELU6") or _is_pool(operator):
