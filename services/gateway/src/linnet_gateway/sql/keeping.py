@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, select
 
 from linnet_gateway.records import EventKind
 from linnet_gateway.sql import schema
@@ -21,33 +21,31 @@ class SqlKeeping:
     async def forget_events(self, older_than: datetime) -> None:
         """Delete hints that no reader waits for any more; output stays until it is archived."""
         columns = schema.events.c
-        statement = delete(schema.events).where(
-            columns.kind != int(EventKind.LOG), columns.create_time < to_us(older_than)
+        hint = columns.kind != int(EventKind.LOG)
+        # Ids grow with time: looking from the oldest on stops at the first that is young.
+        young = (
+            select(columns.id)
+            .where(hint, columns.create_time >= to_us(older_than))
+            .order_by(columns.id)
+            .limit(1)
+            .scalar_subquery()
         )
+        last = select(func.max(columns.id) + 1).scalar_subquery()
+        statement = delete(schema.events).where(hint, columns.id < func.coalesce(young, last))
         await self._database.write(lambda c: c.execute(statement).rowcount)
 
     async def expired_runs(
         self, ended_before: datetime | None, kept: int, limit: int
     ) -> Sequence[str]:
         """Give uids of terminal runs that ended before a time or are beyond the newest `kept`."""
-        columns = schema.runs.c
-        rank = func.row_number().over(
-            partition_by=columns.project, order_by=columns.create_time.desc()
-        )
-        terminal = (
-            select(columns.uid, columns.end_time, rank.label("place"))
-            .where(columns.state >= int(RunState.SUCCEEDED))
-            .subquery()
-        )
-        reasons = []
-        if ended_before is not None:
-            reasons.append(terminal.c.end_time < to_us(ended_before))
-        if kept:
-            reasons.append(terminal.c.place > kept)
-        query = select(terminal.c.uid).where(or_(*reasons)).limit(limit)
 
         def work(connection: Connection) -> list[str]:
-            return [row[0] for row in connection.execute(query)]
+            found: dict[str, None] = {}
+            if ended_before is not None:
+                found |= dict.fromkeys(_ended_before(connection, ended_before, limit))
+            if kept:
+                found |= dict.fromkeys(_beyond(connection, kept, limit))
+            return list(found)[:limit]
 
         return await self._database.read(work)
 
@@ -64,3 +62,31 @@ class SqlKeeping:
         """Note that the objects of a prefix are gone."""
         statement = delete(schema.doomed_objects).where(schema.doomed_objects.c.prefix == prefix)
         await self._database.write(lambda c: c.execute(statement).rowcount)
+
+
+def _ended_before(connection: Connection, time: datetime, limit: int) -> list[str]:
+    columns = schema.runs.c
+    query = (
+        select(columns.uid)
+        .where(columns.end_time < to_us(time), columns.state >= int(RunState.SUCCEEDED))
+        .order_by(columns.end_time)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def _beyond(connection: Connection, kept: int, limit: int) -> list[str]:
+    """Give the oldest terminal runs of each project that has more than it may keep."""
+    columns = schema.runs.c
+    found: list[str] = []
+    for project in connection.execute(select(columns.project).distinct()).scalars().all():
+        terminal = (columns.project == project) & (columns.state >= int(RunState.SUCCEEDED))
+        query = (
+            select(columns.uid)
+            .where(terminal)
+            .order_by(columns.create_time.desc(), columns.uid.desc())
+            .offset(kept)
+            .limit(limit)
+        )
+        found += connection.execute(query).scalars()
+    return found

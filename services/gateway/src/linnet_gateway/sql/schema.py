@@ -118,6 +118,13 @@ runs = Table(
     Index("runs_by_dataset", "project", "dataset"),
     # Holds all that counting a batch needs.
     Index("runs_counts", "batch_uid", "state", "failure_reason", "verdict"),
+    # Retention asks for what ended long ago.
+    Index(
+        "runs_by_end",
+        "end_time",
+        sqlite_where=text("end_time IS NOT NULL"),
+        postgresql_where=text("end_time IS NOT NULL"),
+    ),
     Index("runs_by_launch", "launch_uid", "shard", "batch_index"),
     Index(
         "runs_live",
