@@ -1,9 +1,10 @@
 """Speed of the trainer against stock Keras, interleaved; prints one JSON line a figure.
 
-    python tests/bench/bench_trainer.py [--quick] [dense conv1d conv2d dense-200 shard]
+    python tests/bench/bench_trainer.py [--quick] [NAME ...]
 
 Each side of each repetition is a process of its own on one machine, one after the other, with the
-same data, batches and validation. `--quick` repeats once and shortens the shards; names choose.
+same data, batches and validation. `--quick` repeats once and shortens the shards. Names choose:
+dense, conv1d, conv2d, dense-200, shard-dense, shard-conv1d, shard-memory.
 """
 
 import json
@@ -27,6 +28,8 @@ FITS = {
     "dense-200": ("dense", 33, 200, 1 / 18),
 }
 SHARDS = {"dense": 25.0, "conv1d": 9.0}
+STOCK_PAIRS = 3
+"""Pairs of stock processes; their mean stands for all pairs of a shard."""
 MOST_TRAINER_BYTES, MOST_TOTAL_BYTES = 700e6, 1e9
 
 STOCK = """
@@ -77,7 +80,7 @@ OURS = """
 import json, os, sys, time
 from dataclasses import replace
 from pathlib import Path
-features, labels, preset, cycles, runs, out = sys.argv[1:7]
+features, labels, preset, cycles, runs, out, first_seed = sys.argv[1:8]
 from linnet_ml.defaults import resolve
 from linnet_ml.spec import Architecture, FitSettings, TrainingSpec
 from linnet_trainer.local_files import LocalFiles, guess_kind, read_data
@@ -126,18 +129,18 @@ with workshop() as shop:
     for run in range(int(runs)):
         folder = Path(out) / str(run)
         folder.mkdir()
-        spec = replace(given, fit=replace(given.fit, seed=run + 1))
+        spec = replace(given, fit=replace(given.fit, seed=run + int(first_seed)))
         spec = resolve(spec, input_kind=data.input_kind, input_shape=data.input_shape,
                        class_count=len(data.classes), has_groups=False)
         outcome = train_one(shop, RunOrder("r", 1, spec, data), events if run == 0 else Events(),
                             folder)
         digests.append(outcome.figures.weights_sha256)
-        memory.append(pss(os.getpid()))
+        memory.append(sum(pss(pid) for pid in family()))
     print(json.dumps({
         "seconds": events.fitted - ready,
         "first_epoch_seconds": events.first - ready,
         "memory_bytes": memory,
-        "total_bytes": sum(pss(pid) for pid in family()),
+        "own_bytes": pss(os.getpid()),
         "digests": digests,
     }))
 """
@@ -186,12 +189,12 @@ def fits(folder: Path, repeats: int, chosen: list[str]) -> None:
         ratios, firsts, memory, totals = [], [], [], []
         for _ in range(repeats):
             with tempfile.TemporaryDirectory() as out:
-                ours = answer(process(OURS, *paths, preset, cycles, 1, out))
+                ours = answer(process(OURS, *paths, preset, cycles, 1, out, 1))
             stock = answer(process(STOCK, *paths, preset, cycles, "no"))
             ratios.append(ours["seconds"] / stock["seconds"])
             firsts.append(ours["first_epoch_seconds"])
-            memory.append(ours["memory_bytes"][0])
-            totals.append(ours["total_bytes"])
+            memory.append(ours["own_bytes"])
+            totals.append(ours["memory_bytes"][0])
         ratio = statistics.median(ratios)
         figure(f"trainer.fit.{name}.share_of_stock", ratio, "ratio", goal, ratio <= goal)
         first = statistics.median(firsts)
@@ -210,39 +213,60 @@ def fits(folder: Path, repeats: int, chosen: list[str]) -> None:
         )  # fmt: skip
 
 
-def shards(folder: Path, runs: int) -> None:
+def shards(folder: Path, runs: int, chosen: list[str]) -> None:
+    """Two trainers share the runs, as two cores would; stock's time is that of fewer runs."""
     for preset, goal in SHARDS.items():
+        if chosen and f"shard-{preset}" not in chosen:
+            continue
         paths = arrays(folder, FITS[preset][1])
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as out:
-            halves = []
-            for half in range(2):
-                (Path(out) / str(half)).mkdir()
-                place = Path(out) / str(half)
-                halves.append(process(OURS, *paths, preset, 30, runs // 2, place))
+            halves = [
+                process(OURS, *paths, preset, 30, runs // 2, folder_in(out, half), 1)
+                for half in range(2)
+            ]
             ours = [answer(half) for half in halves]
         seconds = time.monotonic() - begun
         begun = time.monotonic()
-        pair = [process(STOCK, *paths, preset, 30, "yes") for _ in range(2)]
-        for one in pair:
-            answer(one)
-        stock_seconds = (time.monotonic() - begun) * runs / 2
+        for _ in range(STOCK_PAIRS):
+            pair = [process(STOCK, *paths, preset, 30, "yes") for _ in range(2)]
+            for one in pair:
+                answer(one)
+        stock_seconds = (time.monotonic() - begun) * runs / (2 * STOCK_PAIRS)
         times = stock_seconds / seconds
         figure(f"trainer.shard.{preset}.throughput_of_stock", times, "ratio", goal, times >= goal)
-        memory = ours[0]["memory_bytes"]
-        growth = memory[-1] / memory[min(4, len(memory) - 1)]
-        figure(f"trainer.shard.{preset}.memory_growth", growth, "ratio", 1.1, growth <= 1.1)
+        figure(f"trainer.shard.{preset}.seconds", seconds, "s", None, True)
+        with tempfile.TemporaryDirectory() as out:
+            alone = answer(process(OURS, *paths, preset, 30, 1, folder_in(out, 0), runs // 2))
         equal = ours[0]["digests"] == ours[1]["digests"]
-        figure(f"trainer.shard.{preset}.equal_weights", float(equal), "bool", 1.0, equal)
+        equal = equal and alone["digests"][0] == ours[0]["digests"][-1]
+        figure(f"trainer.shard.{preset}.weights_as_alone", float(equal), "bool", 1.0, equal)
+
+
+def leak(folder: Path, runs: int) -> None:
+    """Memory of one trainer with its child after each of many runs."""
+    with tempfile.TemporaryDirectory() as out:
+        one = answer(process(OURS, *arrays(folder, 33), "dense", 30, runs, folder_in(out, 0), 1))
+    memory = one["memory_bytes"]
+    growth = memory[-1] / memory[min(4, len(memory) - 1)]
+    figure("trainer.shard.dense.memory_growth", growth, "ratio", 1.1, growth <= 1.1)
+
+
+def folder_in(out: str, number: int) -> Path:
+    place = Path(out) / str(number)
+    place.mkdir()
+    return place
 
 
 def main() -> None:
     quick = "--quick" in sys.argv
     chosen = [name for name in sys.argv[1:] if not name.startswith("-")]
+    runs = 12 if quick else 50
     with tempfile.TemporaryDirectory() as folder:
         fits(Path(folder), 1 if quick else REPEATS, chosen)
-        if not chosen or "shard" in chosen:
-            shards(Path(folder), 12 if quick else 50)
+        shards(Path(folder), runs, chosen)
+        if not chosen or "shard-memory" in chosen:
+            leak(Path(folder), runs)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`linnet-trainer fit` and `linnet-trainer run`."""
+"""`linnet-trainer fit`, `linnet-trainer reproduce` and `linnet-trainer run`."""
 
 import sys
 
@@ -6,13 +6,14 @@ import typer
 from linnet_runtime.errors import LinnetError
 from linnet_runtime.lifecycle import ExitCode
 
-from linnet_trainer.cli import fit
+from linnet_trainer.cli import fit, reproduce
 
 
 def main() -> None:
     """Run the command line and end the process with one of `ExitCode`."""
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.command()(fit)
+    app.command()(reproduce)
     app.command()(run)
     try:
         app()

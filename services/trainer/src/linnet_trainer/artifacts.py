@@ -17,6 +17,7 @@ from linnet_ml.wire import to_json
 from linnet_trainer import engine as engines
 from linnet_trainer.archives import npz_bytes, zip_bytes
 from linnet_trainer.c_header import c_header
+from linnet_trainer.digests import file_digest, weights_digest
 from linnet_trainer.engine import Engine
 from linnet_trainer.epochs import Ending
 from linnet_trainer.file_names import (
@@ -84,6 +85,7 @@ class RunRecord:
     train_seconds: float
     warnings: tuple[str, ...]
     model_input_shape: tuple[int, ...] | None
+    initial_model: Path | None
 
     @property
     def result(self) -> FoldResult:
@@ -166,14 +168,6 @@ def _stored(data: bytes) -> dict[str, Any]:
     return {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def weights_digest(state: LoopState) -> str:
-    """Give the SHA-256 over all weights and moving statistics; equal bits, equal digest."""
-    digest = hashlib.sha256(state.weights.tobytes())
-    for array in state.fixed:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def _history(record: RunRecord) -> dict[str, Any]:
     folds = [
         {
@@ -247,6 +241,9 @@ def _manifest(record: RunRecord, variants: Mapping[str, Any]) -> dict[str, Any]:
             "classes": list(record.data.classes),
         },
         "seed": record.spec.fit.seed,
+        "initial_model_sha256": None
+        if record.initial_model is None
+        else file_digest(record.initial_model),
         "split": {
             "training_rows": int(result.fold.training.size),
             "validation_rows": int(result.fold.validation.size),

@@ -1,4 +1,4 @@
-"""The command `fit`: a whole run with no gateway. Imports TensorFlow only when it is called."""
+"""Commands that need no gateway: `fit` and `reproduce`. They import TensorFlow when called."""
 
 import json
 import sys
@@ -9,6 +9,11 @@ import typer
 from linnet_ml.spec import InputKind
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.lifecycle import ExitCode
+
+from linnet_trainer.local_files import LocalFiles
+
+DIFFERENT = 1
+"""Exit code of `reproduce` where the weights are others."""
 
 
 def fit(
@@ -28,7 +33,6 @@ def fit(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train, export and write a run's artifacts without a gateway; resumes what --out holds."""
-    from linnet_trainer.local_files import LocalFiles
     from linnet_trainer.local_run import LocalRun, run_locally
 
     files = LocalFiles(features, labels, groups, recordings, test)
@@ -38,6 +42,33 @@ def fit(
     if result is None:
         raise typer.Exit(ExitCode.TERMINATED)
     sys.stdout.write(json.dumps(result) + "\n" if as_json else f"Artifacts are in {out}.\n")
+
+
+def reproduce(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.json or folder.")],
+    features: Annotated[Path, typer.Option(help="The dataset's features.npy.")],
+    labels: Annotated[Path, typer.Option(help="The dataset's labels.npy.")],
+    *,
+    samples: Annotated[Path | None, typer.Option(help="The dataset's samples.npz.")] = None,
+    groups: Annotated[Path | None, typer.Option(help="Group of each row, .npy.")] = None,
+    recordings: Annotated[Path | None, typer.Option(help="Recording of each row, .npy.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Test rows, .npy of bool.")] = None,
+    initial_model: Annotated[Path | None, typer.Option(help="What the run started from.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train a run again from its manifest.json and compare the weights, bit for bit."""
+    from linnet_trainer import reproducing
+
+    files = LocalFiles(features, labels, groups, recordings, test, samples)
+    say = (lambda _line: None) if as_json else _print
+    result = reproducing.reproduce(reproducing.read_manifest(manifest), files, initial_model, say)
+    if as_json:
+        sys.stdout.write(json.dumps(reproducing.as_json(result)) + "\n")
+    else:
+        for line in result.lines():
+            _print(line)
+    if not result.equal:
+        raise typer.Exit(DIFFERENT)
 
 
 def _print(line: str) -> None:

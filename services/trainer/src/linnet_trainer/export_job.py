@@ -89,27 +89,32 @@ def quiet() -> None:
         os.close(nowhere)
 
 
-def check(arguments: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
-    """Have TFLite Micro load and run a model once; a refusal may end the child.
+def check(arguments: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
+    """Have TFLite Micro load and run models once; a refusal may end the child.
 
     Args:
-        arguments: `path` of the model and `arena_bytes`, more than it can need.
+        arguments: `folder` and `names` of the models and `arena_bytes` of each, more than they can
+            need.
+        event: Told of each model that did not end the child.
 
     Returns:
-        `error` if it was refused; `checked` is false where the interpreter is not installed.
+        `errors` by name of those that were refused; none where the interpreter is not installed.
     """
     quiet()
     try:
         from tflite_micro.python.tflite_micro import runtime
     except ImportError:
-        return {"checked": False, "error": ""}
-    model = Path(arguments["path"]).read_bytes()
-    try:
-        interpreter = runtime.Interpreter.from_bytes(model, arena_size=arguments["arena_bytes"])
-        details = interpreter.get_input_details(0)
-        interpreter.set_input(np.zeros(details["shape"], dtype=details["dtype"]), 0)
-        interpreter.invoke()
-        interpreter.get_output(0)
-    except (RuntimeError, ValueError) as problem:
-        return {"checked": True, "error": str(problem)}
-    return {"checked": True, "error": ""}
+        return {"errors": {}}
+    errors = {}
+    for name, arena_bytes in zip(arguments["names"], arguments["arena_bytes"], strict=True):
+        model = Path(arguments["folder"], name).read_bytes()
+        try:
+            interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
+            details = interpreter.get_input_details(0)
+            interpreter.set_input(np.zeros(details["shape"], dtype=details["dtype"]), 0)
+            interpreter.invoke()
+            interpreter.get_output(0)
+        except (RuntimeError, ValueError) as problem:
+            errors[name] = str(problem)
+        event({"passed": name})
+    return {"errors": errors}

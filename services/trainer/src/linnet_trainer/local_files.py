@@ -23,13 +23,23 @@ _AUDIO_PRESETS = {"conv1d", "conv2d", "ds-cnn"}
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
-    """Paths of a run's inputs; the optional ones are None where there are none."""
+    """Paths of a run's inputs; the optional ones are None where there are none.
+
+    Attributes:
+        features: Features, .npy.
+        labels: Classes, .npy.
+        groups: Group of each row, .npy.
+        recordings: Recording of each row, .npy.
+        test: Test rows, .npy.
+        samples: These three in one, the samples.npz of a dataset; instead of them.
+    """
 
     features: Path
     labels: Path
     groups: Path | None = None
     recordings: Path | None = None
     test: Path | None = None
+    samples: Path | None = None
 
 
 def read_spec(path: Path) -> TrainingSpec:
@@ -60,9 +70,7 @@ def read_data(
     Raises:
         InvalidInput: A file is not what it should be; names it.
     """
-    samples = Samples(
-        group=_names(files.groups), recording=_names(files.recordings), test=_flags(files.test)
-    )
+    samples = _samples(files)
     digest = hashlib.sha256()
     with _opened(files.labels) as file:
         labels = npy.read_all(file, "labels.npy", limit_bytes=datasets.MAX_LABELS_BYTES)
@@ -107,6 +115,17 @@ def _opened(path: Path) -> BinaryIO:
 def _column(path: Path) -> NDArray[np.generic]:
     with _opened(path) as file:
         return npy.read_all(file, path.name, limit_bytes=_COLUMN_LIMIT_BYTES)
+
+
+def _samples(files: LocalFiles) -> Samples:
+    if files.samples is None:
+        return Samples(
+            group=_names(files.groups), recording=_names(files.recordings), test=_flags(files.test)
+        )
+    with _opened(files.labels) as file:
+        rows = npy.read_all(file, "labels.npy", limit_bytes=datasets.MAX_LABELS_BYTES).size
+    with _opened(files.samples):
+        return datasets.load_samples(files.samples, rows)
 
 
 def _names(path: Path | None) -> NDArray[np.str_] | None:

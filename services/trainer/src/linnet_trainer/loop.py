@@ -189,9 +189,11 @@ class TrainingLoop:
         fixed = [tf.convert_to_tensor(a) for a in state.fixed]
         loss = correct = 0.0
         for start in range(0, rows.count, most_rows):
-            part = slice(start, start + most_rows)
-            labels = rows.labels[part]
-            mean, right = self._scores(rows.features[part], labels, flat, *fixed)
+            features, labels = rows.features, rows.labels
+            if rows.count > most_rows:
+                part = slice(start, start + most_rows)
+                features, labels = features[part], labels[part]
+            mean, right = self._scores(features, labels, flat, *fixed)
             loss += float(mean) * int(labels.shape[0])
             correct += float(right)
         return loss / rows.count, correct / rows.count

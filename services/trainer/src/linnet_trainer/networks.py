@@ -137,30 +137,37 @@ class LayerNetwork:
         assert self.layers is not None
         shapes = infer(self.layers, self._input_shape, self._class_count)
         values = max(prod(s.input_shape) + prod(s.output_shape) for s in shapes)
-        return [
-            problem
-            for name in (FLOAT32, INT8)
-            if (folder / name).exists()
-            for problem in refusals(self._children, folder / name, values)
-        ]
+        return refusals(self._children, folder, values)
 
 
-def refusals(children: Zygote, path: Path, largest_values: int) -> list[str]:
-    """Have TFLite Micro load and run a model in a child; give what it says against it.
+def refusals(children: Zygote, folder: Path, largest_values: int) -> list[str]:
+    """Have TFLite Micro load and run a folder's models in a child; give what it says against them.
 
     Args:
         children: Who forks the child.
-        path: The model.
+        folder: Where the models are.
         largest_values: Most values that are alive at once, for the size of the arena.
     """
-    arena = (1 << 20) + path.stat().st_size + 16 * largest_values
-    arguments = {"path": str(path), "arena_bytes": arena}
-    try:
-        result: Mapping[str, Any] = children.call(
-            Call("check", arguments, CHECK_TIMEOUT_S, reused=False)
-        )
-    except ChildLost as lost:
-        return [f"TFLite Micro can't run {path.name}: {lost.reason}."]
-    if result["error"]:
-        return [f"TFLite Micro refuses {path.name}: {result['error']}"]
-    return []
+    left = [name for name in (FLOAT32, INT8) if (folder / name).exists()]
+    problems = []
+    while left:
+        arenas = [(1 << 20) + (folder / n).stat().st_size + 16 * largest_values for n in left]
+        arguments = {"folder": str(folder), "names": left, "arena_bytes": arenas}
+        passed: list[str] = []
+
+        def note(event: Mapping[str, Any], passed: list[str] = passed) -> bool:
+            if "passed" in event:
+                passed.append(str(event["passed"]))
+            return True
+
+        try:
+            result = children.call(Call("check", arguments, CHECK_TIMEOUT_S, reused=False), note)
+        except ChildLost as lost:
+            # It went through the models in order, and the next one ended it.
+            ended = left[min(len(passed), len(left) - 1)]
+            problems.append(f"TFLite Micro can't run {ended}: {lost.reason}.")
+            left = left[len(passed) + 1 :]
+        else:
+            problems += [f"TFLite Micro refuses {n}: {e}" for n, e in result["errors"].items()]
+            left = []
+    return problems

@@ -85,9 +85,7 @@ class ScriptNetwork:
                 problems.append(f"There is no {variant} model, the converter says: {error}")
         for name in (SCRIPT, WEIGHTS, CALIBRATION):
             (folder / name).unlink(missing_ok=True)
-        for name in (FLOAT32, INT8):
-            if (folder / name).exists():
-                problems += refusals(self._children, folder / name, _LARGEST_VALUES)
+        problems += refusals(self._children, folder, _LARGEST_VALUES)
         return Exported(shape, tuple(problems))
 
 

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,8 @@ def workshop() -> Iterator[Workshop]:
         # The zygote's children shall find all of these imported.
         import keras  # noqa: F401 - as said above
 
+        with suppress(ImportError):
+            from tflite_micro.python.tflite_micro import runtime  # noqa: F401 - as said above
         from linnet_trainer import convert, training  # noqa: F401 - as said above
         from linnet_trainer.export_job import check, export
         from linnet_trainer.script_job import run_script

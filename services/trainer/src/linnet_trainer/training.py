@@ -266,6 +266,7 @@ class _Run:
             train_seconds=train_seconds,
             warnings=tuple(self._warnings),
             model_input_shape=exported.input_shape,
+            initial_model=self._order.initial_model,
         )
         return Outcome(ending, figures_of(record), write_artifacts(record, folder))
 

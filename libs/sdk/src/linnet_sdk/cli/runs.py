@@ -1,4 +1,4 @@
-"""`linnet runs`: list, get, watch, logs, cancel, download, delete."""
+"""`linnet runs`: list, get, watch, logs, cancel, download, reproduce, delete."""
 
 from itertools import islice
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from linnet_sdk.cli import tables
 from linnet_sdk.cli.following import follow_or_leave
 from linnet_sdk.cli.output import as_dict, print_json
+from linnet_sdk.cli.reproduce import reproduce
 from linnet_sdk.cli.session import Session, connected
 from linnet_sdk.cli.train import end_with
 from linnet_sdk.names import short_name, state_word
@@ -118,6 +119,9 @@ def download(
             session.console.print(f"{name}  {path}", markup=False, soft_wrap=True)
     if session.json:
         print_json({"artifacts": written})
+
+
+app.command()(reproduce)
 
 
 @app.command()

@@ -1,0 +1,129 @@
+"""The trainer's commands as a user runs them: processes, files, exit codes; killed and resumed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+
+
+@pytest.fixture
+def files(tmp_path):
+    features, labels = load_wine(return_X_y=True)
+    np.save(tmp_path / "x.npy", features.astype(np.float32))
+    np.save(tmp_path / "y.npy", labels)
+    return ["--features", str(tmp_path / "x.npy"), "--labels", str(tmp_path / "y.npy")]
+
+
+def command(*words):
+    return [sys.executable, "-m", "linnet_trainer", *map(str, words)]
+
+
+def run(*words):
+    return subprocess.run(command(*words), capture_output=True, text=True, check=False, timeout=200)
+
+
+def spec(path: Path, **fit) -> Path:
+    path.write_text(json.dumps({"fit": {"epochs": 6, "learningRate": 0.01} | fit}))
+    return path
+
+
+def manifest_of(out: Path) -> dict:
+    return json.loads((out / "manifest.json").read_text())
+
+
+def test_a_run_is_reproduced_from_its_manifest(tmp_path, files):
+    """The same bits come out; other data are named as the reason why not, with exit code 1."""
+    out = tmp_path / "out"
+    trained = run("fit", spec(tmp_path / "spec.json"), *files, "--out", out)
+    assert trained.returncode == 0, trained.stderr
+    again = run("reproduce", out / "manifest.json", *files, "--json")
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert told == {
+        "equal": True,
+        "expected_sha256": manifest_of(out)["weights_sha256"],
+        "found_sha256": manifest_of(out)["weights_sha256"],
+        "differences": [],
+    }
+    np.save(tmp_path / "x.npy", np.load(tmp_path / "x.npy") + 1)
+    changed = manifest_of(out)
+    changed["cpu"], changed["versions"]["keras"] = "another", "1.0"
+    (tmp_path / "other.json").write_text(json.dumps(changed))
+    other = run("reproduce", tmp_path / "other.json", *files)
+    assert other.returncode == 1
+    for reason in ("another digest", "the CPU was 'another'", "keras was 1.0"):
+        assert reason in other.stdout
+
+
+def test_what_is_no_manifest_is_refused(tmp_path, files):
+    """A file that is no manifest names itself and ends with a usage error."""
+    (tmp_path / "m.json").write_text("{}")
+    refused = run("reproduce", tmp_path / "m.json", *files)
+    assert refused.returncode == 64
+    assert "MANIFEST" in refused.stderr
+
+
+def test_a_killed_trainer_loses_at_most_one_epoch(tmp_path, files):
+    """Kill -9 in the middle, the same command again: the weights of an undisturbed run."""
+    # Two layers of 1,500 make an epoch long enough to be checkpointed each time.
+    layers = {"layers": [{"kind": "LAYER_KIND_DENSE", "units": 1500} for _ in range(2)]}
+    given = tmp_path / "spec.json"
+    fit = {"epochs": 8, "learningRate": 0.001, "batchSize": 1}
+    given.write_text(json.dumps({"fit": fit, "architecture": {"layers": layers}}))
+    whole = run("fit", given, *files, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    out = tmp_path / "killed"
+    running = subprocess.Popen(
+        command("fit", given, *files, "--out", out), stdout=subprocess.PIPE, text=True
+    )
+    seen = 0
+    for line in running.stdout:
+        seen += "epoch " in line and "loss" in line
+        if seen == 3:
+            break
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (out / "manifest.json").exists()
+    resumed = run("fit", given, *files, "--out", out)
+    assert resumed.returncode == 0, resumed.stderr
+    first = next(line for line in resumed.stdout.splitlines() if line.startswith("Resuming after"))
+    assert int(first.split("epoch ")[1].split(",")[0]) >= seen - 1
+    assert manifest_of(out)["weights_sha256"] == manifest_of(tmp_path / "whole")["weights_sha256"]
+
+
+def test_a_stopped_trainer_leaves_no_process(tmp_path, files):
+    """SIGTERM ends with 143 and a checkpoint, and the children that export go with their parent."""
+    out = tmp_path / "out"
+    given = spec(tmp_path / "spec.json", epochs=500_000)
+    running = subprocess.Popen(
+        command("fit", given, *files, "--out", out),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    next(line for line in running.stdout if "epoch 2/" in line)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == 143
+    assert (out / "checkpoint" / "state.npz").exists()
+    deadline = time.monotonic() + 10
+    while _members(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _members(running.pid)
+
+
+def _members(session: int) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(entry.parent.name)
+    return found
