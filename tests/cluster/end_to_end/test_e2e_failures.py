@@ -37,16 +37,13 @@ def failed(product: Product, run: run_pb2.Run) -> run_pb2.Failure:
     return ended.failure
 
 
-def test_too_much_memory(product: Product) -> None:
-    """A network that does not fit into the run's memory ends as OUT_OF_MEMORY."""
-    run = product.start(dense_units=(3000, 3000), memory_bytes=800 * MIB)
-    failure = failed(product, run)
-    assert failure.reason == run_pb2.FAILURE_REASON_OUT_OF_MEMORY
-    assert failure.out_of_memory
-    assert failure.exit_code == 137
-    assert failure.log_tail
+@pytest.fixture(scope="module")
+def hungry(product: Product) -> run_pb2.Run:
+    """A run that needs too much memory; Kubernetes waits long between its tries."""
+    return product.start(dense_units=(3000, 3000), memory_bytes=800 * MIB)
 
 
+@pytest.mark.usefixtures("hungry")
 def test_a_script_that_raises(product: Product) -> None:
     """The script's own error is told, with its last lines."""
     failure = failed(product, product.start(script=_FAILING))
@@ -73,7 +70,6 @@ def test_what_can_not_start(product: Product) -> None:
         assert "Insufficient cpu" in failure.message
     finally:
         product.set_gateway(UNSCHEDULABLE_LIMIT_S="", IMAGE_PULL_LIMIT_S="", TRAINER_IMAGE=image)
-    product.until_no_trainer_lives()
 
 
 def test_trainers_that_give_up(product: Product) -> None:
@@ -96,6 +92,15 @@ def test_trainers_that_give_up(product: Product) -> None:
         assert failure.reason == reasons[code]
         assert failure.exit_code == code
         assert failure.log_tail[-1] == f"gave up with {code}"
+
+
+def test_too_much_memory(product: Product, hungry: run_pb2.Run) -> None:
+    """A network that does not fit into the run's memory ends as OUT_OF_MEMORY."""
+    failure = failed(product, hungry)
+    assert failure.reason == run_pb2.FAILURE_REASON_OUT_OF_MEMORY
+    assert failure.out_of_memory
+    assert failure.exit_code == 137
+    assert failure.log_tail
 
 
 def test_a_deadline(product: Product) -> None:

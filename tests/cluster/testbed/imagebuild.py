@@ -121,7 +121,8 @@ class Builder:
     def size_bytes(self, name: str) -> int:
         """Uncompressed size of the image's layers, with its base."""
         kept = json.loads((self.cache / "store" / "overlay-layers" / "layers.json").read_text())
-        sizes = {layer["diff-digest"]: layer["diff-size"] for layer in kept}
+        # A layer that is being written has no digest yet.
+        sizes = {one["diff-digest"]: one["diff-size"] for one in kept if "diff-digest" in one}
         return sum(int(sizes[digest]) for digest in self.layers(name))
 
     def configuration(self, name: str) -> dict[str, Any]:
