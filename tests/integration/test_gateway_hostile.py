@@ -191,7 +191,8 @@ async def test_tricks_in_names_and_sizes_are_refused(bench: Bench) -> None:
         ("ListRuns", terms),
     ):
         found = await reason(bench.call(method, request))
-        assert found in {"INVALID_INPUT", "INVALID_ARGUMENT"}, (method, found)
+        expected = {"INVALID_INPUT", "INVALID_ARGUMENT", "BAD_PAGE_TOKEN"}
+        assert found in expected, (method, found)
     many = pb.CreateBatchRequest(
         header=pb.BatchHeader(parent=PARENT), runs=[run_pb2.Run(spec=a_spec())] * 501
     )
@@ -281,6 +282,7 @@ async def test_trainers_touch_their_own_run_only(bench: Bench) -> None:
     future = tokens.for_run(RunClaim(first.uid, 7, "l"), now, DAY)
     good = tokens.for_run(RunClaim(first.uid, 1, first.launch_uid or ""), now, DAY)
     gap = run_pb2.LogEntry(sequence=999)
+    endless = run_pb2.LogEntry(sequence=1_000_001)
     async with grpc.aio.insecure_channel(bench.endpoints["runner"]) as channel:
         intruder = Intruder(channel)
         cases: dict[str, tuple[Callable[[], Any], str]] = {
@@ -295,6 +297,8 @@ async def test_trainers_touch_their_own_run_only(bench: Bench) -> None:
             "an attempt of the past": (lambda: intruder.report(stale), "STALE_ATTEMPT"),
             "an attempt to come": (lambda: intruder.uploads(future), "STALE_ATTEMPT"),
             "a gap in the output": (lambda: intruder.report(good, gap), "SEQUENCE_GAP"),
+            "output without end": (lambda: intruder.report(good, endless), "LOG_TOO_LONG"),
+            "an evaluation of its own": (lambda: intruder.uploads(good, "scores.npz"), "BAD_FILE"),
             "a way out of the folder": (lambda: intruder.uploads(good, "../x"), "BAD_FILE"),
             "another run's file": (
                 lambda: intruder.uploads(good, f"../../{second.id}/model.keras"),

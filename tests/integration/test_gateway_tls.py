@@ -17,7 +17,11 @@ from linnet.v1 import runner_service_pb2, runner_service_pb2_grpc, training_serv
 from linnet.v1 import training_service_pb2 as pb
 from linnet_gateway.assembly import Gateway
 from linnet_runtime.clock import SystemClock
+from linnet_runtime.errors import InvalidInput, Unavailable
 from linnet_runtime.s3 import S3Location
+from linnet_sdk import AsyncClient
+from linnet_sdk.retries import NEVER
+from linnet_sdk.server_address import resolve
 
 from tests.fakes.analysts import FakeAnalysts, serving
 from tests.fakes.gateway import settings_for
@@ -131,3 +135,24 @@ async def test_ports_speak_tls_and_ask_for_certificates(
             context.load_cert_chain(str(tmp_path / "client"), str(tmp_path / "client-key"))
             async with httpx.AsyncClient(verify=context, trust_env=False) as web:
                 assert (await web.post(url, json={})).status_code == 200
+            await clients_find_their_way(address, tmp_path)
+
+
+async def clients_find_their_way(address: str, folder: Path) -> None:
+    """Hold the SDK to the files that the environment names; without them it gets nowhere."""
+    variables = {
+        "LINNET_SERVER": f"https://{address}",
+        "LINNET_CA_FILE": str(folder / "ca"),
+        "LINNET_CERTIFICATE_FILE": str(folder / "client"),
+        "LINNET_KEY_FILE": str(folder / "client-key"),
+    }
+    async with AsyncClient(resolve(None, None, folder, variables), retry=NEVER) as client:
+        assert (await client.list_targets()).targets
+    for left_out in (("LINNET_CA_FILE",), ("LINNET_CERTIFICATE_FILE", "LINNET_KEY_FILE")):
+        fewer = {name: value for name, value in variables.items() if name not in left_out}
+        async with AsyncClient(resolve(None, None, folder, fewer), retry=NEVER) as client:
+            with pytest.raises(Unavailable):
+                await client.list_targets()
+    variables.pop("LINNET_KEY_FILE")
+    with pytest.raises(InvalidInput, match="together"):
+        AsyncClient(resolve(None, None, folder, variables))

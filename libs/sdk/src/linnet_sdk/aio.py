@@ -50,7 +50,7 @@ class AsyncClient:
         self.calls = AsyncCalls(server, retry, timeout_s)
         self.stub = TrainingServiceStub(self.calls.channel)
         self.batches = AsyncBatches(self.calls, self.stub, self.make)
-        self._transfers = Transfers()
+        self._transfers = Transfers(server.ca_file)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,9 +1,10 @@
 """gRPC channels to a gateway: limits, keep-alive, the token of each call."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc
-from linnet_runtime.errors import LinnetError, Unavailable
+from linnet_runtime.errors import InvalidInput, LinnetError, Unavailable
 from linnet_runtime.rpc.status import from_rpc_error
 
 from linnet_sdk.server_address import ServerAddress
@@ -28,15 +29,35 @@ _OPTIONS: list[tuple[str, Any]] = [
 def open_channel(server: ServerAddress) -> grpc.Channel:
     """Open a channel for blocking calls."""
     if server.tls:
-        return grpc.secure_channel(server.target, grpc.ssl_channel_credentials(), _OPTIONS)
+        return grpc.secure_channel(server.target, _credentials(server), _OPTIONS)
     return grpc.insecure_channel(server.target, _OPTIONS)
 
 
 def open_async_channel(server: ServerAddress) -> grpc.aio.Channel:
     """Open a channel for the running event loop."""
     if server.tls:
-        return grpc.aio.secure_channel(server.target, grpc.ssl_channel_credentials(), _OPTIONS)
+        return grpc.aio.secure_channel(server.target, _credentials(server), _OPTIONS)
     return grpc.aio.insecure_channel(server.target, _OPTIONS)
+
+
+def _credentials(server: ServerAddress) -> grpc.ChannelCredentials:
+    # gRPC ends the process where only one of the two is given.
+    if (server.certificate_file is None) != (server.key_file is None):
+        raise InvalidInput.of("key_file", "expected a certificate and its key together")
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read(server.ca_file, "ca_file"),
+        private_key=_read(server.key_file, "key_file"),
+        certificate_chain=_read(server.certificate_file, "certificate_file"),
+    )
+
+
+def _read(path: Path | None, field: str) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput.of(field, f"expected a readable PEM file: {error}") from error
 
 
 def call_metadata(server: ServerAddress) -> tuple[tuple[str, str], ...]:

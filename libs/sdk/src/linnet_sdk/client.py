@@ -56,7 +56,7 @@ class Client:
         self.calls = Calls(server, retry, timeout_s)
         self.stub = TrainingServiceStub(self.calls.channel)
         self.batches = Batches(self.calls, self.stub, self.make)
-        self._transfers = Transfers()
+        self._transfers = Transfers(server.ca_file)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,11 +19,17 @@ class ServerAddress:
         target: `host:port`.
         token: API token, empty if the gateway asks for none.
         tls: Whether the connection is encrypted.
+        ca_file: Authorities of the gateway's certificate, PEM; the usual ones if left out.
+        certificate_file: Our own certificate chain, for a gateway that asks for one, PEM.
+        key_file: Its key, PEM.
     """
 
     target: str
     token: str = field(default="", repr=False)
     tls: bool = False
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
 
 
 def parse(text: str, token: str = "") -> ServerAddress:
@@ -51,7 +57,8 @@ def resolve(
     """Find the gateway to speak to.
 
     The option wins over LINNET_SERVER, and both over the local mode that runs on `home`. The token
-    of the local mode is used for its own address only.
+    of the local mode is used for its own address only. LINNET_CA_FILE, LINNET_CERTIFICATE_FILE and
+    LINNET_KEY_FILE name what TLS needs where the usual authorities are not enough.
 
     Raises:
         InvalidInput: The address can't be read.
@@ -60,7 +67,7 @@ def resolve(
     token = token or environ.get("LINNET_TOKEN")
     named = server or environ.get("LINNET_SERVER")
     if named:
-        return parse(named, token or "")
+        return _with_files(parse(named, token or ""), environ)
     path = home / ENDPOINT_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -73,3 +80,15 @@ def resolve(
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise InvalidInput.of(str(path), f"expected an address and a token: {error}") from error
+
+
+def _with_files(address: ServerAddress, environ: Mapping[str, str]) -> ServerAddress:
+    def path(variable: str) -> Path | None:
+        return Path(environ[variable]) if environ.get(variable) else None
+
+    return replace(
+        address,
+        ca_file=path("LINNET_CA_FILE"),
+        certificate_file=path("LINNET_CERTIFICATE_FILE"),
+        key_file=path("LINNET_KEY_FILE"),
+    )

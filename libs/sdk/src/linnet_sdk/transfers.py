@@ -21,9 +21,13 @@ class Transfers:
     """HTTP for files; connects, and imports its client, at the first one.
 
     It takes no proxy from the environment: stores of local mode are on loopback.
+
+    Args:
+        ca_file: Authorities that are trusted beside the usual ones, PEM.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ca_file: Path | None = None) -> None:
+        self._ca_file = ca_file
         self._opened: httpx.Client | None = None
 
     def close(self) -> None:
@@ -85,7 +89,10 @@ class Transfers:
 
         if self._opened is None:
             timeout = httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_S)
-            self._opened = httpx.Client(timeout=timeout, trust_env=False)
+            trusted = httpx.create_ssl_context()
+            if self._ca_file is not None:
+                trusted.load_verify_locations(cafile=self._ca_file)
+            self._opened = httpx.Client(timeout=timeout, trust_env=False, verify=trusted)
         return self._opened
 
 

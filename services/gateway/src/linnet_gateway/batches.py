@@ -10,6 +10,7 @@ from linnet_runtime.errors import NotAllowedInState
 from linnet_runtime.ids import ResourceName
 
 from linnet_gateway.batch_filling import run_id
+from linnet_gateway.batch_pace import BatchPace
 from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.datasets import check_etag
 from linnet_gateway.ports import Batches
@@ -65,6 +66,7 @@ class BatchRequests:
         self._batches = batches
         self._tail = tail
         self._clock = clock
+        self._pace = BatchPace()
 
     async def get(self, name: ResourceName) -> BatchView:
         """Read one; raises `NotFound`."""
@@ -76,15 +78,10 @@ class BatchRequests:
 
     async def _view(self, batch: BatchRecord) -> BatchView:
         counts = await self._batches.counts(batch.uid)
-        return BatchView(batch, counts, self._eta_seconds(batch, counts))
-
-    def _eta_seconds(self, batch: BatchRecord, counts: BatchCounts) -> float | None:
-        done = sum(n for state, n in counts.states.items() if state.terminal)
+        done = sum(count for state, count in counts.states.items() if state.terminal)
         left = sum(counts.states.values()) - done
-        if left == 0 or done == 0 or batch.state is not BatchState.RUNNING:
-            return None
-        elapsed_s = (self._clock.now() - batch.create_time).total_seconds()
-        return left * elapsed_s / done
+        eta_seconds = self._pace.eta_seconds(batch, done, left, self._clock.now())
+        return BatchView(batch, counts, eta_seconds)
 
     async def cancel(self, name: ResourceName, etag: str) -> BatchView:
         """Cancel every run of a batch that is not terminal; raises `Conflict` for another etag."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 from linnet.v1 import runner_service_pb2, runner_service_pb2_grpc
-from linnet_runtime.errors import InvalidInput, PermissionDenied, Unauthenticated
+from linnet_runtime.errors import InvalidInput, PermissionDenied, QuotaExceeded, Unauthenticated
 
 from linnet_gateway.ingest import Ingest
 from linnet_gateway.progress import progress_of
@@ -15,6 +15,10 @@ from linnet_gateway.runner import Attempt, Runner
 from linnet_gateway.tail import EventTail
 
 _ENTRY_LIMIT_CHARACTERS = 16_384
+_LONG_ENTRIES = 10_000
+_LATE_ENTRY_LIMIT_CHARACTERS = 500
+_MAX_ENTRIES = 1_000_000
+"""Output of one attempt: the first entries may be long, all that follow are cut, and it ends."""
 
 
 def _bearer(context: Any) -> str:
@@ -187,7 +191,14 @@ def _report(attempt: Attempt, request: runner_service_pb2.ReportRequest) -> Repo
                 f"expected consecutive numbers from 1, received {entry.sequence}",
                 reason="SEQUENCE_GAP",
             )
-        entry.text = entry.text[:_ENTRY_LIMIT_CHARACTERS]
+        if entry.sequence > _MAX_ENTRIES:
+            raise QuotaExceeded(
+                f"expected at most {_MAX_ENTRIES} entries of output an attempt",
+                reason="LOG_TOO_LONG",
+                metadata={"run": attempt.run.name},
+            )
+        late = entry.sequence > _LONG_ENTRIES
+        entry.text = entry.text[: _LATE_ENTRY_LIMIT_CHARACTERS if late else _ENTRY_LIMIT_CHARACTERS]
     progress = progress_of(entries, attempt.epochs_planned)
     return Report(
         run_uid=attempt.run.uid,
