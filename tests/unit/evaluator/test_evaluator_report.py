@@ -106,21 +106,18 @@ def test_the_json_mapping_gives_the_same_page(parts, page):
     assert render(told, explorer) == page
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_chromium_draws_every_figure(page, tmp_path):
-    """A real browser draws each figure under the policy that forbids all requests."""
-    path = tmp_path / "report.html"
-    path.write_text(page, encoding="utf-8")
-    found = subprocess.run(
+def _browse(path, *flags):
+    return subprocess.run(
         [
             "chromium",
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
+            "--hide-scrollbars",
             "--enable-logging=stderr",
             "--virtual-time-budget=20000",
             "--dump-dom",
+            *flags,
             path.as_uri(),
         ],
         capture_output=True,
@@ -128,6 +125,42 @@ def test_chromium_draws_every_figure(page, tmp_path):
         timeout=110,
         check=True,
     )
+
+
+_FRAME = """<!doctype html><iframe src="report.html" style="width:390px;height:6000px;border:0">
+</iframe><script>
+const frame = document.querySelector("iframe");
+const look = () => {
+  const page = frame.contentDocument;
+  if (page.documentElement.dataset.drawn !== "true") return setTimeout(look, 100);
+  const outside = [...page.querySelectorAll("body *")].filter((element) =>
+    element.getBoundingClientRect().right > 391 && !element.closest(".scroll, svg, .plot"));
+  const plots = [...page.querySelectorAll(".plot .cartesianlayer .bglayer, .plot .plot-container")];
+  document.title = `width ${page.documentElement.scrollWidth} outside ${outside.length}`
+    + ` wide ${plots.filter((plot) => plot.getBoundingClientRect().right > 391).length}`;
+};
+frame.onload = look;
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_phone_scrolls_in_one_direction_only(page, tmp_path):
+    """At 390 pixels nothing but tables' own scroll areas is wider than the screen."""
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text(_FRAME, encoding="utf-8")
+    found = _browse(frame, "--allow-file-access-from-files", "--window-size=500,6000")
+    assert "<title>width 390 outside 0 wide 0</title>" in found.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_chromium_draws_every_figure(page, tmp_path):
+    """A real browser draws each figure under the policy that forbids all requests."""
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    found = _browse(path)
     assert 'data-drawn="true"' in found.stdout
     assert found.stdout.count('class="main-svg"') >= 7
     assert not [line for line in found.stderr.splitlines() if ":CONSOLE" in line]

@@ -12,8 +12,8 @@ from linnet_evaluator.report import words
 
 # Okabe and Ito's palette, told apart by colour-blind people, then paler steps of it.
 _COLOURS = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#7F7F7F",
-    "#5E3C99", "#66A61E", "#A6761D", "#1B9E77",
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#B8A800",
+    "#8A63C7", "#66A61E", "#A6761D", "#1B9E77",
 )  # fmt: skip
 _RIGHT, _WRONG = "#0072B2", "#D55E00"
 _MARGIN = {"l": 56, "r": 16, "t": 16, "b": 48}
@@ -143,8 +143,10 @@ def _explorer_figure(found: evaluation_pb2.Explorer, classes: Sequence[str]) -> 
             )
         )
 
+    # Wrong ones last: they lie on top, and the legend shows the mark of the first.
+    order = sorted(range(len(right)), key=lambda i: not right[i])
     for c, name in enumerate(classes):
-        of_class = [i for i, label in enumerate(points.label) if label == c]
+        of_class = [i for i in order if points.label[i] == c]
         if of_class:
             add(of_class, _text(name), _colour(c), shown=True, group="class")
     for wanted, name, colour in ((True, "right", _RIGHT), (False, "wrong", _WRONG)):
