@@ -13,7 +13,7 @@ from typing import Any
 from linnet_ml.spec import LayerKind, LayerList
 
 XLA_STEPS = 8_000
-"""Steps from which compiling a dense network by XLA, about 1 s, costs less than it saves."""
+"""Steps from which compiling a dense network by XLA, 1 to 2 s, costs less than it saves."""
 _XLA_KINDS = {
     LayerKind.DENSE,
     LayerKind.FLATTEN,
