@@ -16,7 +16,7 @@ from typing import Any
 from linnet.v1 import dataset_pb2, evaluation_pb2, profile_pb2, run_pb2, runner_service_pb2
 from linnet_gateway.analysis import Analysis, AnalysisLimits
 from linnet_gateway.attempts import RetryLimits
-from linnet_gateway.batches import BatchRequests
+from linnet_gateway.batch_filling import BatchFilling
 from linnet_gateway.dataset_files import DatasetFiles
 from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.launcher import Launch, LaunchStatus, ShardState
@@ -29,7 +29,6 @@ from linnet_gateway.runs import RunRequests
 from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql.store import Records
 from linnet_gateway.states import DatasetState
-from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
 from linnet_gateway.tokens import Tokens
 from linnet_runtime.errors import LinnetError, PermissionDenied, Unavailable
@@ -224,11 +223,10 @@ class Gateway:
             ResourceLimits(),
         )
         self.runs = RunRequests(self.records.runs, specs, clock)
-        self.batches = BatchRequests(
+        self.filling = BatchFilling(
             batches=self.records.batches,
             runs=self.runs,
             specs=specs,
-            tail=EventTail(self.records.events, idle_s=1.0),
             clock=clock,
             max_runs=1000,
         )

@@ -60,7 +60,7 @@ class Client:
             except NotAllowedInState:
                 return
         elif what == "batch":
-            async for _, count in gateway.batches.create(self._chunks()):
+            async for _, count in gateway.filling.create(self._chunks()):
                 self.world.acknowledged |= {f"batch-{place}" for place in range(count)}
         else:
             run = run_pb2.Run(spec=a_spec(EPOCHS))
