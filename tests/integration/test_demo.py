@@ -39,6 +39,9 @@ def test_the_demo_trains_on_real_data_and_fits(tmp_path: Path) -> None:
     assert 0 < told["seconds"]["train"] < told["seconds"]["total"]
     for name in ("model.float32.tflite", "model.int8.tflite"):
         assert Path(told["artifacts"][name]).read_bytes()[4:8] == b"TFL3"
+    page = Path(told["artifacts"]["report.html"]).read_text(encoding="utf-8")
+    assert "rows by UMAP of the input features" in page
+    assert 'id="explorer"' in page
     assert Home(home).recorded_processes() == []
 
 

@@ -34,6 +34,7 @@ REFUSED = {
     "fractions as labels": (SCORES, LABELS + 0.5, "labels: expected integers"),
     "one-hot labels": (SCORES, np.eye(3)[LABELS], "labels: expected shape"),
     "labels from 1": (SCORES, LABELS + 1, "labels: expected indices from 0 to 2"),
+    "too few labels": (SCORES, LABELS[:-1], "labels: expected shape"),
     "negative labels": (SCORES, LABELS - 1, "labels: expected indices from 0 to 2"),
 }
 

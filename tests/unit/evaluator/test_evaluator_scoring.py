@@ -264,28 +264,6 @@ def test_negative_scores_name_their_rows():
     assert caught.value.reason == "SCORES_NEGATIVE"
 
 
-@pytest.mark.parametrize(
-    ("labels", "field"),
-    [
-        (np.array([0, 1, 3]), "labels"),
-        (np.array([0, -1, 1]), "labels"),
-        (np.array([0, 1]), "labels"),
-        (np.array([0.0, 1.0, 2.0]), "labels"),
-    ],
-)
-def test_wrong_labels_are_refused(labels, field):
-    """Labels out of range, too few or no integers name the field."""
-    with pytest.raises(InvalidInput) as caught:
-        score(np.full((3, 3), 0.3), labels)
-    assert caught.value.violations[0].field == field
-
-
-def test_wrong_groups_are_refused():
-    """As many groups as rows are needed."""
-    with pytest.raises(InvalidInput, match="groups"):
-        score(np.full((3, 3), 0.3), np.array([0, 1, 2]), np.array(["a", "b"]))
-
-
 @given(
     rows=st.integers(2, 60),
     classes=st.integers(2, 6),
