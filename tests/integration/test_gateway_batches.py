@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.struct_pb2 import Value
 from linnet.v1 import batch_pb2, run_pb2
 from linnet.v1 import training_service_pb2 as pb
-from linnet_runtime.errors import InvalidInput
+from linnet_runtime.errors import InvalidInput, NotAllowedInState
 from linnet_runtime.rpc.status import from_rpc_error
 from linnet_runtime.s3 import S3Location
 
@@ -192,6 +192,8 @@ async def test_a_suspended_batch_launches_nothing_until_it_is_resumed(bench: Ben
         return counts(batch) == {run_pb2.RUN_STATE_QUEUED: 3}
 
     await until(all_wait, 40)
+    with pytest.raises(NotAllowedInState):
+        await bench.call("RetryFailed", pb.RetryFailedRequest(name=name))
     bench.control()
     await bench.call("ResumeBatch", pb.ResumeBatchRequest(name=name))
     done = await until_batch(bench, name, batch_pb2.BATCH_STATE_DONE)
@@ -201,19 +203,21 @@ async def test_a_suspended_batch_launches_nothing_until_it_is_resumed(bench: Ben
 async def test_failed_runs_are_tried_again_once(bench: Bench) -> None:
     """RetryFailed adds one run for each failed one; asking twice adds no more."""
     await bench.push()
+    bench.control(failure={"*": run_pb2.FAILURE_REASON_DIVERGED})
     answers = await fill(bench, pb.CreateBatchRequest(header=header("again"), runs=runs(2)))
     name = answers[-1].batch.name
-    listed = await bench.call("ListRuns", pb.ListRunsRequest(parent=PARENT))
-    bench.control(failure={listed.runs[0].name: run_pb2.FAILURE_REASON_DIVERGED})
     done = await until_batch(bench, name, batch_pb2.BATCH_STATE_DONE)
-    if run_pb2.RUN_STATE_FAILED not in counts(done):
-        pytest.skip("the run was quicker than the order to fail")
+    assert counts(done) == {run_pb2.RUN_STATE_FAILED: 2}
+    assert [(c.reason, c.run_count) for c in done.failure_counts] == [
+        (run_pb2.FAILURE_REASON_DIVERGED, 2)
+    ]
+    bench.control()
     retried = await bench.call("RetryFailed", pb.RetryFailedRequest(name=name))
-    assert retried.run_count == 3
+    assert retried.run_count == 4
     retried = await bench.call("RetryFailed", pb.RetryFailedRequest(name=name))
-    assert retried.run_count == 3
+    assert retried.run_count == 4
     done = await until_batch(bench, name, batch_pb2.BATCH_STATE_DONE)
-    assert counts(done) == {run_pb2.RUN_STATE_SUCCEEDED: 2, run_pb2.RUN_STATE_FAILED: 1}
+    assert counts(done) == {run_pb2.RUN_STATE_SUCCEEDED: 2, run_pb2.RUN_STATE_FAILED: 2}
 
 
 async def test_retrained_runs_are_held_against_their_predecessors(bench: Bench) -> None:

@@ -47,7 +47,6 @@ from linnet_gateway.training_servicer import training_servicer
 from linnet_gateway.uids import new_uid
 
 _TOKEN_KEY = "tokens"  # noqa: S105 - the name of a key, not the key
-_PAGE_KEY = "pages"
 _EVENT_IDLE_S = 1.0
 _SHARED_EVENT_IDLE_S = 0.2
 
@@ -150,7 +149,7 @@ class Gateway:
             targets=Targets(profiler_client, self.clock),
             retries=RetryLimits(lost_attempts=settings.lost_attempts),
             tokens=Tokens(await records.secrets.key(_TOKEN_KEY)),
-            pager=Pager(await records.secrets.key(_PAGE_KEY)),
+            pager=Pager(await records.secrets.key("pages")),
         )
 
     async def _launcher(self, core: Core, runner_address: str) -> tuple[Launcher, Leads]:

@@ -21,6 +21,7 @@ from linnet_gateway.records import (
     BatchRecord,
     RunRecord,
 )
+from linnet_gateway.runs import RunRequests
 from linnet_gateway.states import BatchState
 from linnet_gateway.tail import EventTail
 from linnet_gateway.uids import new_uid
@@ -60,10 +61,12 @@ class BatchRequests:
         self,
         *,
         batches: Batches,
+        runs: RunRequests,
         tail: EventTail,
         clock: Clock,
     ) -> None:
         self._batches = batches
+        self._runs = runs
         self._tail = tail
         self._clock = clock
         self._pace = BatchPace()
@@ -117,10 +120,20 @@ class BatchRequests:
         return await self._view(await self._batches.change(batch.uid, decide))
 
     async def retry_failed(self, name: ResourceName) -> BatchView:
-        """Create a new run for each failed one that has no retry yet."""
+        """Create a new run for each failed one that has no retry yet.
+
+        Raises:
+            NotAllowedInState: The batch is being filled or suspended.
+            QuotaExceeded: The project would have too many runs.
+        """
         batch = await self._batches.get(name.project, name.id)
-        if batch.state is BatchState.FILLING:
-            raise NotAllowedInState(f"batch {batch.name} is being filled")
+        if batch.state in {BatchState.FILLING, BatchState.SUSPENDED}:
+            raise NotAllowedInState(
+                f"batch {batch.name} is {batch.state.name}, expected RUNNING or DONE",
+                metadata={"batch": batch.name, "state": batch.state.name},
+            )
+        counts = await self._batches.counts(batch.uid)
+        await self._runs.check_quota(batch.project, sum(counts.failures.values()))
         now = self._clock.now()
 
         def again(run: RunRecord, place: int) -> RunRecord:

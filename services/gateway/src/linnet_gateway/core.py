@@ -95,7 +95,7 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
             clock=clock,
             max_runs=settings.max_batch_runs,
         ),
-        batches=BatchRequests(batches=records.batches, tail=core.tail, clock=clock),
+        batches=BatchRequests(batches=records.batches, runs=runs, tail=core.tail, clock=clock),
         results=BatchResults(records.batches, core.store),
         watching=Watching(records.runs, records.trainings, records.events, core.store, core.tail),
         reports=Reports(

@@ -1,0 +1,114 @@
+"""What the audit log says of calls, however they end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from linnet.v1 import run_pb2
+from linnet.v1 import training_service_pb2 as pb
+from linnet_gateway.guard import Guard, RateLimits
+from linnet_gateway.identity import Identity, StaticTokens
+from linnet_runtime.clock import SystemClock
+from linnet_runtime.errors import LinnetError, NotFound
+
+RUN = "projects/demo/runs/one"
+HEADER = "Bearer secret"
+
+
+class Api:
+    """Answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def create_run(self, _request: pb.CreateRunRequest) -> run_pb2.Run:
+        self.begun.set()
+        if self.error is not None:
+            raise self.error
+        return run_pb2.Run(name=RUN)
+
+    async def cancel_run(self, _request: pb.CancelRunRequest) -> run_pb2.Run:
+        self.begun.set()
+        await asyncio.Event().wait()
+        return run_pb2.Run()
+
+    async def get_run(self, _request: pb.GetRunRequest) -> run_pb2.Run:
+        return run_pb2.Run(name=RUN)
+
+    async def create_batch(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for _ in requests:
+            yield pb.CreateBatchResponse()
+
+
+class Audit:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, ...]] = []
+
+    async def write(self, *entry: str) -> None:
+        await asyncio.sleep(0)
+        self.written.append(entry)
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+def audit() -> Audit:
+    return Audit()
+
+
+@pytest.fixture
+def guard(api: Api, audit: Audit) -> Guard:
+    identity = Identity([StaticTokens.admin("secret")])
+    return Guard(api, identity, audit, SystemClock(), RateLimits(per_s=1.0, burst=6.0))
+
+
+async def test_every_end_of_a_change_is_written_down(guard: Guard, api: Api, audit: Audit) -> None:
+    """Success, refusal and a fault of our own each leave their entry; reading leaves none."""
+    request = pb.CreateRunRequest(parent="projects/demo")
+    await guard.unary("CreateRun", HEADER, request)
+    await guard.unary("GetRun", HEADER, pb.GetRunRequest(name=RUN))
+    api.error = NotFound("dataset", "watch")
+    with pytest.raises(NotFound):
+        await guard.unary("CreateRun", HEADER, request)
+    api.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        await guard.unary("CreateRun", HEADER, request)
+    assert audit.written == [
+        ("local-admin", "CreateRun", RUN, "OK"),
+        ("local-admin", "CreateRun", "projects/demo", "NOT_FOUND"),
+        ("local-admin", "CreateRun", "projects/demo", "INTERNAL"),
+    ]
+
+
+async def test_a_caller_who_goes_is_written_down(guard: Guard, api: Api, audit: Audit) -> None:
+    """A call that is given up while it changes something leaves an entry that says so."""
+    call = asyncio.create_task(guard.unary("CancelRun", HEADER, pb.CancelRunRequest(name=RUN)))
+    await api.begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert audit.written == [("local-admin", "CancelRun", RUN, "INTERRUPTED")]
+
+
+async def test_messages_of_a_stream_count_as_calls(guard: Guard, audit: Audit) -> None:
+    """The rate of a caller ends a stream of too many messages, which is written down."""
+    header = pb.BatchHeader(parent="projects/demo")
+
+    async def endless() -> AsyncIterator[pb.CreateBatchRequest]:
+        while True:
+            yield pb.CreateBatchRequest(header=header)
+
+    stream = guard.bidi("CreateBatch", HEADER, endless())
+    for _ in range(6):
+        await anext(stream)
+    with pytest.raises(LinnetError) as caught:
+        await anext(stream)
+    assert caught.value.reason == "RATE_LIMITED"
+    assert audit.written == [("local-admin", "CreateBatch", "projects/demo", "RATE_LIMITED")]
