@@ -95,6 +95,12 @@ def pss(pid):
             return int(line.split()[1]) * 1024
     return 0
 
+def private(pid):
+    # Shares of files that other processes map too would change with those processes.
+    wanted = ("Private_Clean:", "Private_Dirty:")
+    lines = open(f"/proc/{pid}/smaps_rollup").read().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(wanted))
+
 def family():
     mine, found = {os.getpid()}, [os.getpid()]
     for _ in range(3):
@@ -125,7 +131,7 @@ with workshop() as shop:
     from linnet_trainer.train_one import train_one
     from linnet_trainer.run_contract import RunOrder
     ready = time.monotonic()
-    memory, digests, events = [], [], Events()
+    memory, grown, digests, events = [], [], [], Events()
     for run in range(int(runs)):
         folder = Path(out) / str(run)
         folder.mkdir()
@@ -136,10 +142,12 @@ with workshop() as shop:
                             folder)
         digests.append(outcome.figures.weights_sha256)
         memory.append(sum(pss(pid) for pid in family()))
+        grown.append(sum(private(pid) for pid in family()))
     print(json.dumps({
         "seconds": events.fitted - ready,
         "first_epoch_seconds": events.first - ready,
         "memory_bytes": memory,
+        "private_bytes": grown,
         "own_bytes": pss(os.getpid()),
         "digests": digests,
     }))
@@ -247,7 +255,7 @@ def leak(folder: Path, runs: int) -> None:
     """Memory of one trainer with its child after each of many runs."""
     with tempfile.TemporaryDirectory() as out:
         one = answer(process(OURS, *arrays(folder, 33), "dense", 30, runs, folder_in(out, 0), 1))
-    memory = one["memory_bytes"]
+    memory = one["private_bytes"]
     growth = memory[-1] / memory[min(4, len(memory) - 1)]
     figure("trainer.shard.dense.memory_growth", growth, "ratio", 1.1, growth <= 1.1)
 

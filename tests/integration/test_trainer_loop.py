@@ -12,6 +12,7 @@ from linnet_ml.spec import (
     Augmentation,
     ClassBalance,
     FitSettings,
+    ImageAugmentation,
     InputKind,
     Layer,
     LayerKind,
@@ -203,6 +204,14 @@ def test_xla_stays_within_float_tolerance():
                 time_series=TimeSeriesAugmentation(jitter=0.1, scale=0.1, shift_steps=3, drift=0.2)
             ),
             (12, 5),
+        ),
+        (
+            Augmentation(
+                image=ImageAugmentation(
+                    flip_horizontal=True, flip_vertical=True, shift=0.2, zoom=0.2, brightness=0.2
+                )
+            ),
+            (12, 10, 3),
         ),
     ],
 )

@@ -16,6 +16,7 @@ from linnet_ml.render_script import render
 from linnet_ml.samples import Samples
 from linnet_ml.spec import (
     Architecture,
+    ClassBalance,
     EarlyStopping,
     ExportOptions,
     FitSettings,
@@ -34,7 +35,7 @@ from linnet_trainer.epochs import Ending
 from linnet_trainer.file_names import ARTIFACTS, OUT_OF_FOLD
 from linnet_trainer.script_errors import ScriptFailed
 
-from tests.fakes.training import Recorder, digits, resolved, train, wine
+from tests.fakes.training import Recorder, digits, resolved, run_data, train, wine
 
 SMALL = LayerList((Layer(LayerKind.DENSE, units=8), Layer(LayerKind.DROPOUT, rate=0.2)))
 
@@ -205,6 +206,68 @@ def test_weights_of_an_earlier_run_are_the_start(shop, tmp_path):
             tmp_path / "third",
             initial_model=tmp_path / "first" / "model.keras",
         )
+
+
+@pytest.mark.parametrize("balance", [ClassBalance.WEIGHTS, ClassBalance.OVERSAMPLE])
+def test_balancing_helps_a_rare_class(shop, tmp_path, balance):
+    """Either meaning of balance finds more rows of a rare class; copies are of training rows."""
+    data = wine(tmp_path)
+    rare = np.flatnonzero(data.labels == 2)[10:]
+    kept = np.setdiff1d(np.arange(data.labels.size), rare)
+    features = np.asarray(data.features)[kept]
+    # The kinds overlap, so that a network without balance prefers the frequent ones.
+    noisy = features + np.random.default_rng(4).normal(0, features.std(axis=0) * 2, features.shape)
+    data = run_data(tmp_path, noisy, data.labels[kept], data.input_kind)
+    found = {}
+    for chosen in (ClassBalance.NONE, balance):
+        out = tmp_path / chosen.name
+        _, events = train(shop, spec(epochs=30, class_balance=chosen, keep_best=False), data, out)
+        found[chosen] = rare_share(out, data)
+    assert found[balance] > found[ClassBalance.NONE]
+    copies = any("copies of rows of rare classes" in line for line in events.lines)
+    assert copies == (balance is ClassBalance.OVERSAMPLE)
+    with np.load(out / "split.npz") as split:
+        rows = [split[name] for name in ("training", "validation", "test")]
+    assert sorted(np.concatenate(rows)) == list(range(data.labels.size))
+
+
+def rare_share(out, data):
+    """Share of the training rows that a run's model takes for the rare class."""
+    import keras
+
+    manifest = json.loads((out / "manifest.json").read_text())["input_scaling"]
+    with np.load(out / "split.npz") as split:
+        rows = np.asarray(data.features)[split["training"]]
+    scaled = (rows - np.array(manifest["offset"])) * np.array(manifest["factor"])
+    model = keras.models.load_model(out / "model.keras")
+    return (np.asarray(model(scaled.astype(np.float32))).argmax(axis=1) == 2).mean()
+
+
+def test_a_long_epoch_tells_its_progress(shop, tmp_path):
+    """Inside an epoch of many seconds the share that is done comes at least every 2 s."""
+    data = digits(tmp_path, rows=500)
+    wide = LayerList((Layer(LayerKind.DENSE, units=2000), Layer(LayerKind.DENSE, units=2000)))
+
+    class Timed(Recorder):
+        def __init__(self):
+            super().__init__()
+            self.moments = []
+
+        def ratio(self, ratio):
+            super().ratio(ratio)
+            self.moments.append(time.monotonic())
+
+        def epoch(self, record, line, ratio):
+            super().epoch(record, line, ratio)
+            self.moments.append(time.monotonic())
+
+    events = Timed()
+    given = spec(Architecture(layers=wide), epochs=1, batch_size=1, learning_rate=0.0001)
+    given = replace(given, export=ExportOptions(skip_int8=True))
+    train(shop, given, data, tmp_path / "out", events=events)
+    assert len(events.moments) > 3
+    assert events.ratios == sorted(events.ratios)
+    assert max(np.diff(events.moments)) <= 2.0
 
 
 def test_divergence_is_told_apart(shop, tmp_path):

@@ -14,9 +14,9 @@ from linnet_trainer.loop import EpochPlan, LoopState, Rows, TrainingLoop
 from linnet_trainer.rates import epoch_rates
 from linnet_trainer.watching import Watch
 
-CHUNK_SECONDS = 0.7
+CHUNK_SECONDS = 0.4
 """Time of a chunk of steps: progress, cancelling and limits are looked at in between."""
-LEAST_RATIO_SECONDS = 1.0
+LEAST_RATIO_SECONDS = 0.7
 """Shortest time between two reports of progress; with a chunk's time still below 2 s."""
 FIRST_CHUNK_STEPS = 4
 MOST_GROWTH = 32
