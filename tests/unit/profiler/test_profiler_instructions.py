@@ -10,16 +10,16 @@ import pytest
 from truth_rows import CountedOperator, counted_operators
 
 # Median and 95th percentile of the error in percent, models then operators that hold >= 2 %.
-# What the issue asks is 0.5 and 3 (M0+ 1 and 4, M55 0.5 and 4), 0.5 and 6; three builds miss it
-# for single operators, by the figures given here.
+# What the issue asks is 0.5 and 3 (M0+ 1 and 4, M55 0.5 and 4), 0.5 and 6; soft float, which hangs
+# on the data, misses the last of them by the figures given here.
 GOALS = {
-    "cortex-m0plus/cmsis-nn-c": (1.0, 4.0, 0.55, 8.0),
-    "cortex-m0plus/reference": (1.0, 4.0, 0.5, 7.5),
+    "cortex-m0plus/cmsis-nn-c": (1.0, 4.0, 0.5, 7.1),
+    "cortex-m0plus/reference": (1.0, 4.0, 0.5, 6.2),
     "cortex-m33/cmsis-nn-dsp": (0.5, 3.0, 0.5, 6.0),
     "cortex-m4f/cmsis-nn-dsp": (0.5, 3.0, 0.5, 6.0),
     "cortex-m4f/reference": (0.5, 3.0, 0.5, 6.0),
     "cortex-m55/cmsis-nn-mve": (0.5, 4.0, 0.5, 6.0),
-    "cortex-m7/cmsis-nn-dsp": (0.5, 3.0, 0.5, 6.7),
+    "cortex-m7/cmsis-nn-dsp": (0.5, 3.0, 0.5, 6.0),
 }
 Floats = dict[str, tuple[list[float], list[float]]]
 
@@ -70,7 +70,6 @@ def test_the_shipped_coefficients_are_those_of_the_fit() -> None:
     assert {(build, key) for build in shipped for key in shipped[build]} == set(groups)
     for (build, key), group in sorted(groups.items())[::10]:
         names, terms, counts, ticks = group.matrix()
-        factor = fit_instructions.core_factor(build)
-        fitted = fit_instructions.solve(key, names, terms, counts, ticks, factor=factor)
+        fitted = fit_instructions.solve(key, names, terms, counts, ticks, build=build)
         carried = np.array([shipped[build][key]["terms"].get(name, 0.0) for name in names])
         assert terms @ carried == pytest.approx(terms @ fitted, rel=1e-4)

@@ -10,6 +10,7 @@ from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.model import Operator, Subgraph
 from linnet_profiler.op_cost_conv import convolution_terms
 from linnet_profiler.op_cost_dense import dense_terms
+from linnet_profiler.op_cost_moves import COPYING
 from linnet_profiler.op_cost_other import other_terms
 from linnet_profiler.op_cost_pool import pool_terms
 from linnet_profiler.op_shapes import window_of
@@ -29,7 +30,7 @@ class Cost:
     terms: dict[str, float]
 
 
-# Terms that multiply, and so run shorter in soft float where an operand is zero.
+# Terms that multiply or add, and so run shorter in soft float where an operand is zero.
 _MULTIPLIED: Final = {
     "CONV_2D": "macs",
     "DEPTHWISE_CONV_2D": "valid_taps",
@@ -37,6 +38,8 @@ _MULTIPLIED: Final = {
     "TRANSPOSE_CONV": "macs",
     "MAX_POOL_2D": "taps",
     "AVERAGE_POOL_2D": "taps",
+    "MEAN": "summed_elements",
+    "SUM": "summed_elements",
 }
 
 
@@ -49,7 +52,9 @@ def cost_of(graph: Subgraph, operator: Operator, kernels: KernelSet, *, soft_flo
         kernels: Kernel set of the firmware.
         soft_float: The core has no FPU, so that float work depends on the data.
     """
-    counted = _counted(graph, operator, kernels)
+    # Armv6-M's memcpy is the same whichever the kernels.
+    copying = soft_float and operator.name in COPYING
+    counted = _counted(graph, operator, KernelSet.CMSIS_C if copying else kernels)
     place = 2 if operator.name == "TRANSPOSE_CONV" else 1 if operator.name == "SPLIT" else 0
     image = graph.input(operator, place)
     dtype = "" if image is None else image.dtype
@@ -60,11 +65,21 @@ def cost_of(graph: Subgraph, operator: Operator, kernels: KernelSet, *, soft_flo
         count = terms[multiplied]
         terms = {**terms, multiplied: count * (1 - zero), f"{multiplied}_zero": count * zero}
     output = graph.output(operator)
+    if soft_float and operator.name == "AVERAGE_POOL_2D" and dtype == "INT8":
+        # Division in software takes a step a bit: rectified values lie far from 0 in int8.
+        terms = {**terms, "rectified_outputs": _rectified(graph, operator)}
     if counted.any_type:
         dtype = ""
     elif output is not None and output.dtype != dtype:
         dtype = f"{dtype}-{output.dtype}"
     return Cost(f"{counted.family or operator.name}|{dtype}|{counted.path}", terms)
+
+
+def _rectified(graph: Subgraph, operator: Operator) -> float:
+    image, output = graph.input(operator, 0), graph.output(operator)
+    if image is None or output is None:
+        return 0.0
+    return output.elements * signs_of(graph, image.index).zero
 
 
 def _counted(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Final
 
 from linnet_profiler.copies import Runs, copy_terms
 from linnet_profiler.counted import Counted, Terms, add_terms
@@ -10,6 +11,11 @@ from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.model import Operator, Subgraph, Tensor
 
 _IMAGE_RANK = 4
+
+# Kernels that TFLM has once, and that spend their time in memcpy.
+COPYING: Final = frozenset(
+    {"CONCATENATION", "SLICE", "STRIDED_SLICE", "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"}
+)
 
 
 def elements_of(tensor: Tensor | None) -> int:
@@ -69,11 +75,14 @@ def concatenation_terms(graph: Subgraph, operator: Operator, kernels: KernelSet)
     outer = _outer(shape, operator.number("axis"), len(shape))
     pieces = [graph.tensors[index].size_bytes for index in operator.inputs if index >= 0]
     lengths = [size // outer if outer else 0 for size in pieces]
-    aligned = all(length % 4 == 0 for length in lengths)
     terms: Terms = {"pieces": len(pieces), "copies": len(pieces) * outer, "calls": 1}
+    before, whole = 0, sum(lengths)
     for length in lengths:
-        runs = Runs(outer, 0) if aligned else Runs(0, outer)
-        add_terms(terms, copy_terms(runs, length, kernels))
+        # Of four copies in a row, those whose source and target lie on a word.
+        onto = [turn * length % 4 == (turn * whole + before) % 4 == 0 for turn in range(4)]
+        aligned = sum(-(-(outer - turn) // 4) for turn in range(min(4, outer)) if onto[turn])
+        add_terms(terms, copy_terms(Runs(aligned, outer - aligned), length, kernels))
+        before += length
     return Counted("copies", terms)
 
 
@@ -85,9 +94,12 @@ def slice_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Coun
     rows = elements // inner if inner else 0
     run = inner * (output.element_bits // 8) if output is not None else inner
     runs = Runs(rows, 0) if run % 4 == 0 else Runs(0, rows)
+    middle = output.shape[-2] if output is not None and len(output.shape) > 1 else 1
     terms: Terms = {
         **copy_terms(runs, run, kernels),
         "rows": rows,
+        # The bounds of an axis are worked out anew each time its loop is entered.
+        "planes": rows / middle if middle else 0,
         f"{operator.name.lower()}_calls": 1,
     }
     return Counted("slice", terms, "SLICES", any_type=True)
@@ -100,7 +112,7 @@ def pad_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counte
         return Counted("elements", {"calls": 1})
     inside, total = image.elements, output.elements
     if kernels.is_cmsis and image.dtype == "INT8":
-        return _cmsis_pad(image, output)
+        return _cmsis_pad(image, output, kernels)
     depth, wide = max(1, image.shape[-1]), max(1, output.shape[-1])
     beside = inside // depth * (wide - depth)
     return Counted(
@@ -115,21 +127,25 @@ def pad_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counte
     )
 
 
-def _cmsis_pad(image: Tensor, output: Tensor) -> Counted:
+def _cmsis_pad(image: Tensor, output: Tensor, kernels: KernelSet) -> Counted:
     pixels = image.elements // max(1, image.shape[-1])
     # Rows are copied whole unless the channels are padded; then every pixel is copied alone.
     padded = image.shape[-1] != output.shape[-1]
     width = image.shape[-2] if len(image.shape) > 1 and not padded else 1
-    filled = output.elements - image.elements
-    return Counted(
-        "cmsis",
-        {
-            "lines": pixels / max(1, width),
-            "copied": image.elements,
-            "filled": filled,
-            "calls": 1,
-        },
-    )
+    lines = pixels // max(1, width)
+    terms: Terms = {
+        "lines": lines,
+        "copied": image.elements,
+        "filled": output.elements - image.elements,
+        "calls": 1,
+    }
+    if kernels is KernelSet.CMSIS_C:
+        del terms["copied"], terms["lines"]
+        terms["row_calls"] = lines
+        run = width * image.shape[-1]
+        runs = Runs(lines, 0) if run % 4 == 0 else Runs(0, lines)
+        terms |= copy_terms(runs, run, kernels)
+    return Counted("cmsis", terms)
 
 
 def transpose_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted:

@@ -124,7 +124,10 @@ def _reduction(graph: Subgraph, operator: Operator, _: KernelSet) -> Counted:
     }
     if operator.name in ("REDUCE_MAX", "REDUCE_MIN"):
         terms["compared_elements"] = elements
-    elif operator.name == "MEAN":
+    elif image.dtype == "FLOAT32":
+        # In soft float a sum takes longer than a comparison.
+        terms["summed_elements"] = elements
+    if operator.name == "MEAN":
         terms["mean_outputs"] = outputs
     return Counted("odometer", terms, "REDUCTION")
 
