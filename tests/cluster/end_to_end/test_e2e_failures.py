@@ -172,8 +172,13 @@ def test_evictions_are_not_charged_to_the_run(product: Product) -> None:
     """A run whose trainer is evicted as often as it may crash goes on and succeeds."""
     run = product.start(epochs=600)
     for number in range(1, 4):
-        trained = product.until(
-            run, lambda now, n=number: now.attempt == n and now.progress.epoch > 0
+        product.until(
+            run,
+            lambda now, n=number: (
+                now.attempt == n
+                and now.state == run_pb2.RUN_STATE_TRAINING
+                and now.progress.epoch > 0
+            ),
         )
         (pod,) = (
             one["metadata"]["name"]
@@ -189,7 +194,6 @@ def test_evictions_are_not_charged_to_the_run(product: Product) -> None:
         }
         path = f"/api/v1/namespaces/{product.release.runs}/pods/{pod}/eviction"
         product.kubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction))
-        assert trained.state == run_pb2.RUN_STATE_TRAINING, trained
     ended = product.until_ended(run, timeout_s=300)
     assert ended.state == run_pb2.RUN_STATE_SUCCEEDED, ended
     assert ended.attempt == 4
