@@ -95,6 +95,29 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything that scoring needs, read and checked.
+
+    Attributes:
+        wanted: What to evaluate.
+        models: The .tflite files.
+        scaler: Scaling ahead of them.
+        dataset: The dataset.
+        split: Rows of each side.
+        sides: Sides that are wanted and have rows.
+        folds: Scores of the folds' models, for a k-fold run.
+    """
+
+    wanted: EvaluationInput
+    models: Mapping[Variant, bytes]
+    scaler: Scaler | None
+    dataset: Dataset
+    split: Split
+    sides: tuple[SplitSide, ...]
+    folds: OutOfFold | None
+
+
+@dataclass(frozen=True, slots=True)
 class _VariantRun:
     model_sha256: str
     run: ModelRun
@@ -119,8 +142,8 @@ class Evaluator:
         self._pool = pool
         self._splits: Recent[Split] = Recent(_KEPT_SPLITS)
 
-    def score(self, wanted: EvaluationInput) -> Scored:
-        """Score every variant on every side that has rows.
+    def load(self, wanted: EvaluationInput) -> Loaded:
+        """Read the files of a run and its dataset.
 
         Raises:
             InvalidInput: A file can't be used; names it, with a stable reason.
@@ -144,32 +167,44 @@ class Evaluator:
         scaling = self._pool.submit(self.scaler, run_files)
         dataset = self._data.get(dataset_files, len(wanted.classes))
         split = self.split(wanted, run_files, len(dataset.labels))
-        sides = [
+        sides = tuple(
             side
             for side in _SIDES
             if split.side(side).size and (not wanted.sides or side in wanted.sides)
-        ]
+        )
         if not sides:
             raise InvalidInput.of("sides", "expected a side that has rows, received none")
-        rows = np.unique(np.concatenate([split.side(side) for side in sides]))
-        runs = self._run_models(
-            {variant: file.result() for variant, file in loading.items()},
-            dataset,
-            rows,
+        return Loaded(
+            wanted=wanted,
+            models={variant: file.result() for variant, file in loading.items()},
             scaler=scaling.result(),
-            class_count=len(wanted.classes),
+            dataset=dataset,
+            split=split,
+            sides=sides,
+            folds=self._out_of_fold(run_files, dataset, len(wanted.classes)),
         )
-        folds = self._out_of_fold(run_files, dataset, len(wanted.classes))
-        stored = _stored(wanted, dataset, split, rows, runs, folds=folds)
+
+    def score(self, of: Loaded) -> Scored:
+        """Score every variant on every side.
+
+        Raises:
+            InvalidInput: A model can't be used; names it, with a stable reason.
+            DeadlineExceeded: A model took too long.
+        """
+        rows = np.unique(np.concatenate([of.split.side(side) for side in of.sides]))
+        runs = self._run_models(of, rows)
+        stored = _stored(of, rows, runs)
         scored = RunScores(
-            sets={(variant, side): stored.on(variant, side) for variant in runs for side in sides},
+            sets={
+                (variant, side): stored.on(variant, side) for variant in runs for side in of.sides
+            },
             model_sha256={variant: run.model_sha256 for variant, run in runs.items()},
-            samples=dataset.samples,
-            groups=dataset.groups,
-            labels=dataset.labels,
-            out_of_fold=folds,
+            samples=of.dataset.samples,
+            groups=of.dataset.groups,
+            labels=of.dataset.labels,
+            out_of_fold=of.folds,
         )
-        return Scored(wanted, scored, stored)
+        return Scored(of.wanted, scored, stored)
 
     def split(
         self, wanted: EvaluationInput, run_files: Mapping[str, FileRef], row_count: int
@@ -201,50 +236,38 @@ class Evaluator:
             return None
         return read_scaler(read(self._store, run_files[MANIFEST], limit_bytes=_LIMIT_BYTES))
 
-    def _run_models(
-        self,
-        models: Mapping[Variant, bytes],
-        dataset: Dataset,
-        rows: NDArray[np.int64],
-        *,
-        scaler: Scaler | None,
-        class_count: int,
-    ) -> dict[Variant, _VariantRun]:
+    def _run_models(self, of: Loaded, rows: NDArray[np.int64]) -> dict[Variant, _VariantRun]:
         def run(variant: Variant) -> _VariantRun:
             ran = self._models.run(
-                models[variant],
-                dataset.features,
+                of.models[variant],
+                of.dataset.features,
                 field=f"run_files[{MODEL_NAMES[variant]}]",
-                scaler=scaler,
+                scaler=of.scaler,
                 rows=rows,
-                class_count=class_count,
+                class_count=len(of.wanted.classes),
             )
-            return _VariantRun(hashlib.sha256(models[variant]).hexdigest(), ran)
+            return _VariantRun(hashlib.sha256(of.models[variant]).hexdigest(), ran)
 
-        return dict(zip(models, self._pool.map(run, models), strict=True))
+        return dict(zip(of.models, self._pool.map(run, of.models), strict=True))
 
 
 def _stored(
-    wanted: EvaluationInput,
-    dataset: Dataset,
-    split: Split,
-    rows: NDArray[np.int64],
-    runs: Mapping[Variant, _VariantRun],
-    *,
-    folds: OutOfFold | None,
+    of: Loaded, rows: NDArray[np.int64], runs: Mapping[Variant, _VariantRun]
 ) -> StoredScores:
-    sides = np.zeros(len(dataset.labels), np.uint8)
+    labels, groups, folds = of.dataset.labels, of.dataset.groups, of.folds
+    sides = np.zeros(len(labels), np.uint8)
     for side in _SIDES:
-        sides[split.side(side)] = side
+        sides[of.split.side(side)] = side
+    pooled = None
+    if folds is not None:
+        pooled = ScoredSet.of(folds.rows, labels[folds.rows], folds.scores)
     return StoredScores(
-        dataset_digest=wanted.dataset_digest,
-        fingerprint=wanted.fingerprint(),
+        dataset_digest=of.wanted.dataset_digest,
+        fingerprint=of.wanted.fingerprint(),
         rows=rows,
-        labels=dataset.labels[rows],
+        labels=labels[rows],
         sides=sides[rows],
         scores={variant: run.run.scores for variant, run in runs.items()},
-        groups=None if dataset.groups is None else dataset.groups.numbers[rows],
-        out_of_fold=None
-        if folds is None
-        else ScoredSet.of(folds.rows, dataset.labels[folds.rows], folds.scores),
+        groups=None if groups is None else groups.numbers[rows],
+        out_of_fold=pooled,
     )

@@ -30,6 +30,8 @@ from linnet_evaluator.workplace import Workplace
 _KEPT_EVALUATIONS = 256
 _KEPT_SCORES = 16
 _KEPT_EXPLORERS = 8
+_FILE_THREADS = 64
+"""As many as requests may be worked on at once; they are started when needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class EvaluatorServicer(evaluator_service_pb2_grpc.EvaluatorServiceServicer):
         self._scores: Recent[StoredScores] = Recent(_KEPT_SCORES)
         self._points: Recent[Points] = Recent(_KEPT_EXPLORERS)
         self._results = Results(store, self._scores.put)
+        self._files = ThreadPoolExecutor(_FILE_THREADS, "files")
 
     async def Evaluate(  # noqa: N802 (name of the contract)
         self, request: pb.EvaluateRequest, _context: Any
@@ -87,19 +90,20 @@ class EvaluatorServicer(evaluator_service_pb2_grpc.EvaluatorServiceServicer):
         )
 
     def _answer(self, wanted: EvaluationInput, result_key: str, scores_key: str) -> _Answer:
+        # Reads do not wait to hear that the store has no answer; only after a restart it has one.
+        loading = self._files.submit(self._evaluator.load, wanted)
         found = self._results.find(result_key, scores_key, wanted.fingerprint())
         if found is not None:
             self._work.metrics.answers.labels("evaluate", "store").inc()
             scores = self._results.describe(scores_key) if scores_key else None
             return _Answer(found, self._results.describe(result_key), scores)
-        scored = self._evaluator.score(wanted)
-        with ThreadPoolExecutor(1, "scores") as writer:
-            writing = writer.submit(self._results.write_scores, scores_key, scored.stored)
-            plain = to_plain(scored.evaluation())
-            # The result last: where it is, the scores are too.
-            scores = writing.result()
-            storing = writer.submit(self._results.write, result_key, plain)
-            return _Answer(to_message(plain), storing.result(), scores)
+        scored = self._evaluator.score(loading.result())
+        writing = self._files.submit(self._results.write_scores, scores_key, scored.stored)
+        plain = to_plain(scored.evaluation())
+        # The result last: where it is, the scores are too.
+        scores = writing.result()
+        storing = self._files.submit(self._results.write, result_key, plain)
+        return _Answer(to_message(plain), storing.result(), scores)
 
     async def ApplyThresholds(  # noqa: N802 (name of the contract)
         self, request: pb.ApplyThresholdsRequest, _context: Any
