@@ -14,6 +14,7 @@ from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.dataset_files import DatasetFiles, check_declared
+from linnet_gateway.dataset_keys import dataset_prefix
 from linnet_gateway.ports import Datasets
 from linnet_gateway.queries import Page
 from linnet_gateway.records import (
@@ -64,8 +65,8 @@ class DatasetRequests:
         check_declared(named)
         uid = new_uid()
         id_ = dataset_id or new_id("dataset")
-        prefix = _prefix(project, id_, uid)
-        stored = tuple(replace(file, key=f"{prefix}/{file.name}") for file in files)
+        prefix = dataset_prefix(project, id_, uid)
+        stored = tuple(replace(file, key=f"{prefix}{file.name}") for file in files)
         dataset = DatasetRecord(
             uid=uid,
             project=project,
@@ -123,7 +124,7 @@ class DatasetRequests:
         await self._delete(dataset)
 
     async def _delete(self, dataset: DatasetRecord) -> None:
-        prefix = f"{_prefix(dataset.project, dataset.id, dataset.uid)}/"
+        prefix = dataset_prefix(dataset.project, dataset.id, dataset.uid)
         await self._datasets.delete(dataset.uid, prefix, self._clock.now())
 
 
@@ -134,11 +135,6 @@ def check_etag(given: str, current: str, name: str) -> None:
             f"{name} has etag {current}, the request was for {given}",
             metadata={"name": name, "etag": current},
         )
-
-
-def _prefix(project: str, id_: str, uid: str) -> str:
-    # The uid keeps late uploads to a deleted dataset out of one that took its name.
-    return f"projects/{project}/datasets/{id_}-{uid}"
 
 
 def _request_digest(dataset: DatasetRecord, dataset_id: str) -> str:

@@ -33,6 +33,7 @@ class KeepingLimits:
         event_life: Hints for readers.
         run_life: Terminal runs; None keeps them for ever.
         runs_kept: Newest terminal runs of a project that are kept; 0 keeps all.
+        upload_life: Datasets whose files were never finalized.
     """
 
     period_s: float = 5.0
@@ -41,6 +42,7 @@ class KeepingLimits:
     event_life: timedelta = timedelta(hours=1)
     run_life: timedelta | None = None
     runs_kept: int = 0
+    upload_life: timedelta = timedelta(hours=24)
 
 
 class Keeping(Protocol):
@@ -54,6 +56,10 @@ class Keeping(Protocol):
         self, ended_before: datetime | None, kept: int, limit: int
     ) -> Sequence[str]:
         """Give uids of terminal runs that ended before a time or are beyond the newest `kept`."""
+        ...
+
+    async def abandon_uploads(self, older_than: datetime, now: datetime) -> int:
+        """Delete datasets that nobody finalized, doom their objects, and say how many."""
         ...
 
     async def doomed(self, limit: int) -> Sequence[str]:
@@ -95,7 +101,7 @@ class Housekeeping:
 
     async def round(self) -> None:
         """Do everything once."""
-        for part in (self._archive, self._expire, self._sweep, self._forget):
+        for part in (self._archive, self._expire, self._abandon, self._sweep, self._forget):
             await self._guarded(part)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
@@ -147,6 +153,10 @@ class Housekeeping:
         before = None if limits.run_life is None else now - limits.run_life
         for uid in await self._keeping.expired_runs(before, limits.runs_kept, _DELETE_AT_ONCE):
             await self._runs.delete(uid, now)
+
+    async def _abandon(self) -> None:
+        now = self._clock.now()
+        await self._keeping.abandon_uploads(now - self._limits.upload_life, now)
 
     async def _sweep(self) -> None:
         for prefix in await self._keeping.doomed(_DELETE_AT_ONCE):

@@ -5,11 +5,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
 
+from linnet_gateway.dataset_keys import dataset_prefix
 from linnet_gateway.records import EventKind
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import to_us
 from linnet_gateway.sql.database import Database
-from linnet_gateway.states import RunState
+from linnet_gateway.sql.runs import doom
+from linnet_gateway.states import DatasetState, RunState
 
 
 class SqlKeeping:
@@ -48,6 +50,24 @@ class SqlKeeping:
             return list(found)[:limit]
 
         return await self._database.read(work)
+
+    async def abandon_uploads(self, older_than: datetime, now: datetime) -> int:
+        """Delete datasets that nobody finalized, doom their objects, and say how many."""
+        columns = schema.datasets.c
+        query = select(columns.project, columns.id, columns.uid).where(
+            columns.state == int(DatasetState.UPLOADING), columns.create_time < to_us(older_than)
+        )
+        if not await self._database.read(lambda c: c.execute(query.limit(1)).first()):
+            return 0
+
+        def work(connection: Connection) -> int:
+            found = connection.execute(query).all()
+            doom(connection, [dataset_prefix(*row) for row in found], now)
+            uids = [row[2] for row in found]
+            connection.execute(delete(schema.datasets).where(columns.uid.in_(uids)))
+            return len(uids)
+
+        return await self._database.write(work)
 
     async def doomed(self, limit: int) -> Sequence[str]:
         """Give prefixes whose objects are to be deleted."""
