@@ -1,5 +1,6 @@
 """The number of series stays bounded, whatever runs there are."""
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -7,11 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 from linnet.v1 import run_pb2
+from linnet_gateway.kubernetes.patient_calls import ApiMetrics
+from linnet_gateway.kubernetes.watch import WatchMetrics
 from linnet_gateway.metrics import MAX_LIVE_RUNS, DatabaseMetrics, RunMetrics
 from linnet_gateway.records import RunRecord
 from linnet_gateway.states import RunState
 from linnet_runtime.rpc.interceptors import RpcMetrics
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 RUN = RunRecord(
@@ -60,19 +64,58 @@ def test_projects_beyond_a_hundred_count_as_other() -> None:
     assert 'linnet_runs{project="other",state="queued"} 50.0' in lines
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_promtool_finds_nothing_wrong() -> None:
-    """Names, types and help texts are as Prometheus wants them."""
+def everything() -> CollectorRegistry:
+    """Give a registry with a sample of every metric that the gateway has."""
     registry = CollectorRegistry()
     metrics = RunMetrics(registry)
     metrics.counted({("demo", RunState.QUEUED): 1}, 3.0)
     metrics.epoch(RUN, EPOCH)
     metrics.ended(replace(RUN, state=RunState.SUCCEEDED, end_time=NOW))
-    DatabaseMetrics(registry).transaction("read", 0.1)
-    RpcMetrics(registry).requests.labels("TrainingService/GetRun", "OK").inc()
+    database = DatabaseMetrics(registry)
+    database.transaction("read", 0.1)
+    database.error("write", "unavailable")
+    rpc = RpcMetrics(registry)
+    rpc.requests.labels("TrainingService/GetRun", "OK").inc()
+    rpc.seconds.labels("TrainingService/GetRun").observe(0.1)
+    rpc.streams.labels("TrainingService/WatchRun").set(1)
+    api = ApiMetrics(registry)
+    api.duration_seconds.labels("POST", "jobs").observe(0.1)
+    api.requests_total.labels("POST", "jobs", "201").inc()
+    watch = WatchMetrics(registry)
+    watch.restarts_total.labels("jobs", "expired").inc()
+    watch.last_event_timestamp_seconds.labels("jobs").set(1)
+    return registry
+
+
+BOUNDED = {"project", "state", "outcome", "reason", "stage", "split", "op", "kind", "method"}
+BOUNDED |= {"code", "verb", "resource", "cause", "le"}
+
+
+def test_names_labels_and_help_follow_the_rules() -> None:
+    """What promtool checks, without it: base units, `_total`, help; no label is unbounded."""
+    families = list(text_string_to_metric_families(generate_latest(everything()).decode()))
+    assert len(families) > 10
+    for family in families:
+        assert re.fullmatch(r"linnet_[a-z0-9_]+", family.name), family.name
+        assert family.documentation.endswith("."), family.name
+        assert not re.search(r"_(ms|millis|minutes|hours|kb|mb|percent|count)$", family.name)
+        if family.type == "histogram":
+            assert family.name.endswith(("_seconds", "_bytes")), family.name
+            buckets = {s.labels["le"] for s in family.samples if s.name.endswith("_bucket")}
+            assert len(buckets) <= 12
+        for sample in family.samples:
+            if family.type == "counter":
+                assert sample.name.endswith(("_total", "_created")), sample.name
+            live = {"run"} if family.name in {"linnet_run_loss", "linnet_run_accuracy"} else set()
+            assert sample.labels.keys() <= BOUNDED | live, sample
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_finds_nothing_wrong() -> None:
+    """Names, types and help texts are as Prometheus wants them."""
     checked = subprocess.run(
         ["promtool", "check", "metrics"],
-        input=generate_latest(registry),
+        input=generate_latest(everything()),
         capture_output=True,
         check=False,
     )

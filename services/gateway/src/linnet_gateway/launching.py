@@ -181,11 +181,15 @@ class Launching:
         live = await self._launches.live()
         demands = [self._demand(launch) for launch in live if launch.state <= LaunchState.LAUNCHED]
         allotted = allot(demands, self._limits.shards)
+        wanted = {demand.uid: demand.wanted for demand in demands}
         for launch in live:
             parallelism = allotted.get(launch.uid, 0)
             if parallelism == 0:
                 await self._keep_waiting(launch)
-            if parallelism == 0 or self._parallelism.get(launch.uid) == parallelism:
+            known = self._parallelism.get(launch.uid, 0)
+            # A launch that has nothing more to start need not be told to start less.
+            enough = parallelism == wanted.get(launch.uid) and known >= parallelism
+            if parallelism in {0, known} or enough:
                 continue
             if launch.state is LaunchState.PLANNED or launch.uid in self._statuses:
                 await self._launch(launch, parallelism)

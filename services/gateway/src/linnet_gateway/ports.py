@@ -5,7 +5,7 @@ may run more than once, and is committed only if nobody changed the record meanw
 `Unavailable` when the database can't be reached.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -77,6 +77,10 @@ class Runs(Protocol):
 
     async def get_uid(self, uid: str) -> RunRecord:
         """Read one by its uid; raises `NotFound`."""
+        ...
+
+    async def get_uids(self, uids: Collection[str]) -> Sequence[RunRecord]:
+        """Read those of some uids that exist."""
         ...
 
     async def list(self, project: str, page: Page, which: RunFilter) -> Sequence[RunRecord]:
@@ -171,8 +175,8 @@ class Work(Protocol):
         """Read queued runs that no launch has and whose batch, if any, is running."""
         ...
 
-    async def in_state(self, states: frozenset[RunState], limit: int) -> Sequence[RunRecord]:
-        """Read runs in some live states, oldest first."""
+    async def trained(self, limit: int, besides: Collection[str]) -> Sequence[RunRecord]:
+        """Read runs that are to be analyzed, besides those of some uids, oldest first."""
         ...
 
     async def cancelled_before(self, time: datetime, limit: int) -> Sequence[RunRecord]:

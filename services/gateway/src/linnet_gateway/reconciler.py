@@ -5,7 +5,7 @@ gateway may die anywhere in it. Hints only say that a step is worth while.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -19,7 +19,7 @@ from linnet_gateway.launcher import Launcher, ShardState
 from linnet_gateway.launching import Launching, ReconcilerLimits
 from linnet_gateway.ports import Batches, Launches, Runs, Work
 from linnet_gateway.records import LaunchState, RunRecord
-from linnet_gateway.states import BatchState, Failure, FailureReason, RunState
+from linnet_gateway.states import BatchState, Failure, FailureReason
 
 _PAUSE_S = 0.05
 _PLAN_AT_ONCE = 10_000
@@ -162,11 +162,9 @@ class Reconciler:
             await self._runs.change(run.uid, decide)
 
     async def _analyze(self) -> None:
-        trained: Sequence[RunRecord] = await self._work.in_state(
-            frozenset({RunState.ANALYZING}), _RUNS_AT_ONCE
-        )
-        for run in trained:
-            self._analysis.take(run)
+        if self._analysis.room:
+            for run in await self._work.trained(self._analysis.room, self._analysis.active):
+                self._analysis.take(run)
 
     async def _end_batches(self) -> None:
         now = self._clock.now()

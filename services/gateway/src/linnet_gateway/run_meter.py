@@ -1,12 +1,12 @@
 """Follows events and keeps the run metrics up to date."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from linnet.v1 import run_pb2
 from linnet_runtime import logs
 from linnet_runtime.clock import Clock
-from linnet_runtime.errors import LinnetError, NotFound
+from linnet_runtime.errors import LinnetError
 
 from linnet_gateway.logged_epochs import epochs_in
 from linnet_gateway.metrics import RunMetrics
@@ -65,29 +65,30 @@ class RunMeter:
     async def _look(self, counts_ends: Callable[[], bool]) -> None:
         changed, self._changed = self._changed, set()
         epochs, self._epochs = self._epochs, {}
-        for place, uid in enumerate(changed | (epochs.keys() - self._known.keys())):
-            await self._read(uid, counts_ends)
-            await _let_others(place)
+        unknown = list(changed | (epochs.keys() - self._known.keys()))
+        for first in range(0, len(unknown), _AT_ONCE):
+            await self._read(unknown[first : first + _AT_ONCE], counts_ends)
+            # Figures of a thousand runs take a while: callers do not wait for all of them.
+            await asyncio.sleep(0)
         for place, (uid, epoch) in enumerate(epochs.items()):
             run = self._known.get(uid)
             if run is not None:
                 self._metrics.epoch(run, epoch)
-            await _let_others(place)
+            if place % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
 
-    async def _read(self, uid: str, counts_ends: Callable[[], bool]) -> None:
-        try:
-            run = await self._runs.get_uid(uid)
-        except NotFound:
+    async def _read(self, uids: Sequence[str], counts_ends: Callable[[], bool]) -> None:
+        found = {run.uid: run for run in await self._runs.get_uids(uids)}
+        for uid in uids:
+            run = found.get(uid)
+            if run is not None and not run.state.terminal:
+                self._known[uid] = run
+                continue
             self._metrics.left(uid)
-            self._known.pop(uid, None)
-            return
-        if not run.state.terminal:
-            self._known[uid] = run
-            return
-        self._metrics.left(uid)
-        # A run that was terminal before this gateway heard of it was counted by another.
-        if self._known.pop(uid, None) is not None and counts_ends():
-            self._metrics.ended(run)
+            # A run that was terminal before this gateway heard of it was counted by another.
+            known = self._known.pop(uid, None)
+            if run is not None and known is not None and counts_ends():
+                self._metrics.ended(run)
 
     async def _count(self) -> None:
         counts = await self._work.counts()
@@ -96,9 +97,3 @@ class RunMeter:
         if waiting:
             oldest_s = (self._clock.now() - waiting[0].create_time).total_seconds()
         self._metrics.counted(counts, oldest_s)
-
-
-async def _let_others(place: int) -> None:
-    # Figures of a thousand runs take the loop for a while: callers do not wait for all of them.
-    if place % _AT_ONCE == _AT_ONCE - 1:
-        await asyncio.sleep(0)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from linnet_runtime.errors import AlreadyExists, NotAllowedInState, NotFound
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from linnet_gateway.queries import Page
 from linnet_gateway.records import DatasetRecord
@@ -15,6 +15,11 @@ from linnet_gateway.sql.codec import dataset_row, load_dataset, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.runs import before
 from linnet_gateway.states import RunState
+
+_BY_NAME = select(schema.datasets).where(
+    schema.datasets.c.project == bindparam("of_project"),
+    schema.datasets.c.id == bindparam("of_id"),
+)
 
 
 class SqlDatasets:
@@ -47,11 +52,10 @@ class SqlDatasets:
 
     async def get(self, project: str, id_: str) -> DatasetRecord:
         """Read one; raises `NotFound`."""
-        columns = schema.datasets.c
-        query = select(schema.datasets).where(columns.project == project, columns.id == id_)
+        values = {"of_project": project, "of_id": id_}
 
         def work(connection: Connection) -> DatasetRecord:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(_BY_NAME, values).mappings().first()
             if row is None:
                 raise NotFound("dataset", f"projects/{project}/datasets/{id_}")
             return load_dataset(row)

@@ -1,7 +1,7 @@
 """Runs in SQL."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from functools import cache
@@ -90,21 +90,20 @@ def write_change(
     connection.execute(update_of(tuple(columns)), columns | {"of_uid": old.uid})
     if not changes.keys() <= _QUIET:
         add_event(connection, EventKind.RUN, old.uid, old.batch_uid, now)
-    if new.state.terminal and not old.state.terminal:
-        doom(connection, _leftovers(new), now)
+    doom(connection, _leftovers(old, new), now)
     if "version" not in columns:
         return new
     return replace(new, version=old.version + 1, update_time=now)
 
 
-def _leftovers(run: RunRecord) -> list[str]:
-    """Give prefixes of what a terminal run needs no more: lost attempts and checkpoints."""
-    kept = run.attempt if run.artifacts else 0
-    lost = [n for n in range(1, run.attempt + 1) if n != kept]
-    found = [f"{run.prefix}/attempts/{attempt}/" for attempt in lost]
-    if kept:
-        found.append(f"{run.prefix}/attempts/{kept}/checkpoint/")
-    return found
+def _leftovers(old: RunRecord, new: RunRecord) -> list[str]:
+    """Give prefixes of what a run needs no more: checkpoints, and at last lost attempts."""
+    if new.state.terminal and not old.state.terminal:
+        kept = new.attempt if new.artifacts else 0
+        return [f"{new.prefix}/attempts/{n}/" for n in range(1, new.attempt + 1) if n != kept]
+    if old.checkpoint and not new.checkpoint:
+        return [f"{new.prefix}/attempts/{new.attempt}/checkpoint/"]
+    return []
 
 
 def doom(connection: Connection, prefixes: Sequence[str], now: datetime) -> None:
@@ -192,6 +191,11 @@ class SqlRuns:
     async def get_uid(self, uid: str) -> RunRecord:
         """Read one by its uid; raises `NotFound`."""
         return await self._database.look_up(lambda c: get_run(c, uid))
+
+    async def get_uids(self, uids: Collection[str]) -> Sequence[RunRecord]:
+        """Read those of some uids that exist."""
+        query = SELECT_RUNS.where(schema.runs.c.uid.in_(uids))
+        return await self._database.look_up(lambda c: read_runs(c, query))
 
     async def list(self, project: str, page: Page, which: RunFilter) -> Sequence[RunRecord]:
         """List a page, newest first."""

@@ -1,6 +1,6 @@
 """What waits for the reconciler, in SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, func, or_, select
@@ -36,11 +36,15 @@ class SqlWork:
         )
         return await self._database.read(lambda c: read_runs(c, query))
 
-    async def in_state(self, states: frozenset[RunState], limit: int) -> Sequence[RunRecord]:
-        """Read runs in some live states, oldest first."""
+    async def trained(self, limit: int, besides: Collection[str]) -> Sequence[RunRecord]:
+        """Read runs that are to be analyzed, besides those of some uids, oldest first."""
         columns = schema.runs.c
         query = (
-            SELECT_RUNS.where(schema.LIVE_RUN, columns.state.in_([int(s) for s in states]))
+            SELECT_RUNS.where(
+                schema.LIVE_RUN,
+                columns.state == int(RunState.ANALYZING),
+                columns.uid.not_in(besides),
+            )
             .order_by(columns.update_time)
             .limit(limit)
         )
