@@ -54,21 +54,33 @@ class Faults:
     Attributes:
         kill_at: Number of the point at which it dies; 0 for never.
         store_failures: Share of store calls that fail, half of them after they took effect.
+        lost_answers: Share of commits and launcher calls that take effect but whose answer is lost.
+        doing: What the gateway does now.
+        crossed: What it did at each point so far.
     """
 
     kill_at: int = 0
     store_failures: float = 0.0
+    lost_answers: float = 0.0
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     points: int = 0
     dead: bool = False
+    doing: str = ""
+    crossed: list[str] = field(default_factory=list)
 
     def point(self) -> None:
         """Die here, if this is the point, or if it was before."""
         self.points += 1
+        self.crossed.append(self.doing)
         if self.points == self.kill_at:
             self.dead = True
         if self.dead:
             raise Killed
+
+    def answer(self) -> None:
+        """Lose the answer of what took effect, by chance."""
+        if self.lost_answers and self.chance.random() < self.lost_answers:
+            raise Unavailable("the answer is lost")
 
     def around(self, call: Callable[[], Any]) -> Any:
         """Call with a point before and after."""
@@ -122,6 +134,7 @@ class KillableLauncher:
         self._faults.point()
         await self._inner.launch(launch)
         self._faults.point()
+        self._faults.answer()
 
     async def statuses(self) -> Mapping[str, LaunchStatus]:
         self._faults.point()
@@ -131,6 +144,7 @@ class KillableLauncher:
         self._faults.point()
         await self._inner.stop(uid)
         self._faults.point()
+        self._faults.answer()
 
     def changes(self) -> Any:
         return self._inner.changes()
@@ -140,7 +154,11 @@ class KillableLauncher:
 
 
 class FakeEvaluator:
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
     async def evaluate(self, *_: object) -> tuple[evaluation_pb2.Evaluation, list[FileRecord]]:
+        self._faults.doing = "evaluate"
         return evaluation_pb2.Evaluation(), []
 
 
@@ -167,7 +185,8 @@ class Gateway:
                 faults.point()
                 commit(jobs)
                 faults.point()
-            except Killed as error:
+                faults.answer()
+            except (Killed, Unavailable) as error:
                 for job in jobs:
                     job.error = error
 
@@ -178,7 +197,7 @@ class Gateway:
         self.analysis = Analysis(
             runs=self.records.runs,
             datasets=self.records.datasets,
-            evaluator=FakeEvaluator(),
+            evaluator=FakeEvaluator(faults),
             profiler=FakeProfiler(),
             clock=clock,
             limits=AnalysisLimits(),
@@ -273,6 +292,7 @@ class Trainer:
     async def step(self, gateway: Gateway) -> int | None:
         """Do one thing; gives an exit code at the end."""
         runner = gateway.runner
+        gateway.faults.doing = "launch" if self.assignment is None else "finish"
         if self.assignment is None:
             self.assignment = await runner.acquire(runner.launch_of(self.token), self.index)
             self.epoch, self.uploads = 0, None
@@ -297,6 +317,7 @@ class Trainer:
     async def _report(self, gateway: Gateway) -> int | None:
         assignment = self.assignment
         assert assignment is not None
+        gateway.faults.doing = "progress"
         claim = gateway.runner.run_of(assignment.run_token)
         number = self.epoch + 1
         crash = self.world.crashes.get((assignment.run, assignment.attempt))

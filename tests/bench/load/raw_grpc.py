@@ -176,14 +176,19 @@ async def connect(address: str) -> RawConnection:
     return protocol
 
 
-async def ask(connection: RawConnection, path: str, request: bytes) -> bytes:
+async def ask(
+    connection: RawConnection,
+    path: str,
+    request: bytes,
+    metadata: Sequence[tuple[str, str]] = (),
+) -> bytes:
     """Make a call that is answered once, with a framed request.
 
     Raises:
         RawGrpcError: The call ended without an answer.
     """
     answers: list[bytes] = []
-    stream, ended = connection.call(path, (), answers.append)
+    stream, ended = connection.call(path, metadata, answers.append)
     connection.send(stream, request, last=True)
     await ended
     if not answers:
