@@ -1,5 +1,6 @@
 """The trainer's commands as a user runs them: processes, files, exit codes; killed and resumed."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_wine
+
+from tests.fakes.training_service import FakeTrainingService, serving
 
 
 @pytest.fixture
@@ -59,6 +62,30 @@ def test_a_run_is_reproduced_from_its_manifest(tmp_path, files):
     assert other.returncode == 1
     for reason in ("another digest", "the CPU was 'another'", "keras was 1.0"):
         assert reason in other.stdout
+
+
+def test_linnet_reproduces_a_run_of_a_gateway(tmp_path, files, s3_store):
+    """`linnet runs reproduce` reads the manifest from the gateway and trains here."""
+    out = tmp_path / "out"
+    assert run("fit", spec(tmp_path / "spec.json"), *files, "--out", out).returncode == 0
+    manifest = manifest_of(out)
+    digests = [hashlib.sha256((tmp_path / n).read_bytes()).hexdigest() for n in ("x.npy", "y.npy")]
+    manifest["dataset"]["sha256"] = hashlib.sha256("".join(digests).encode()).hexdigest()
+    service = FakeTrainingService(s3_store)
+    service.artifacts["manifest.json"] = json.dumps(manifest).encode()
+    with serving(service) as address:
+        words = ["runs", "reproduce", "projects/default/runs/r1", *files, "--server", address]
+        done = subprocess.run(
+            [sys.executable, "-m", "linnet_sdk", *words, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["equal"]
+    assert told["differences"] == []
 
 
 def test_what_is_no_manifest_is_refused(tmp_path, files):

@@ -1,5 +1,6 @@
 """Trains a run again from its manifest and compares the weights, bit for bit."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -115,7 +116,13 @@ class Reproduction:
         ]
 
 
-def differences(manifest: Manifest, dataset_sha256: str) -> tuple[str, ...]:
+def stored_digest(files: LocalFiles) -> str:
+    """Give a gateway's digest of a dataset: over its files' digests, in order of name."""
+    paths = [p for p in (files.features, files.labels, files.samples) if p is not None]
+    return hashlib.sha256("".join(map(file_digest, paths)).encode()).hexdigest()
+
+
+def differences(manifest: Manifest, dataset_digests: set[str]) -> tuple[str, ...]:
     """Name what is not here as it was there."""
     here = engine.versions()
     found = [
@@ -125,7 +132,7 @@ def differences(manifest: Manifest, dataset_sha256: str) -> tuple[str, ...]:
     ]
     if manifest.cpu != engine.cpu_type():
         found.append(f"the CPU was {manifest.cpu!r} and is {engine.cpu_type()!r} here")
-    if dataset_sha256 != manifest.dataset_sha256:
+    if manifest.dataset_sha256 not in dataset_digests:
         found.append("the files given have another digest than the run's dataset")
     return tuple(found)
 
@@ -170,7 +177,8 @@ def reproduce(
         order = RunOrder("reproduced", 1, manifest.spec, data, initial_model=initial_model)
         outcome = train_one(shop, order, events, Path(folder))
     digest = "" if outcome.figures is None else outcome.figures.weights_sha256
-    return Reproduction(manifest.weights_sha256, digest, differences(manifest, data.digest))
+    others = differences(manifest, {data.digest, stored_digest(files)})
+    return Reproduction(manifest.weights_sha256, digest, others)
 
 
 class _Events:
