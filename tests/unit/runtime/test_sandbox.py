@@ -210,3 +210,10 @@ def test_shared_bytes_cannot_be_changed():
         with pytest.raises(OSError, match="not permitted"):
             os.pwrite(shared.fd, b"x", 0)
         assert bytes(shared.view()) == b"abc"
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_a_time_that_no_clock_counts_is_refused(seconds):
+    """A limit that is not a finite time is refused by name and never reaches the zygote."""
+    with pytest.raises(ValueError, match="wall_s: expected a finite number"):
+        Limits(wall_s=seconds)

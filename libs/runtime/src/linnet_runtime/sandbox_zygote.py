@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from linnet_runtime import sandbox_child
+from linnet_runtime import sandbox_child, seccomp
 
 MAX_PACKET_BYTES = 65_536
 MAX_DESCRIPTORS = 64
@@ -135,6 +135,7 @@ def main() -> None:
     if len(threads) != 1:
         raise SystemExit(f"zygote must have one thread, has {len(threads)} after its imports")
     control = socket.socket(fileno=int(sys.argv[1]))
+    seccomp.libc()
     gc.collect()
     gc.freeze()
     # Ctrl-C goes to the whole terminal group; the zygote ends when its owner closes the socket.

@@ -12,6 +12,7 @@ import os
 import platform
 import struct
 from dataclasses import dataclass
+from functools import cache
 
 _FORBIDDEN = {
     # network
@@ -51,6 +52,12 @@ _X32_BIT = 0x40000000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _NR_OFFSET, _ARCH_OFFSET, _ARGS_OFFSET = 0, 4, 16
+
+
+@cache
+def libc() -> ctypes.CDLL:
+    """Give the C library, opened once; a zygote does so for all its children."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class _Program(ctypes.Structure):
@@ -142,7 +149,6 @@ def forbid(allowed: Allowance | None = None) -> None:
         return
     code = build(os.getpid(), allowed)
     program = _Program(len(code) // 8, code)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0):
+    if libc().prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0):
         number = ctypes.get_errno()
         raise OSError(number, f"the kernel refuses a seccomp filter: {os.strerror(number)}")
