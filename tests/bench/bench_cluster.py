@@ -21,7 +21,7 @@ from linnet.v1 import run_pb2
 from linnet_gateway.kubernetes.cluster import Cluster as Connection
 from linnet_gateway.kubernetes.cluster import open_cluster
 from linnet_gateway.kubernetes.settings import KubernetesSettings, Toleration
-from linnet_gateway.launcher import Launch
+from linnet_gateway.launches.launcher import Launch
 from linnet_runtime.clock import SystemClock
 from prometheus_client import CollectorRegistry
 

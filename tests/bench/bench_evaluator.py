@@ -161,8 +161,8 @@ def bench_requests() -> None:
 
 def bench_metrics() -> None:
     """All metrics of 100,000 rows x 12 classes, against scikit-learn's without intervals."""
-    from linnet_evaluator import thresholds
-    from linnet_evaluator.scoring import score_all
+    from linnet_evaluator.scores import thresholds
+    from linnet_evaluator.scores.scoring import score_all
     from sklearn import metrics
 
     random = np.random.default_rng(0)
@@ -191,7 +191,7 @@ def bench_metrics() -> None:
 
 def _windows() -> np.ndarray:
     """Cut 20,000 windows of 2 s from the watch recordings, on 64 principal components, float32."""
-    from linnet_evaluator.principal import principal
+    from linnet_evaluator.exploring.principal import principal
     from linnet_sdk.examples.smartwatch import installed_recordings
 
     series = [recording.values for recording in installed_recordings()[0]]
@@ -229,7 +229,7 @@ def _rival_cpu_s(points: Path, out: Path) -> float:
 
 def bench_projections() -> None:
     """UMAP against umap-learn in a fresh process, its trustworthiness, and PCA."""
-    from linnet_evaluator.projector import WARM_MODULES, SandboxProjector
+    from linnet_evaluator.exploring.projector import WARM_MODULES, SandboxProjector
     from linnet_evaluator.record import ProjectionMethod
     from linnet_runtime.sandbox import Limits, Sandbox, SharedBytes
     from sklearn.manifold import trustworthiness
@@ -240,7 +240,7 @@ def bench_projections() -> None:
     projector = SandboxProjector(sandbox, Limits(wall_s=600, memory_bytes=8 << 30))
     with SharedBytes(np.ascontiguousarray(points).data) as shared:
         answer = sandbox.run(
-            "linnet_evaluator.projections:run",
+            "linnet_evaluator.exploring.projections:run",
             {"method": "umap", "values": 64},
             [shared],
             Limits(wall_s=600, memory_bytes=8 << 30),

@@ -64,8 +64,9 @@ def lines() -> Iterator[Line]:
     """Convert every preset both ways."""
     import keras
     from linnet_ml import device_ops
-    from linnet_trainer import convert, models
-    from linnet_trainer.tflite_edit import operator_names
+    from linnet_trainer import models
+    from linnet_trainer.export import convert
+    from linnet_trainer.export.tflite_edit import operator_names
 
     exporter = convert.Exporter()
     options = convert.Int8Options(float_io=False, per_tensor_dense=False)

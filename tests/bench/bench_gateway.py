@@ -31,7 +31,7 @@ from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import run_row
 from linnet_gateway.sql.store import Records
 from linnet_gateway.states import RunState
-from linnet_gateway.tokens import RunClaim, Tokens
+from linnet_gateway.trainers.tokens import RunClaim, Tokens
 from linnet_runtime.s3 import S3Location, S3Store
 
 from tests.conftest import running_seaweed

@@ -29,7 +29,7 @@ from linnet.v1 import batch_pb2, training_service_pb2_grpc
 from linnet.v1 import training_service_pb2 as pb
 from linnet_gateway.sql.store import Records
 from linnet_gateway.states import RunState
-from linnet_gateway.tokens import LaunchClaim, Tokens
+from linnet_gateway.trainers.tokens import LaunchClaim, Tokens
 from linnet_runtime.s3 import S3Location, S3Store
 
 from tests.fakes.analysts import FakeAnalysts

@@ -83,7 +83,7 @@ from pathlib import Path
 features, labels, preset, cycles, runs, out, first_seed = sys.argv[1:8]
 from linnet_ml.defaults import resolve
 from linnet_ml.spec import Architecture, FitSettings, TrainingSpec
-from linnet_trainer.local_files import LocalFiles, guess_kind, read_data
+from linnet_trainer.local.files import LocalFiles, guess_kind, read_data
 from linnet_trainer.startup import workshop
 given = TrainingSpec(fit=FitSettings(epochs=int(cycles), learning_rate=0.0005),
                      architecture=Architecture(preset=preset))

@@ -13,10 +13,10 @@ from typing import Any
 import helm_python
 import pytest
 import yaml
-from linnet_evaluator.settings import EvaluatorSettings
+from linnet_evaluator.serving.settings import EvaluatorSettings
 from linnet_gateway.kubernetes.settings import Ceiling, KubernetesSettings, Toleration
 from linnet_gateway.settings import GatewaySettings
-from linnet_profiler.settings import ProfilerSettings
+from linnet_profiler.serving.settings import ProfilerSettings
 from linnet_runtime.settings import ServiceSettings
 
 Manifest = dict[str, Any]

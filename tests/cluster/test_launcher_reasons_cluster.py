@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from linnet_gateway.kubernetes.cluster import open_cluster
 from linnet_gateway.kubernetes.launcher import KubernetesLauncher
-from linnet_gateway.launcher import LaunchStatus, ShardState
+from linnet_gateway.launches.launcher import LaunchStatus, ShardState
 from linnet_gateway.states import FailureReason as Reason
 from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import QuotaExceeded

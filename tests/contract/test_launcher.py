@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from linnet_gateway.launcher import Launch, Launcher, LaunchStatus, ShardState
+from linnet_gateway.launches.launcher import Launch, Launcher, LaunchStatus, ShardState
 from linnet_gateway.process.launcher import ProcessLauncher, ProcessSettings
 from linnet_gateway.states import FailureReason
 from linnet_runtime.clock import SystemClock

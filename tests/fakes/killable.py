@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from linnet.v1 import dataset_pb2, evaluation_pb2, profile_pb2, run_pb2, runner_service_pb2
-from linnet_gateway.analysis import Analysis, AnalysisLimits
 from linnet_gateway.attempts import RetryLimits
-from linnet_gateway.batch_filling import BatchFilling
-from linnet_gateway.dataset_files import DatasetFiles
-from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
-from linnet_gateway.launcher import Launch, LaunchStatus, ShardState
-from linnet_gateway.launching import Launching, ReconcilerLimits
-from linnet_gateway.reconciler import Reconciler
+from linnet_gateway.batches.filling import BatchFilling
+from linnet_gateway.datasets.files import DatasetFiles
+from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState
+from linnet_gateway.launches.launching import Launching, ReconcilerLimits
+from linnet_gateway.reconciling.analysis import Analysis, AnalysisLimits
+from linnet_gateway.reconciling.housekeeping import Housekeeping, KeepingLimits
+from linnet_gateway.reconciling.reconciler import Reconciler
 from linnet_gateway.records import DatasetFacts, DatasetRecord, FileRecord
 from linnet_gateway.reported import Report
-from linnet_gateway.runner import Runner
-from linnet_gateway.runs import RunRequests
-from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
+from linnet_gateway.runs.lifecycle import RunRequests
+from linnet_gateway.specs.resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql.store import Records
 from linnet_gateway.states import DatasetState
 from linnet_gateway.targets import Targets
-from linnet_gateway.tokens import Tokens
+from linnet_gateway.trainers.runner import Runner
+from linnet_gateway.trainers.tokens import Tokens
 from linnet_runtime.errors import LinnetError, PermissionDenied, Unavailable
 
 from tests.fakes.analysts import TARGETS

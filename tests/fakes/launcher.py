@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
-from linnet_gateway.launcher import Launch, LaunchStatus, ShardState, ShardStatus
+from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState, ShardStatus
 from linnet_gateway.states import Failure, FailureReason
 from linnet_runtime.errors import AlreadyExists, Unavailable
 from linnet_runtime.lifecycle import ExitCode

@@ -10,7 +10,7 @@ import numpy as np
 from linnet_ml.defaults import resolve
 from linnet_ml.samples import Samples
 from linnet_ml.spec import InputKind, TrainingSpec
-from linnet_trainer.epochs import Ending, EpochRecord
+from linnet_trainer.fit.epochs import Ending, EpochRecord
 from linnet_trainer.run_data import RunData
 
 

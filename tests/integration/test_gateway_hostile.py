@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from linnet.v1 import dataset_pb2, run_pb2, runner_service_pb2, runner_service_pb2_grpc, spec_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_gateway.sql.store import Records
-from linnet_gateway.tokens import LaunchClaim, RunClaim, Tokens
+from linnet_gateway.trainers.tokens import LaunchClaim, RunClaim, Tokens
 from linnet_runtime.errors import LinnetError
 from linnet_runtime.rpc.status import from_rpc_error
 from linnet_runtime.s3 import S3Location

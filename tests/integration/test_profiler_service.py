@@ -17,7 +17,7 @@ from linnet.v1 import profiler_service_pb2_grpc, run_pb2, spec_pb2
 from linnet_ml import wire
 from linnet_ml.spec import Layer, LayerKind, LayerList
 from linnet_profiler.estimate import estimate
-from linnet_profiler.messages import profile_message
+from linnet_profiler.serving.messages import profile_message
 from linnet_profiler.targets import find_target, targets
 from linnet_runtime.errors import InvalidInput, LinnetError
 from linnet_runtime.rpc.status import from_rpc_error

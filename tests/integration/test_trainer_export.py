@@ -118,8 +118,8 @@ def arena_and_scores(model, rows):
 def test_template_equals_conversion_and_tflite_micro_agrees(preset, kind):
     """Trained, a filled template equals a full conversion; TFLite Micro runs it as LiteRT does."""
     from linnet_ml import device_ops
-    from linnet_trainer import convert
-    from linnet_trainer.tflite_edit import for_device, operator_names
+    from linnet_trainer.export import convert
+    from linnet_trainer.export.tflite_edit import for_device, operator_names
 
     shape = SHAPES[kind]
     layers = layers_of(Architecture(preset=preset), kind, shape)
@@ -158,8 +158,8 @@ def test_template_equals_conversion_and_tflite_micro_agrees(preset, kind):
 def test_exports_are_smaller_than_stock_and_score_alike(preset, kind, operators, int8, float32):
     """Against the stock converter: fewer operators, smaller file and arena, equal scores."""
     from linnet_ml import device_ops
-    from linnet_trainer import convert
-    from linnet_trainer.tflite_edit import operator_names
+    from linnet_trainer.export import convert
+    from linnet_trainer.export.tflite_edit import operator_names
 
     shape = SHAPES[kind]
     layers = layers_of(Architecture(preset=preset), kind, shape)
@@ -186,8 +186,8 @@ def test_exports_are_smaller_than_stock_and_score_alike(preset, kind, operators,
 def test_options_change_types_and_scales():
     """Float I/O keeps float32 tensors at both ends; per-tensor dense kernels have one scale."""
     from linnet_ml import device_ops
-    from linnet_trainer import convert
-    from linnet_trainer.tflite_edit import tensor_facts
+    from linnet_trainer.export import convert
+    from linnet_trainer.export.tflite_edit import tensor_facts
     from tensorflow.lite.tools import flatbuffer_utils
 
     layers = layers_of(Architecture(preset="dense"), K.SPECTRAL, (33,))
@@ -238,7 +238,7 @@ LINE = st.sampled_from(
 def test_any_layer_list_is_built_and_converted_or_refused_by_name(listed):
     """What shape inference accepts is built with the same size and converted for the device."""
     from linnet_ml import device_ops
-    from linnet_trainer import convert
+    from linnet_trainer.export import convert
 
     shape = (16, 4)
     given_list = LayerList(tuple(listed))

@@ -16,9 +16,10 @@ from linnet_ml.spec import (
     Resources,
     TrainingSpec,
 )
-from linnet_trainer import landlock, script_run
 from linnet_trainer.runner.outcomes import failure_of
-from linnet_trainer.script_errors import ScriptFailed, ScriptOutOfMemory, ScriptTooSlow
+from linnet_trainer.scripts import landlock
+from linnet_trainer.scripts import run as script_run
+from linnet_trainer.scripts.errors import ScriptFailed, ScriptOutOfMemory, ScriptTooSlow
 
 from tests.fakes.training import Recorder, train, wine
 

@@ -41,7 +41,8 @@ RATE = 0.01
 def parts(preset="dense", shape=(12,), kind=InputKind.SPECTRAL, *, weighted=False, **fit):
     """Build model, loop, rows, plan of one epoch and starting state."""
     import keras
-    from linnet_trainer import loop, models
+    from linnet_trainer import models
+    from linnet_trainer.fit import loop
 
     settings = FitSettings(epochs=2, learning_rate=RATE, batch_size=BATCH, **fit)
     augmentation = Augmentation()
@@ -67,14 +68,14 @@ def parts(preset="dense", shape=(12,), kind=InputKind.SPECTRAL, *, weighted=Fals
 
 
 def plan(epoch):
-    from linnet_trainer.loop import EpochPlan
+    from linnet_trainer.fit.loop import EpochPlan
 
     order = np.random.default_rng(epoch).permutation(ROWS).astype(np.int32)
     return EpochPlan(order, np.full(4, RATE, np.float32), (1, epoch))
 
 
 def trained(made, model, data, chunks=(0, 4)):
-    from linnet_trainer.loop import Rows
+    from linnet_trainer.fit.loop import Rows
 
     state = made.fresh_state(model)
     rows = Rows.of(*data)
@@ -175,7 +176,7 @@ def test_chunks_of_an_epoch_give_the_bits_of_the_whole():
 
 def test_xla_stays_within_float_tolerance():
     """The loop compiled by XLA ends within 1e-5 of the plain one."""
-    from linnet_trainer import loop
+    from linnet_trainer.fit import loop
 
     model, made, _, data, fit = parts()
     plain = trained(made, model, data)
@@ -218,7 +219,7 @@ def test_xla_stays_within_float_tolerance():
 def test_augmentation_follows_its_seed(augmentation, shape):
     """The same seed changes rows in the same way, another seed in another; shapes stay."""
     import tensorflow as tf
-    from linnet_trainer.augment import changes_for
+    from linnet_trainer.fit.augment import changes_for
 
     change = changes_for(augmentation)
     rows = tf.constant(np.random.default_rng(1).normal(size=(6, *shape)).astype(np.float32))
@@ -232,7 +233,7 @@ def test_augmentation_follows_its_seed(augmentation, shape):
 def test_masks_cover_no_more_than_they_may():
     """A time mask zeroes one stretch of at most its longest length."""
     import tensorflow as tf
-    from linnet_trainer.augment import changes_for
+    from linnet_trainer.fit.augment import changes_for
 
     given = SpectrogramAugmentation(time_mask_count=1, time_mask_frames=4)
     change = changes_for(Augmentation(spectrogram=given))
@@ -244,7 +245,7 @@ def test_masks_cover_no_more_than_they_may():
 
 def test_class_balance_follows_its_formulas():
     """Weights are N / (n_c K); copies make every class as frequent as the largest."""
-    from linnet_trainer.fold_rows import class_weights, oversampled
+    from linnet_trainer.fit.fold_rows import class_weights, oversampled
 
     labels = np.repeat([0, 1, 2], [60, 30, 10])
     np.testing.assert_allclose(class_weights(labels, 3), [100 / 180, 100 / 90, 100 / 30])

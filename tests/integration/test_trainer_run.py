@@ -31,9 +31,9 @@ from linnet_ml.spec import (
     TrainingSpec,
 )
 from linnet_runtime.errors import InvalidInput
-from linnet_trainer.epochs import Ending
 from linnet_trainer.file_names import ARTIFACTS, OUT_OF_FOLD
-from linnet_trainer.script_errors import ScriptFailed
+from linnet_trainer.fit.epochs import Ending
+from linnet_trainer.scripts.errors import ScriptFailed
 
 from tests.fakes.training import Recorder, digits, resolved, run_data, train, wine
 

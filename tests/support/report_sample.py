@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 from linnet.v1 import evaluation_pb2, profile_pb2, run_pb2, spec_pb2, training_service_pb2
-from linnet_evaluator import projections
 from linnet_evaluator.assembly import RunScores, assemble
-from linnet_evaluator.model_runner import ModelRunner
+from linnet_evaluator.exploring import projections
+from linnet_evaluator.findings.row_groups import Groups
+from linnet_evaluator.findings.scored_set import ScoredSet
 from linnet_evaluator.record import SplitSide, Variant
-from linnet_evaluator.row_groups import Groups
-from linnet_evaluator.run_files import OutOfFold
-from linnet_evaluator.scored_set import ScoredSet
+from linnet_evaluator.running.model_runner import ModelRunner
+from linnet_evaluator.stored.run_files import OutOfFold
 from linnet_ml import wire
 from linnet_ml.samples import Samples
 from linnet_runtime.sandbox import Limits, Sandbox, SharedBytes

@@ -15,7 +15,7 @@ import numpy as np
 from layer_lists import CLASSES, networks
 from linnet_ml.device_ops import plan
 from linnet_ml.device_plan import DevicePlan
-from linnet_profiler.parser import parse
+from linnet_profiler.tflite.parser import parse
 
 OUTPUT: Final = Path(__file__).parents[3] / "tests" / "data" / "profiler" / "layer_lists.zip"
 VARIANTS: Final = ("float32", "int8", "int8-float-io", "int8-per-tensor")
@@ -26,8 +26,8 @@ LARGEST_KEPT_BYTES: Final = 16
 
 def exported(device_plan: DevicePlan, exporter: Any) -> dict[str, bytes]:
     """Every variant of a plan, with random weights."""
-    from linnet_trainer import convert
-    from linnet_trainer.tflite_edit import for_device
+    from linnet_trainer.export import convert
+    from linnet_trainer.export.tflite_edit import for_device
 
     draw = np.random.Generator(np.random.PCG64(1))
     arrays = [
@@ -57,7 +57,7 @@ def without_weights(data: bytes) -> bytes:
 
 def main() -> None:
     """Export and write."""
-    from linnet_trainer import convert
+    from linnet_trainer.export import convert
 
     exporter = convert.Exporter()
     with zipfile.ZipFile(OUTPUT, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

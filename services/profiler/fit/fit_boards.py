@@ -24,9 +24,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from linnet_profiler.instructions import count_instructions
+from linnet_profiler.cost.instructions import count_instructions
+from linnet_profiler.cost.timing import EXPECTED, streamed_bytes, timing_class
 from linnet_profiler.targets import Target, find_target
-from linnet_profiler.timing import EXPECTED, streamed_bytes, timing_class
 from scipy.optimize import nnls
 from truth_rows import model, table
 

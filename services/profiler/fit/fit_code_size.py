@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from linnet_profiler.code_parts import parts_of
+from linnet_profiler.program.code_parts import parts_of
 from scipy.optimize import nnls
 from truth_rows import kernel_set, table
 

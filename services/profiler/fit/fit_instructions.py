@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from linnet_profiler.op_cost import Cost, cost_of
+from linnet_profiler.cost.operators import Cost, cost_of
 from scipy.optimize import nnls
 from truth_rows import CountedOperator, counted_operators
 

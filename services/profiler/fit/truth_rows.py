@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.model import Model, Operator, Subgraph
-from linnet_profiler.parser import parse
+from linnet_profiler.tflite.model import Model, Operator, Subgraph
+from linnet_profiler.tflite.parser import parse
 
 TRUTH: Final = Path(__file__).parents[1] / "truth"
 MODELS: Final = Path(__file__).parents[3] / "tests" / "data" / "profiler" / "models.zip"

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linnet_evaluator import comparison, cross_validation, label_errors, mcnemar, thresholds
-from linnet_evaluator.binomial import lower_tail, wilson
-from linnet_evaluator.group_scores import score_groups
+from linnet_evaluator.findings import comparison, cross_validation
+from linnet_evaluator.findings.group_scores import score_groups
+from linnet_evaluator.findings.row_groups import Groups
 from linnet_evaluator.record import SplitSide, Variant
-from linnet_evaluator.row_groups import Groups
-from linnet_evaluator.run_files import OutOfFold
-from linnet_evaluator.scoring import score_all
+from linnet_evaluator.scores import label_errors, mcnemar, thresholds
+from linnet_evaluator.scores.binomial import lower_tail, wilson
+from linnet_evaluator.scores.scoring import score_all
+from linnet_evaluator.stored.run_files import OutOfFold
 from linnet_runtime.errors import InvalidInput
 from scipy import stats
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from linnet_evaluator import bootstrap, confusion
+from linnet_evaluator.scores import bootstrap, confusion
 
 
 def _case(rows=400, classes=4, seed=0):

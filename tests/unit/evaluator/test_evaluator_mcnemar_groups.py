@@ -1,7 +1,7 @@
 """The interval of an accuracy difference does not vanish where groups are few."""
 
 import numpy as np
-from linnet_evaluator.mcnemar import paired_interval
+from linnet_evaluator.scores.mcnemar import paired_interval
 
 
 def test_three_groups_without_a_net_change_keep_a_width():

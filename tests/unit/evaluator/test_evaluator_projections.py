@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from linnet_evaluator import projections
-from linnet_evaluator.neighbours import nearest
-from linnet_evaluator.principal import principal
+from linnet_evaluator.exploring import projections
+from linnet_evaluator.exploring.neighbours import nearest
+from linnet_evaluator.exploring.principal import principal
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from linnet_evaluator.model_runner import INFERENCE, ModelRunner
+from linnet_evaluator.running.model_runner import INFERENCE, ModelRunner
 from linnet_runtime.sandbox import Limits, Sandbox, SharedBytes
 
 from tests.support.evaluator_process import npy_bytes

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from linnet_evaluator import score
-from linnet_evaluator.model_runner import RawScores
+from linnet_evaluator.running.model_runner import RawScores
 from linnet_runtime.errors import InvalidInput
 
 RANDOM = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linnet_evaluator import score
-from linnet_evaluator.scoring import score_all
+from linnet_evaluator.scores.scoring import score_all
 from linnet_runtime.errors import InvalidInput
 from sklearn import metrics
 from sklearn.exceptions import UndefinedMetricWarning

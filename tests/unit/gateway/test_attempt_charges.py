@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 from linnet_gateway.attempts import RetryLimits, begin_attempt, choose_next
+from linnet_gateway.launches.trainer_exits import outcome_of
 from linnet_gateway.records import LaunchRecord, LaunchState, RunRecord
 from linnet_gateway.states import Failure, FailureReason, RunState
-from linnet_gateway.trainer_exits import outcome_of
 from linnet_runtime.lifecycle import ExitCode
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from google.protobuf import message_factory
 from linnet.v1 import runner_service_pb2
-from linnet_gateway.access import METHODS, MUTATING, Principal, Role, check_role, resource_of
-from linnet_gateway.method_names import SERVICE, snake_case
-from linnet_gateway.training_api import TrainingApi
+from linnet_gateway.api.access import METHODS, MUTATING, Principal, Role, check_role, resource_of
+from linnet_gateway.api.method_names import SERVICE, snake_case
+from linnet_gateway.api.training_api import TrainingApi
 from linnet_runtime.errors import PermissionDenied
 
 NAMES = sorted(SERVICE.methods_by_name)

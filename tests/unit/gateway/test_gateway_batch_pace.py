@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from linnet_gateway.batch_pace import BatchPace
+from linnet_gateway.batches.pace import BatchPace
 from linnet_gateway.records import BatchRecord
 from linnet_gateway.states import BatchState
 

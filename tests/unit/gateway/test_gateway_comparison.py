@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from linnet.v1 import evaluation_pb2, run_pb2
-from linnet_gateway.comparison import Change, change, comparison, two_proportions_p
+from linnet_gateway.batches.comparison import Change, change, comparison, two_proportions_p
 
 VALIDATION = evaluation_pb2.SPLIT_SIDE_VALIDATION
 shares = st.floats(0, 1)

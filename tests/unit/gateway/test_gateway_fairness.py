@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from linnet_gateway.fairness import Demand, ShardLimits, allot
+from linnet_gateway.launches.fairness import Demand, ShardLimits, allot
 
 
 def demand(

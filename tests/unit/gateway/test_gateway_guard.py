@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as pb
-from linnet_gateway.guard import Guard, RateLimits
-from linnet_gateway.identity import Identity, StaticTokens
+from linnet_gateway.api.guard import Guard, RateLimits
+from linnet_gateway.api.identity import Identity, StaticTokens
 from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import LinnetError, NotFound
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from linnet_gateway.access import Role
-from linnet_gateway.identity import Identity, OidcSettings, OidcTokens
+from linnet_gateway.api.access import Role
+from linnet_gateway.api.identity import Identity, OidcSettings, OidcTokens
 from linnet_runtime.errors import Unauthenticated, Unavailable
 
 from tests.fakes.issuer import AUDIENCE, ISSUER, Issuer, serving

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from linnet.v1 import run_pb2
-from linnet_gateway.results_file import ROW_GROUP, write
+from linnet_gateway.batches.results_file import ROW_GROUP, write
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 PATH = "results.parquet"

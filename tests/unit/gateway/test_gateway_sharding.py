@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
+from linnet_gateway.launches.sharding import MAX_SHARDS, plan, shard_size
 from linnet_gateway.records import RunRecord
-from linnet_gateway.sharding import MAX_SHARDS, plan, shard_size
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

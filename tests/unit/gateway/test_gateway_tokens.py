@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from linnet_gateway.tokens import LaunchClaim, RunClaim, Tokens
+from linnet_gateway.trainers.tokens import LaunchClaim, RunClaim, Tokens
 from linnet_runtime.errors import Unauthenticated
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

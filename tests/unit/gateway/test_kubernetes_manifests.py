@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.manifests import build_job, build_secret
 from linnet_gateway.kubernetes.settings import Ceiling, KubernetesSettings, Toleration
-from linnet_gateway.launcher import Launch
+from linnet_gateway.launches.launcher import Launch
 from linnet_runtime.errors import InvalidInput, NotAllowedInState, QuotaExceeded
 from linnet_runtime.lifecycle import ExitCode
 

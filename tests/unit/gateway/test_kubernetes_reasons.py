@@ -12,7 +12,7 @@ from linnet_gateway.kubernetes.evidence import Need, need_of, weigh_pods
 from linnet_gateway.kubernetes.jobstatus import Evidence, indexes, read_launch
 from linnet_gateway.kubernetes.obstacles import Patience
 from linnet_gateway.kubernetes.terminations import log_lines, pod_failure
-from linnet_gateway.launcher import LaunchStatus, ShardState
+from linnet_gateway.launches.launcher import LaunchStatus, ShardState
 from linnet_gateway.states import FailureReason as Reason
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -8,11 +8,11 @@ import pytest
 from linnet_gateway.kubernetes.manifests import build_job
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 from linnet_gateway.kubernetes.terminations import pod_failure
-from linnet_gateway.launcher import Launch, ShardState
+from linnet_gateway.launches.launcher import Launch, ShardState
+from linnet_gateway.launches.trainer_exits import OUTCOMES, final_codes, outcome_of
 from linnet_gateway.process.exits import failure_of
 from linnet_gateway.process.shard import Shard
 from linnet_gateway.states import FailureReason
-from linnet_gateway.trainer_exits import OUTCOMES, final_codes, outcome_of
 from linnet_runtime.lifecycle import ExitCode
 
 FAILURES = [code for code in ExitCode if code is not ExitCode.OK]

@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from linnet_profiler.abi import Abi
-from linnet_profiler.arena import ArenaPlan, replay
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.memory_plan import BufferKind
+from linnet_profiler.memory.abi import Abi
+from linnet_profiler.memory.arena import ArenaPlan, replay
+from linnet_profiler.memory.memory_plan import BufferKind
 from truth_rows import kernel_set, model, table
 
 SAFETY_BYTES = 16

@@ -1,7 +1,7 @@
 """The check on the real interpreter: what runs, what doesn't, what crashes."""
 
 import pytest
-from linnet_profiler.interpreter_check import check_on_interpreter
+from linnet_profiler.interpreter.check import check_on_interpreter
 from truth_rows import model_bytes
 
 

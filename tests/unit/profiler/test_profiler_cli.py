@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from linnet_profiler import cli
+from linnet_profiler.showing import cli
 from truth_rows import model_bytes
 from typer.testing import CliRunner
 

@@ -6,8 +6,8 @@ import fit_code_size
 import numpy as np
 import pytest
 from linnet_profiler.basis import Basis
-from linnet_profiler.flash import flash_of
 from linnet_profiler.kernel_sets import KernelSet
+from linnet_profiler.program.flash import flash_of
 from linnet_profiler.targets import find_core
 
 TABLES = dict(sorted(fit_code_size.read_rows().items()))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from layer_lists import CLASSES, networks
 from linnet_ml.spec import ExportOptions, Layer, LayerKind, LayerList, TensorIo
-from linnet_profiler.abi import Abi
 from linnet_profiler.analysis import Analysis
 from linnet_profiler.estimate import estimate
 from linnet_profiler.kernel_sets import KernelSet
+from linnet_profiler.memory.abi import Abi
 from linnet_profiler.targets import find_target
 from linnet_runtime.errors import InvalidInput
 

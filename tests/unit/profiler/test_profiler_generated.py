@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from linnet_profiler.abi import Abi
 from linnet_profiler.analysis import Analysis
-from linnet_profiler.arena import replay
 from linnet_profiler.basis import Basis
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.parser import parse
+from linnet_profiler.memory.abi import Abi
+from linnet_profiler.memory.arena import replay
 from linnet_profiler.support import unsupported_operators
 from linnet_profiler.targets import bare_core, cores
+from linnet_profiler.tflite.parser import parse
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "data" / "profiler"

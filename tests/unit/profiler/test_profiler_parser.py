@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linnet_profiler.analysis import Analysis
-from linnet_profiler.control_flow import check_control_flow
 from linnet_profiler.errors import ModelError
-from linnet_profiler.model import Model, Operator, Subgraph, Tensor
-from linnet_profiler.parser import parse
 from linnet_profiler.targets import bare_core, find_target
+from linnet_profiler.tflite.control_flow import check_control_flow
+from linnet_profiler.tflite.model import Model, Operator, Subgraph, Tensor
+from linnet_profiler.tflite.parser import parse
 from truth_rows import model_bytes, table
 
 MODEL = model_bytes("first/conv2d11_i8")

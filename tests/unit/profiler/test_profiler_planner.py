@@ -2,8 +2,8 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from linnet_profiler import planner
-from linnet_profiler.planner import PlanRequest, greedy_offsets
+from linnet_profiler.memory import planner
+from linnet_profiler.memory.planner import PlanRequest, greedy_offsets
 
 
 @st.composite

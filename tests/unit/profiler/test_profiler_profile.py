@@ -3,8 +3,8 @@
 import pytest
 from linnet_profiler import Budgets, find_target, profile, profile_all, smallest_that_fits
 from linnet_profiler.basis import Basis
-from linnet_profiler.model import Model, Operator, Subgraph, Tensor
 from linnet_profiler.support import unsupported_operators
+from linnet_profiler.tflite.model import Model, Operator, Subgraph, Tensor
 from truth_rows import model_bytes
 
 INT8 = model_bytes("first/conv2d11_i8")

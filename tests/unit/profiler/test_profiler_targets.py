@@ -8,14 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from linnet_profiler import (
-    bare_core,
-    custom_target,
-    find_target,
-    profile,
-    profile_all,
-    targets,
-)
+from linnet_profiler import bare_core, custom_target, find_target, profile, profile_all, targets
 from linnet_profiler.basis import Basis
 from linnet_profiler.errors import UnknownTargetError
 from truth_rows import model_bytes

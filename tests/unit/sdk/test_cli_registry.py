@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("grpc", "numpy", "httpx", "google.protobuf", "tensorflow", "linnet_profiler.cli")
+HEAVY = ("grpc", "numpy", "httpx", "google.protobuf", "tensorflow", "linnet_profiler.showing.cli")
 
 
 @pytest.fixture

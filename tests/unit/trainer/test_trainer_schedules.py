@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from linnet_ml.spec import EarlyStopping, FitSettings, Schedule, ScheduleKind
-from linnet_trainer.rates import epoch_rates
-from linnet_trainer.watching import Watch
+from linnet_trainer.fit.rates import epoch_rates
+from linnet_trainer.fit.watching import Watch
 
 
 def test_cosine_warms_up_then_falls_to_its_minimum():

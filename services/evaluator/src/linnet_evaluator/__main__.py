@@ -19,14 +19,14 @@ from linnet_runtime.sandbox import Sandbox
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from linnet_evaluator.evaluate import Evaluator
-from linnet_evaluator.explorer import Explorer
-from linnet_evaluator.metrics import EvaluatorMetrics
-from linnet_evaluator.model_runner import INFERENCE, ModelRunner
-from linnet_evaluator.projector import WARM_MODULES, SandboxProjector
-from linnet_evaluator.servicer import EvaluatorServicer
-from linnet_evaluator.settings import EvaluatorSettings
-from linnet_evaluator.stored_data import DatasetCache
-from linnet_evaluator.workplace import Workplace
+from linnet_evaluator.exploring.explorer import Explorer
+from linnet_evaluator.exploring.projector import WARM_MODULES, SandboxProjector
+from linnet_evaluator.running.model_runner import INFERENCE, ModelRunner
+from linnet_evaluator.serving.metrics import EvaluatorMetrics
+from linnet_evaluator.serving.servicer import EvaluatorServicer
+from linnet_evaluator.serving.settings import EvaluatorSettings
+from linnet_evaluator.serving.workplace import Workplace
+from linnet_evaluator.stored.data import DatasetCache
 
 _SERVICE = evaluator_service_pb2.DESCRIPTOR.services_by_name["EvaluatorService"].full_name
 

@@ -7,7 +7,10 @@ import numpy as np
 from linnet_ml.samples import Samples
 from numpy.typing import NDArray
 
-from linnet_evaluator import comparison, cross_validation, failures, threshold_report, to_record
+from linnet_evaluator import to_record
+from linnet_evaluator.findings import comparison, cross_validation, failures, threshold_report
+from linnet_evaluator.findings.row_groups import Groups
+from linnet_evaluator.findings.scored_set import ScoredSet
 from linnet_evaluator.record import (
     CrossValidation,
     Evaluation,
@@ -17,10 +20,8 @@ from linnet_evaluator.record import (
     Variant,
     VariantComparison,
 )
-from linnet_evaluator.row_groups import Groups
-from linnet_evaluator.run_files import OutOfFold
-from linnet_evaluator.scored_set import ScoredSet
-from linnet_evaluator.scoring import Scoring, score_all
+from linnet_evaluator.scores.scoring import Scoring, score_all
+from linnet_evaluator.stored.run_files import OutOfFold
 
 Key = tuple[Variant, SplitSide]
 

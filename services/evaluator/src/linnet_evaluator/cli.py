@@ -13,9 +13,9 @@ from linnet_runtime.errors import InvalidInput
 from linnet_runtime.sandbox import Limits, Sandbox, SharedBytes
 from numpy.typing import NDArray
 
-from linnet_evaluator.model_runner import ModelRunner
-from linnet_evaluator.run_files import read_scaler
-from linnet_evaluator.scoring import as_dict, score_all
+from linnet_evaluator.running.model_runner import ModelRunner
+from linnet_evaluator.scores.scoring import as_dict, score_all
+from linnet_evaluator.stored.run_files import read_scaler
 from linnet_evaluator.terminal import print_scoring
 
 _GROUPS_LIMIT_BYTES = 1 << 30

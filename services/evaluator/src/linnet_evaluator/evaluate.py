@@ -14,10 +14,19 @@ from linnet_runtime.objectstore import ObjectStore
 from numpy.typing import NDArray
 
 from linnet_evaluator.assembly import RunScores, assemble
-from linnet_evaluator.model_runner import ModelRun, ModelRunner
-from linnet_evaluator.recent import Recent
+from linnet_evaluator.findings.scored_set import ScoredSet
 from linnet_evaluator.record import Evaluation, SplitSide, Variant
-from linnet_evaluator.run_files import (
+from linnet_evaluator.running.model_runner import ModelRun, ModelRunner
+from linnet_evaluator.serving.recent import Recent
+from linnet_evaluator.stored.data import (
+    MODEL_LIMIT_BYTES,
+    Dataset,
+    DatasetCache,
+    FileRef,
+    by_name,
+    read,
+)
+from linnet_evaluator.stored.run_files import (
     MANIFEST,
     OUT_OF_FOLD,
     SPLIT,
@@ -27,16 +36,7 @@ from linnet_evaluator.run_files import (
     read_scaler,
     read_split,
 )
-from linnet_evaluator.scored_set import ScoredSet
-from linnet_evaluator.scores_file import StoredScores
-from linnet_evaluator.stored_data import (
-    MODEL_LIMIT_BYTES,
-    Dataset,
-    DatasetCache,
-    FileRef,
-    by_name,
-    read,
-)
+from linnet_evaluator.stored.scores_file import StoredScores
 
 MODEL_NAMES = {Variant.FLOAT32: "model.float32.tflite", Variant.INT8: "model.int8.tflite"}
 METHOD = "2"

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from linnet_evaluator.scoring import Scoring
+from linnet_evaluator.scores.scoring import Scoring
 
 _PERCENT = 100.0
 

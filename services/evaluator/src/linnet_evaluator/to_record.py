@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnet_evaluator import record
-from linnet_evaluator.scoring import Averages, Scoring
+from linnet_evaluator.scores.scoring import Averages, Scoring
 
 
 def _averages(averages: Averages) -> record.AveragedScores:

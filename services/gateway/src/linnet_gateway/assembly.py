@@ -18,32 +18,36 @@ from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import Drain, Server
 from linnet_runtime.s3 import S3Store
 
-from linnet_gateway.analysis import Analysis, AnalysisLimits
-from linnet_gateway.analysis_clients import EvaluatorClient, ProfilerClient, open_channel
+from linnet_gateway.api.connect_app import HttpServer, connect_app
+from linnet_gateway.api.credentials import identity_of, server_credentials, uvicorn_tls
+from linnet_gateway.api.guard import Guard
+from linnet_gateway.api.pagination import Pager
+from linnet_gateway.api.training_servicer import training_servicer
 from linnet_gateway.attempts import RetryLimits
-from linnet_gateway.connect_app import HttpServer, connect_app
 from linnet_gateway.core import Core, rate_limits, reconciler_limits, training_api
-from linnet_gateway.credentials import identity_of, server_credentials, uvicorn_tls
-from linnet_gateway.guard import Guard
-from linnet_gateway.housekeeping import Housekeeping, KeepingLimits
-from linnet_gateway.ingest import Ingest
-from linnet_gateway.launcher import Launcher
-from linnet_gateway.launching import Launching, ReconcilerLimits
+from linnet_gateway.launches.launcher import Launcher
+from linnet_gateway.launches.launching import Launching, ReconcilerLimits
 from linnet_gateway.metrics import DatabaseMetrics, RunMetrics
-from linnet_gateway.pagination import Pager
-from linnet_gateway.reconciler import Reconciler
+from linnet_gateway.reconciling.analysis import Analysis, AnalysisLimits
+from linnet_gateway.reconciling.analysis_clients import (
+    EvaluatorClient,
+    ProfilerClient,
+    open_channel,
+)
+from linnet_gateway.reconciling.housekeeping import Housekeeping, KeepingLimits
+from linnet_gateway.reconciling.reconciler import Reconciler
 from linnet_gateway.records import Event, EventKind
 from linnet_gateway.run_meter import RunMeter
-from linnet_gateway.runner import Runner
-from linnet_gateway.runner_servicer import RunnerServicer
 from linnet_gateway.settings import GatewaySettings
 from linnet_gateway.sql import migrate
 from linnet_gateway.sql.lease import SqlLease
 from linnet_gateway.sql.store import Records
 from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
-from linnet_gateway.tokens import Tokens
-from linnet_gateway.training_servicer import training_servicer
+from linnet_gateway.trainers.ingest import Ingest
+from linnet_gateway.trainers.runner import Runner
+from linnet_gateway.trainers.runner_servicer import RunnerServicer
+from linnet_gateway.trainers.tokens import Tokens
 from linnet_gateway.uids import new_uid
 
 _TOKEN_KEY = "tokens"  # noqa: S105 - the name of a key, not the key

@@ -6,29 +6,29 @@ from datetime import timedelta
 from linnet_runtime.clock import Clock
 from linnet_runtime.objectstore import ObjectStore
 
-from linnet_gateway.analysis_clients import EvaluatorClient, ProfilerClient
+from linnet_gateway.api.guard import RateLimits
+from linnet_gateway.api.pagination import Pager
+from linnet_gateway.api.training_api import TrainingApi
 from linnet_gateway.attempts import RetryLimits
-from linnet_gateway.batch_filling import BatchFilling
-from linnet_gateway.batch_results import BatchResults
-from linnet_gateway.batches import BatchRequests
-from linnet_gateway.dataset_files import DatasetFiles
-from linnet_gateway.datasets import DatasetRequests
-from linnet_gateway.fairness import ShardLimits
-from linnet_gateway.guard import RateLimits
-from linnet_gateway.insights import Insights
-from linnet_gateway.launching import ReconcilerLimits
-from linnet_gateway.pagination import Pager
-from linnet_gateway.reports import Reports
-from linnet_gateway.runs import RunRequests
+from linnet_gateway.batches.filling import BatchFilling
+from linnet_gateway.batches.results import BatchResults
+from linnet_gateway.batches.steering import BatchRequests
+from linnet_gateway.datasets.files import DatasetFiles
+from linnet_gateway.datasets.lifecycle import DatasetRequests
+from linnet_gateway.launches.fairness import ShardLimits
+from linnet_gateway.launches.launching import ReconcilerLimits
+from linnet_gateway.reconciling.analysis_clients import EvaluatorClient, ProfilerClient
+from linnet_gateway.runs.insights import Insights
+from linnet_gateway.runs.lifecycle import RunRequests
+from linnet_gateway.runs.reports import Reports
+from linnet_gateway.runs.watching import Watching
 from linnet_gateway.settings import GatewaySettings
-from linnet_gateway.spec_preview import SpecPreview
-from linnet_gateway.spec_resolution import ResourceLimits, SpecResolution
+from linnet_gateway.specs.preview import SpecPreview
+from linnet_gateway.specs.resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql.store import Records
 from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
-from linnet_gateway.tokens import Tokens
-from linnet_gateway.training_api import TrainingApi
-from linnet_gateway.watching import Watching
+from linnet_gateway.trainers.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from linnet_runtime import logs
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import LinnetError
 
-from linnet_gateway.logged_epochs import epochs_in
 from linnet_gateway.metrics import RunMetrics
 from linnet_gateway.ports import Runs, Work
 from linnet_gateway.records import Event, EventKind, RunRecord
+from linnet_gateway.runs.logged_epochs import epochs_in
 from linnet_gateway.tail import EventTail
 
 _PERIOD_S = 1.0

@@ -13,9 +13,9 @@ from linnet_runtime.rpc.server import Drain, Server
 from linnet_runtime.s3 import S3Location, S3Store
 from linnet_runtime.sandbox import Limits, Sandbox
 
-from linnet_profiler.service import OpeningLimits, Profiling
-from linnet_profiler.servicer import ProfilerServicer
-from linnet_profiler.settings import ProfilerSettings
+from linnet_profiler.serving.servicer import ProfilerServicer
+from linnet_profiler.serving.settings import ProfilerSettings
+from linnet_profiler.serving.use_cases import OpeningLimits, Profiling
 
 
 async def serve(settings: ProfilerSettings) -> None:
@@ -30,7 +30,7 @@ async def serve(settings: ProfilerSettings) -> None:
             bucket=settings.store_bucket,
         )
     )
-    sandbox = Sandbox(["linnet_profiler.opened"])
+    sandbox = Sandbox(["linnet_profiler.serving.opened"])
     limits = OpeningLimits(
         model_bytes=settings.model_limit_bytes,
         child=Limits(wall_s=settings.child_deadline_s, memory_bytes=settings.child_memory_bytes),

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from linnet_profiler.abi import ABI_SIZES, Abi
-from linnet_profiler.arena import ArenaPlan, replay
 from linnet_profiler.basis import Basis, weakest
-from linnet_profiler.flash import Flash, flash_of
-from linnet_profiler.instructions import InstructionCount, count_instructions
+from linnet_profiler.cost.instructions import InstructionCount, count_instructions
+from linnet_profiler.cost.timing import timing_of
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.model import Model
+from linnet_profiler.memory.abi import ABI_SIZES, Abi
+from linnet_profiler.memory.arena import ArenaPlan, replay
 from linnet_profiler.operator_facts import OperatorFacts, facts_of, precision_of
-from linnet_profiler.parser import parse
 from linnet_profiler.profile import Budgets, Latency, OperatorProfile, Profile, Ram, Verdict
-from linnet_profiler.quantized import quantized
+from linnet_profiler.program.flash import Flash, flash_of
 from linnet_profiler.suggest import suggest
 from linnet_profiler.suggestions import Suggestion
 from linnet_profiler.support import replayed, unsupported_operators
 from linnet_profiler.targets import Counts, Target, find_target, targets
-from linnet_profiler.timing import timing_of
+from linnet_profiler.tflite.model import Model
+from linnet_profiler.tflite.parser import parse
+from linnet_profiler.untrained.quantized import quantized
 
 STACK_BYTES: Final = 2048
 # Static data besides interpreter and resolver in the measured builds.

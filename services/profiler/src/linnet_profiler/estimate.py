@@ -15,10 +15,10 @@ from linnet_ml.layers import infer
 from linnet_ml.spec import ExportOptions, LayerList, TensorIo
 
 from linnet_profiler.analysis import Analysis
-from linnet_profiler.converted import converted
-from linnet_profiler.memory_plan import align_up
-from linnet_profiler.model import Model, Operator, Subgraph, Tensor
-from linnet_profiler.rewriting import Node, Shape
+from linnet_profiler.memory.memory_plan import align_up
+from linnet_profiler.tflite.model import Model, Operator, Subgraph, Tensor
+from linnet_profiler.untrained.converted import converted
+from linnet_profiler.untrained.rewriting import Node, Shape
 
 _NO_VALUES: Final = memoryview(b"")
 _DEPTHWISE_AXIS: Final = 3

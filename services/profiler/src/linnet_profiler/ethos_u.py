@@ -19,7 +19,7 @@ from typing import Final
 from linnet_runtime.errors import InvalidInput
 
 from linnet_profiler.basis import Basis
-from linnet_profiler.parser import parse
+from linnet_profiler.tflite.parser import parse
 
 ACCELERATORS: Final = (
     *(f"ethos-u55-{macs}" for macs in (32, 64, 128, 256)),

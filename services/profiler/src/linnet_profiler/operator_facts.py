@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from linnet_profiler.model import Model, Operator, Subgraph
-from linnet_profiler.op_cost import macs_of, valid_macs_of
-from linnet_profiler.timing import streamed_bytes
+from linnet_profiler.cost.operators import macs_of, valid_macs_of
+from linnet_profiler.cost.timing import streamed_bytes
+from linnet_profiler.tflite.model import Model, Operator, Subgraph
 
 
 @dataclass(frozen=True, slots=True)

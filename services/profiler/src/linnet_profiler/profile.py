@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from linnet_profiler.arena import ArenaPlan
 from linnet_profiler.basis import Basis
-from linnet_profiler.flash import Flash
-from linnet_profiler.model import Option
+from linnet_profiler.memory.arena import ArenaPlan
+from linnet_profiler.program.flash import Flash
 from linnet_profiler.suggestions import Suggestion
 from linnet_profiler.support import Unsupported
 from linnet_profiler.targets import Target
+from linnet_profiler.tflite.model import Option
 
 
 @dataclass(frozen=True, slots=True)

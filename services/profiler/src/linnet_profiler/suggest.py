@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from linnet_profiler.flash import Flash
 from linnet_profiler.profile import OperatorProfile
+from linnet_profiler.program.flash import Flash
 from linnet_profiler.suggestions import Suggestion
 from linnet_profiler.targets import Target
 

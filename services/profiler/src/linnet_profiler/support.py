@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from linnet_profiler.model import Model, Operator, Subgraph
+from linnet_profiler.tflite.model import Model, Operator, Subgraph
 
 # Operators with a registration in MicroMutableOpResolver.
 SUPPORTED: Final = frozenset(

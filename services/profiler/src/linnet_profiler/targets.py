@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import yaml
 
-from linnet_profiler.abi import Abi
 from linnet_profiler.basis import Basis
 from linnet_profiler.errors import UnknownTargetError
 from linnet_profiler.kernel_sets import KernelSet
+from linnet_profiler.memory.abi import Abi
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BARE_CLOCK_HZ: Final = 1_000_000

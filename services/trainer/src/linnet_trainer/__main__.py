@@ -6,7 +6,7 @@ import typer
 from linnet_runtime.errors import LinnetError
 from linnet_runtime.lifecycle import ExitCode
 
-from linnet_trainer.cli import fit, reproduce
+from linnet_trainer.local.cli import fit, reproduce
 
 
 def main() -> None:

@@ -14,12 +14,10 @@ from linnet_ml.spec import LayerList, TrainingSpec
 from linnet_ml.splits import Fold, Split
 from linnet_ml.wire import to_json
 
-from linnet_trainer import engine as engines
 from linnet_trainer.archives import npz_bytes, zip_bytes
-from linnet_trainer.c_header import c_header
 from linnet_trainer.digests import file_digest, weights_digest
-from linnet_trainer.engine import Engine
-from linnet_trainer.epochs import Ending
+from linnet_trainer.export.c_header import c_header
+from linnet_trainer.export.tflite_edit import tensor_facts
 from linnet_trainer.file_names import (
     BUNDLE,
     FLOAT32,
@@ -31,12 +29,14 @@ from linnet_trainer.file_names import (
     OUT_OF_FOLD,
     SPLIT,
 )
-from linnet_trainer.fitting import FitProgress
-from linnet_trainer.fold_rows import PreparedFold
-from linnet_trainer.loop import LoopState, TrainingLoop
+from linnet_trainer.fit import engine as engines
+from linnet_trainer.fit.engine import Engine
+from linnet_trainer.fit.epochs import Ending
+from linnet_trainer.fit.fitting import FitProgress
+from linnet_trainer.fit.fold_rows import PreparedFold
+from linnet_trainer.fit.loop import LoopState, TrainingLoop
 from linnet_trainer.run_contract import RunFigures
 from linnet_trainer.run_data import RunData, split_arrays
-from linnet_trainer.tflite_edit import tensor_facts
 
 MANIFEST_VERSION = 1
 

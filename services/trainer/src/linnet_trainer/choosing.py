@@ -9,10 +9,10 @@ from linnet_ml.spec import FitSettings
 from linnet_ml.splits import Fold, Split
 
 from linnet_trainer.artifacts import FoldResult
-from linnet_trainer.epochs import Ending
-from linnet_trainer.fitting import FitProgress
-from linnet_trainer.fold_rows import PreparedFold
-from linnet_trainer.loop import TrainingLoop
+from linnet_trainer.fit.epochs import Ending
+from linnet_trainer.fit.fitting import FitProgress
+from linnet_trainer.fit.fold_rows import PreparedFold
+from linnet_trainer.fit.loop import TrainingLoop
 from linnet_trainer.run_contract import Diverged
 
 _SCORED_ROWS = 1024

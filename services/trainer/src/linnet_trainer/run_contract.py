@@ -9,7 +9,7 @@ from typing import Protocol
 from linnet_ml.spec import TrainingSpec
 from linnet_runtime.errors import LinnetError
 
-from linnet_trainer.epochs import Ending, EpochRecord
+from linnet_trainer.fit.epochs import Ending, EpochRecord
 from linnet_trainer.run_data import RunData
 
 DEADLINE_SHARE = 0.9

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linnet_trainer import engine
-from linnet_trainer.confinement import shield
+from linnet_trainer.fit import engine
+from linnet_trainer.scripts.confinement import shield
 from linnet_trainer.zygote import Zygote
 
 if TYPE_CHECKING:
@@ -55,9 +55,10 @@ def workshop() -> Iterator[Workshop]:
 
         with suppress(ImportError):
             from tflite_micro.python.tflite_micro import runtime  # noqa: F401 - as said above
-        from linnet_trainer import convert, training  # noqa: F401 - as said above
-        from linnet_trainer.export_job import check, export
-        from linnet_trainer.script_job import run_script
+        from linnet_trainer import training
+        from linnet_trainer.export import convert  # noqa: F401 - as said above
+        from linnet_trainer.export.export_job import check, export
+        from linnet_trainer.scripts.job import run_script
 
         children = Zygote({"export": export, "check": check, "script": run_script})
         engine.set_threads()

@@ -6,7 +6,7 @@ from linnet_ml.defaults import layers_of
 
 from linnet_trainer.networks import LayerNetwork
 from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder
-from linnet_trainer.script_run import train_script
+from linnet_trainer.scripts.run import train_script
 from linnet_trainer.startup import Workshop
 
 

@@ -10,15 +10,15 @@ from linnet_ml.spec import ClassBalance, FitSettings
 from linnet_ml.splits import Fold
 from linnet_runtime.errors import InvalidInput
 
-from linnet_trainer import engine as engines
 from linnet_trainer.artifacts import FoldResult, RunRecord, figures_of, write_artifacts
-from linnet_trainer.checkpoints import RunProgress, from_bytes, to_bytes
 from linnet_trainer.choosing import Fitted, exported_fit, result_of
-from linnet_trainer.engine import Engine
-from linnet_trainer.epochs import Ending, EpochRecord
-from linnet_trainer.fitting import FitProgress, FoldFit, FoldSettings
-from linnet_trainer.fold_rows import PreparedFold, calibration_rows, prepare_fold
-from linnet_trainer.loop import LoopSettings, TrainingLoop
+from linnet_trainer.fit import engine as engines
+from linnet_trainer.fit.checkpoints import RunProgress, from_bytes, to_bytes
+from linnet_trainer.fit.engine import Engine
+from linnet_trainer.fit.epochs import Ending, EpochRecord
+from linnet_trainer.fit.fitting import FitProgress, FoldFit, FoldSettings
+from linnet_trainer.fit.fold_rows import PreparedFold, calibration_rows, prepare_fold
+from linnet_trainer.fit.loop import LoopSettings, TrainingLoop
 from linnet_trainer.networks import Network
 from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder, time_limit_seconds
 
@@ -174,7 +174,7 @@ class _Run:
 
     def _train(self, fitted: Fitted, settings: FoldSettings, progress: FitProgress) -> Ending:
         if self._network.own_fit is not None:
-            from linnet_trainer.own_fit import OwnFit
+            from linnet_trainer.scripts.own_fit import OwnFit
 
             fit = OwnFit(
                 self._network.own_fit, fitted, settings, self, self._now, self._network.resumes

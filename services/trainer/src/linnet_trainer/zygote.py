@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from linnet_trainer.confinement import end_with_parent
+from linnet_trainer.scripts.confinement import end_with_parent
 
 Job = Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], None]], Mapping[str, Any]]
 """Maps arguments, and a function that sends an event, to a result; all JSON."""

@@ -73,15 +73,16 @@ def foreign_offers(points: Iterable[EntryPoint] | None = None) -> list[Offer]:
 def _first_line(point: EntryPoint) -> str:
     """Read the first line of the docstring without importing the module."""
     try:
-        parent, _, leaf = point.module.rpartition(".")
-        spec = importlib.util.find_spec(parent or point.module)
+        top, *rest = point.module.split(".")
+        # Only a top-level package is found without importing anything.
+        spec = importlib.util.find_spec(top)
         if spec is None or spec.origin is None:
             return _fallback(point)
         path = Path(spec.origin)
-        if parent:
-            path = path.with_name(f"{leaf}.py")
+        if rest:
+            path = path.parent.joinpath(*rest).with_suffix(".py")
             if not path.is_file():
-                path = path.with_name(leaf) / "__init__.py"
+                path = path.with_suffix("") / "__init__.py"
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name == point.attr:
                 return (ast.get_docstring(node) or "").partition("\n")[0] or _fallback(point)

@@ -11,7 +11,7 @@ from typing import Any
 
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.obstacles import moment
-from linnet_gateway.launcher import LaunchStatus, ShardState, ShardStatus
+from linnet_gateway.launches.launcher import LaunchStatus, ShardState, ShardStatus
 from linnet_gateway.states import Failure, FailureReason
 
 Object = Mapping[str, Any]

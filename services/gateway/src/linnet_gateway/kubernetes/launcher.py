@@ -24,7 +24,7 @@ from linnet_gateway.kubernetes.jobstatus import (
 from linnet_gateway.kubernetes.manifests import build_job, build_secret, parallelism
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 from linnet_gateway.kubernetes.watch import Change, JobWatch, WatchMetrics
-from linnet_gateway.launcher import Launch, LaunchStatus, ShardState, ShardStatus
+from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState, ShardStatus
 
 Object = Mapping[str, Any]
 

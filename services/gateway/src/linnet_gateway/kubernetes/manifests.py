@@ -11,8 +11,8 @@ from linnet_runtime.ids import ID_PATTERN, label_safe
 
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.settings import MIB, KubernetesSettings, Toleration
-from linnet_gateway.launcher import Launch
-from linnet_gateway.trainer_exits import final_codes
+from linnet_gateway.launches.launcher import Launch
+from linnet_gateway.launches.trainer_exits import final_codes
 
 Manifest: TypeAlias = dict[str, Any]
 

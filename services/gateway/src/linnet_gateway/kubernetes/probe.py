@@ -19,7 +19,7 @@ from linnet_gateway.kubernetes.jobstatus import Evidence
 from linnet_gateway.kubernetes.manifests import build_job, build_secret
 from linnet_gateway.kubernetes.obstacles import Patience
 from linnet_gateway.kubernetes.settings import MIB
-from linnet_gateway.launcher import Launch
+from linnet_gateway.launches.launcher import Launch
 
 Object = Mapping[str, Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 from linnet_runtime.lifecycle import ExitCode
 
 from linnet_gateway.kubernetes import marks
+from linnet_gateway.launches.trainer_exits import outcome_of
 from linnet_gateway.states import Failure, FailureReason
-from linnet_gateway.trainer_exits import outcome_of
 
 Object = Mapping[str, Any]
 

@@ -1,7 +1,7 @@
 """Why a trainer process died: its exit code and what the kernel did."""
 
+from linnet_gateway.launches.trainer_exits import outcome_of
 from linnet_gateway.states import Failure, FailureReason
-from linnet_gateway.trainer_exits import outcome_of
 
 
 def failure_of(code: int, tail: tuple[str, ...], *, out_of_memory: bool) -> Failure:

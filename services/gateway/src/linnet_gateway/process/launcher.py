@@ -16,7 +16,7 @@ from linnet_runtime import logs
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import AlreadyExists, Unavailable
 
-from linnet_gateway.launcher import Launch, LaunchStatus, ShardState
+from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState
 from linnet_gateway.process.shard import Shard
 from linnet_gateway.states import Failure, FailureReason
 

@@ -19,10 +19,10 @@ from typing import Any
 
 from linnet_runtime.lifecycle import ExitCode
 
-from linnet_gateway.launcher import ShardState, ShardStatus
+from linnet_gateway.launches.launcher import ShardState, ShardStatus
+from linnet_gateway.launches.trainer_exits import outcome_of
 from linnet_gateway.process.exits import failure_of
 from linnet_gateway.states import Failure, FailureReason
-from linnet_gateway.trainer_exits import outcome_of
 
 _WRAPPER = (
     'trap : TERM INT HUP; printf %s "$$" > pid.new; mv pid.new pid; "$@"; code=$?; '

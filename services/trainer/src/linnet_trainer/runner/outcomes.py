@@ -10,7 +10,7 @@ from linnet_runtime.errors import InvalidInput
 from linnet_trainer.file_names import FLOAT32, INT8
 from linnet_trainer.run_contract import Diverged, Outcome
 from linnet_trainer.runner.transfers import stored_file
-from linnet_trainer.script_errors import ScriptFailed, ScriptOutOfMemory, ScriptTooSlow
+from linnet_trainer.scripts.errors import ScriptFailed, ScriptOutOfMemory, ScriptTooSlow
 
 _VARIANTS = {FLOAT32: run_pb2.VARIANT_FLOAT32, INT8: run_pb2.VARIANT_INT8}
 _DATA_FIELDS = (datasets.FEATURES, datasets.LABELS, SAMPLES, "labels", "samples", "inputs")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from linnet.v1 import run_pb2
 from linnet_runtime.errors import LinnetError
 
-from linnet_trainer.epochs import Ending, EpochRecord
-from linnet_trainer.local_events import epoch_message
+from linnet_trainer.fit.epochs import Ending, EpochRecord
+from linnet_trainer.local.events import epoch_message
 from linnet_trainer.runner.reporting import Reporting
 
 Save = Callable[[bytes], None]

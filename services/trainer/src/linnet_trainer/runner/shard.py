@@ -15,8 +15,8 @@ from linnet_ml.wire import from_message
 from linnet_runtime.errors import InvalidInput, LinnetError, Unavailable
 from linnet_runtime.lifecycle import ExitCode
 
-from linnet_trainer.epochs import Ending
 from linnet_trainer.file_names import CHECKPOINT
+from linnet_trainer.fit.epochs import Ending
 from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder
 from linnet_trainer.run_data import RunData
 from linnet_trainer.runner.inputs import Inputs

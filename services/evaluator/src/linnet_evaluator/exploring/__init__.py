@@ -1,0 +1,1 @@
+"""The feature explorer: every row as a point."""

@@ -1,0 +1,1 @@
+"""What the scores say of a run: comparison, folds, thresholds, failures."""

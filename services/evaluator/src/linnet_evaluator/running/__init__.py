@@ -1,0 +1,1 @@
+"""Runs model files; opened only in a sandbox's child."""

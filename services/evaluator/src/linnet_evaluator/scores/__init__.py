@@ -1,0 +1,1 @@
+"""Scores: pure, from class scores and labels alone."""

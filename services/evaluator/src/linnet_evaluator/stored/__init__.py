@@ -1,0 +1,1 @@
+"""What lies in the object store: datasets, files of runs, scores, results."""

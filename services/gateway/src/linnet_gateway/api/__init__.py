@@ -1,0 +1,1 @@
+"""TrainingService: its transports, who may call it, and messages in and out."""

@@ -1,0 +1,1 @@
+"""Batches: filled, steered as a whole, and their results."""

@@ -1,0 +1,1 @@
+"""Datasets and the objects that hold them."""

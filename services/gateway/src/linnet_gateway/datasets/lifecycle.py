@@ -1,0 +1,169 @@
+"""Datasets: created with addresses to put files to, finalized when these hold what they should."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from hashlib import sha256
+
+from linnet_runtime.clock import Clock
+from linnet_runtime.errors import Conflict, InvalidInput, NotAllowedInState
+from linnet_runtime.ids import ResourceName, new_id
+from linnet_runtime.objectstore import ObjectStore
+
+from linnet_gateway.converters import etag as etag_of
+from linnet_gateway.dataset_keys import dataset_prefix
+from linnet_gateway.datasets.files import DatasetFiles, check_declared
+from linnet_gateway.ports import Datasets
+from linnet_gateway.queries import Page
+from linnet_gateway.records import (
+    DatasetFacts,
+    DatasetRecord,
+    FileRecord,
+)
+from linnet_gateway.states import DatasetState
+from linnet_gateway.uids import new_uid
+
+UPLOAD_LIFE = timedelta(hours=1)
+_CHECKS_AT_ONCE = 2
+
+
+class DatasetRequests:
+    """The use cases of datasets."""
+
+    def __init__(
+        self, datasets: Datasets, files: DatasetFiles, store: ObjectStore, clock: Clock
+    ) -> None:
+        self._datasets = datasets
+        self._files = files
+        self._store = store
+        self._clock = clock
+        self._checks = asyncio.Semaphore(_CHECKS_AT_ONCE)
+
+    async def create(
+        self,
+        *,
+        project: str,
+        dataset_id: str,
+        display_name: str,
+        input_kind: int,
+        classes: Sequence[str],
+        feature_names: Sequence[str],
+        files: Sequence[FileRecord],
+        request_id: str = "",
+    ) -> tuple[DatasetRecord, Sequence[tuple[FileRecord, str]]]:
+        """Create a dataset whose files are awaited, and say where to put each.
+
+        Raises:
+            InvalidInput: The files can't be those of a dataset.
+            AlreadyExists: The id is taken, or the request id by another dataset.
+        """
+        named = {file.name: file for file in files}
+        if len(named) != len(files):
+            raise InvalidInput.of("files", "expected each file once, received one twice")
+        check_declared(named)
+        uid = new_uid()
+        id_ = dataset_id or new_id("dataset")
+        prefix = dataset_prefix(project, id_, uid)
+        stored = tuple(replace(file, key=f"{prefix}{file.name}") for file in files)
+        dataset = DatasetRecord(
+            uid=uid,
+            project=project,
+            id=id_,
+            create_time=self._clock.now(),
+            state=DatasetState.UPLOADING,
+            display_name=display_name,
+            input_kind=input_kind,
+            classes=tuple(classes),
+            feature_names=tuple(feature_names),
+            files=stored,
+            request_id=request_id,
+        )
+        asked = replace(dataset, request_digest=_request_digest(dataset, dataset_id))
+        known = await self._datasets.create(asked)
+        # What is ready stays as it is: nobody gets an address to write over it.
+        awaited = known.files if known.state is DatasetState.UPLOADING else ()
+        return known, [(f, self._store.presign("PUT", f.key, UPLOAD_LIFE)) for f in awaited]
+
+    async def finalize(self, name: ResourceName) -> DatasetRecord:
+        """Check the uploaded files and make the dataset ready; a bad one is deleted.
+
+        Raises:
+            InvalidInput: A file is missing or wrong; says which and why.
+        """
+        dataset = await self._datasets.get(name.project, name.id)
+        if dataset.state is DatasetState.READY:
+            return dataset
+        async with self._checks:
+            try:
+                facts = await asyncio.to_thread(self._files.check, dataset)
+                _check_names(dataset, facts)
+            except InvalidInput:
+                await self._delete(dataset)
+                raise
+        return await self._datasets.change(dataset.uid, partial(_ready, facts=facts))
+
+    async def get(self, name: ResourceName) -> DatasetRecord:
+        """Read one; raises `NotFound`."""
+        return await self._datasets.get(name.project, name.id)
+
+    async def list(self, project: str, page: Page) -> Sequence[DatasetRecord]:
+        """List a page, newest first."""
+        return await self._datasets.list(project, page)
+
+    async def delete(self, name: ResourceName, etag: str) -> None:
+        """Delete one that no live run uses.
+
+        Raises:
+            Conflict: It has another etag.
+            NotAllowedInState: A live run uses it.
+        """
+        dataset = await self._datasets.get(name.project, name.id)
+        check_etag(etag, etag_of(dataset.uid, dataset.version), dataset.name)
+        await self._delete(dataset)
+
+    async def _delete(self, dataset: DatasetRecord) -> None:
+        prefix = dataset_prefix(dataset.project, dataset.id, dataset.uid)
+        await self._datasets.delete(dataset.uid, prefix, self._clock.now())
+
+
+def check_etag(given: str, current: str, name: str) -> None:
+    """Refuse a request that was made for another version; raises `Conflict`."""
+    if given and given != current:
+        raise Conflict(
+            f"{name} has etag {current}, the request was for {given}",
+            metadata={"name": name, "etag": current},
+        )
+
+
+def _request_digest(dataset: DatasetRecord, dataset_id: str) -> str:
+    asked = (
+        dataset_id,
+        dataset.display_name,
+        dataset.input_kind,
+        dataset.classes,
+        dataset.feature_names,
+        [(file.name, file.size_bytes, file.sha256) for file in dataset.files],
+    )
+    return sha256(repr(asked).encode()).hexdigest()
+
+
+def _check_names(dataset: DatasetRecord, facts: DatasetFacts) -> None:
+    names, shape = dataset.feature_names, facts.input_shape
+    if names and len(names) != shape[-1]:
+        raise InvalidInput.of(
+            "dataset.feature_names",
+            f"expected {shape[-1]} names for rows of shape {shape}, received {len(names)}",
+            reason="FEATURE_NAME_COUNT",
+        )
+
+
+def _ready(dataset: DatasetRecord, *, facts: DatasetFacts) -> DatasetRecord:
+    if dataset.state is DatasetState.READY:
+        return dataset
+    if dataset.state is not DatasetState.UPLOADING:
+        raise NotAllowedInState(f"dataset {dataset.name} is {dataset.state.name}")
+    digests = "".join(f.sha256 for f in sorted(dataset.files, key=lambda f: f.name))
+    digest = sha256(digests.encode()).hexdigest()
+    return replace(dataset, state=DatasetState.READY, facts=facts, digest=digest)

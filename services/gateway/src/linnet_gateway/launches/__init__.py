@@ -1,0 +1,1 @@
+"""Launches: the port, which run goes where, and what became of them."""

@@ -1,0 +1,291 @@
+"""Launches: compared with what the launcher says of them, issued, stopped."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from linnet_runtime import logs
+from linnet_runtime.clock import Clock
+from linnet_runtime.errors import LinnetError, NotFound, Unavailable
+
+from linnet_gateway import attempts, transitions
+from linnet_gateway.attempts import RetryLimits
+from linnet_gateway.launches.fairness import Demand, ShardLimits, allot
+from linnet_gateway.launches.launcher import Launch, Launcher, LaunchStatus, ShardState
+from linnet_gateway.ports import Launches, Runs
+from linnet_gateway.records import LaunchRecord, LaunchState, RunRecord
+from linnet_gateway.states import Failure, FailureReason, RunState
+from linnet_gateway.trainers.tokens import LaunchClaim, Tokens
+
+_FINAL = {ShardState.SUCCEEDED, ShardState.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilerLimits:
+    """Times and numbers of the reconciler.
+
+    Attributes:
+        idle_s: Longest time between two steps.
+        heartbeat: A trainer that is silent for longer is taken for dead.
+        cancel_grace: Time that a trainer has to end a cancelled run by itself.
+        orphan_grace: Launches that no record knows are removed after it.
+        token_life: Life of a launch token.
+        filling_life: A batch that is still being filled after it was given up by its client.
+        batch_parallelism: Shards of a batch that run at once where the batch does not say.
+        shards: How many shards run at once.
+        retries: How often a run is tried again.
+    """
+
+    idle_s: float = 2.0
+    heartbeat: timedelta = timedelta(seconds=60)
+    cancel_grace: timedelta = timedelta(seconds=30)
+    orphan_grace: timedelta = timedelta(seconds=60)
+    token_life: timedelta = timedelta(days=7)
+    filling_life: timedelta = timedelta(days=1)
+    batch_parallelism: int = 50
+    shards: ShardLimits = field(default_factory=ShardLimits)
+    retries: RetryLimits = field(default_factory=RetryLimits)
+
+
+class Launching:
+    """Keeps launches and their records together."""
+
+    def __init__(
+        self,
+        *,
+        runs: Runs,
+        launches: Launches,
+        launcher: Launcher,
+        tokens: Tokens,
+        clock: Clock,
+        limits: ReconcilerLimits,
+    ) -> None:
+        self._runs = runs
+        self._launches = launches
+        self._launcher = launcher
+        self._tokens = tokens
+        self._clock = clock
+        self._limits = limits
+        self._statuses: Mapping[str, LaunchStatus] = {}
+        self._parallelism: dict[str, int] = {}
+        self._orphans: dict[str, float] = {}
+        self._waiting: set[str] = set()
+        self._log = logs.get("linnet.launching")
+
+    def crash_of(self, launch_uid: str, shard: int) -> Failure | None:
+        """Tell why the last trainer of a shard ended, if the launcher said so."""
+        status = self._statuses.get(launch_uid)
+        if status is None:
+            return None
+        return next((s.failure for s in status.shards if s.index == shard), None)
+
+    async def compare(self) -> None:
+        """Look at every launch and take back what it did not finish; remove orphans."""
+        self._statuses = await self._launcher.statuses()
+        live = await self._launches.live()
+        for launch in live:
+            status = self._statuses.get(launch.uid)
+            if launch.state is LaunchState.STOPPING:
+                await self._finish_stopping(launch, status)
+            elif launch.state is LaunchState.LAUNCHED:
+                await self._compare_launched(launch, status)
+        for launch in await self._launches.needless():
+            await self._end(launch)
+        await self._remove_orphans({launch.uid for launch in live})
+
+    async def _compare_launched(self, launch: LaunchRecord, status: LaunchStatus | None) -> None:
+        if status is None:
+            failure = Failure(
+                FailureReason.LAUNCH_DELETED, "the launch was deleted by someone else"
+            )
+            await self._give_up(launch, failure)
+            return
+        failed = [s for s in status.shards if s.state is ShardState.FAILED]
+        for shard in failed:
+            why = shard.failure or status.failure or _crash("the shard failed")
+            await self._leave_shard(launch, shard.index, why)
+        if status.ended or status.failure is not None:
+            why = status.failure or _crash("the launch ended before the run did")
+            await self._give_up(launch, why)
+
+    async def _leave_shard(self, launch: LaunchRecord, index: int, failure: Failure) -> None:
+        for run in await self._launches.unfinished(launch.uid, [index]):
+            await self._leave(run, failure)
+
+    async def _leave(self, run: RunRecord, failure: Failure) -> None:
+        now, retries = self._clock.now(), self._limits.retries
+
+        def decide(current: RunRecord) -> RunRecord:
+            if current.launch_uid != run.launch_uid:
+                return current
+            if not current.attempt_open:
+                # It was not its turn: what broke the shard says nothing about this run.
+                blameless = replace(failure, reason=FailureReason.TRAINER_CRASHED)
+                why = failure if _blames_launch(failure) else blameless
+                return attempts.leave_launch(current, why, retries, now)
+            lost = attempts.lose_attempt(current, failure, retries, now)
+            if lost.state.terminal or lost.state is RunState.QUEUED:
+                return lost
+            return attempts.leave_launch(lost, failure, retries, now)
+
+        with suppress(NotFound):
+            await self._runs.change(run.uid, decide)
+
+    async def _give_up(self, launch: LaunchRecord, failure: Failure) -> None:
+        for run in await self._launches.unfinished(launch.uid):
+            await self._leave(run, failure)
+        await self._launcher.stop(launch.uid)
+        await self._end(launch)
+
+    async def _end(self, launch: LaunchRecord) -> None:
+        now = self._clock.now()
+        await self._launches.change(
+            launch.uid, lambda old: replace(old, state=LaunchState.ENDED, end_time=now)
+        )
+        self._parallelism.pop(launch.uid, None)
+        self._waiting.discard(launch.uid)
+
+    async def _finish_stopping(self, launch: LaunchRecord, status: LaunchStatus | None) -> None:
+        """End a launch that was stopped on purpose once nothing of it runs any more."""
+        if status is not None and not status.ended:
+            await self._launcher.stop(launch.uid)
+            return
+        if status is not None:
+            await self._launcher.stop(launch.uid)
+        now = self._clock.now()
+        for run in await self._launches.unfinished(launch.uid):
+            with suppress(NotFound):
+                await self._runs.change(run.uid, partial(transitions.step_back, now=now))
+        await self._end(launch)
+
+    async def _remove_orphans(self, known: set[str]) -> None:
+        now = self._clock.monotonic()
+        grace = self._limits.orphan_grace.total_seconds()
+        strangers = self._statuses.keys() - known
+        self._orphans = {uid: self._orphans.get(uid, now) for uid in strangers}
+        for uid, since in self._orphans.items():
+            if now - since >= grace or await self._is_ended(uid):
+                self._log.info("orphan_removed", launch=uid)
+                await self._launcher.stop(uid)
+
+    async def _is_ended(self, uid: str) -> bool:
+        try:
+            return (await self._launches.get(uid)).state is LaunchState.ENDED
+        except NotFound:
+            return False
+
+    async def issue(self) -> None:
+        """Launch what may run now, and change how much of it runs at once."""
+        live = await self._launches.live()
+        demands = [self._demand(launch) for launch in live if launch.state <= LaunchState.LAUNCHED]
+        allotted = allot(demands, self._limits.shards)
+        wanted = {demand.uid: demand.wanted for demand in demands}
+        for launch in live:
+            parallelism = allotted.get(launch.uid, 0)
+            if parallelism == 0:
+                await self._keep_waiting(launch)
+            known = self._parallelism.get(launch.uid, 0)
+            # A launch that has nothing more to start need not be told to start less.
+            enough = parallelism == wanted.get(launch.uid) and known >= parallelism
+            if parallelism in {0, known} or enough:
+                continue
+            if launch.state is LaunchState.PLANNED or launch.uid in self._statuses:
+                await self._launch(launch, parallelism)
+
+    async def _keep_waiting(self, launch: LaunchRecord) -> None:
+        """Say why, once: runs of a batch are too many for a text each."""
+        single = launch.state is LaunchState.PLANNED and launch.batch_uid is None
+        if not single or launch.uid in self._waiting:
+            return
+        limits = self._limits.shards
+        why = (
+            f"{limits.total} trainers run at once, at most {limits.per_project} of a project; "
+            "others are before this one"
+        )
+        for run in await self._launches.unfinished(launch.uid):
+            with suppress(NotFound):
+                await self._runs.change(run.uid, partial(transitions.waiting, why=why))
+        self._waiting.add(launch.uid)
+
+    def _demand(self, launch: LaunchRecord) -> Demand:
+        status = self._statuses.get(launch.uid)
+        final = sum(s.state in _FINAL for s in status.shards) if status is not None else 0
+        return Demand(
+            uid=launch.uid,
+            project=launch.project,
+            priority=launch.priority,
+            wanted=max(min(launch.parallelism, launch.shard_count - final), 0),
+            running=launch.state is LaunchState.LAUNCHED,
+        )
+
+    async def _launch(self, launch: LaunchRecord, parallelism: int) -> None:
+        now = self._clock.now()
+        token = self._tokens.for_launch(LaunchClaim(launch.uid), now, self._limits.token_life)
+        try:
+            await self._launcher.launch(
+                Launch(
+                    uid=launch.uid,
+                    project=launch.project,
+                    shard_count=launch.shard_count,
+                    parallelism=parallelism,
+                    token=token,
+                    deadline=launch.deadline,
+                    cpu_millis=launch.cpu_millis,
+                    memory_bytes=launch.memory_bytes,
+                    expert=launch.expert,
+                    labels={"batch": launch.batch_id} if launch.batch_id else {},
+                    spec_digest=launch.spec_digest,
+                )
+            )
+        except Unavailable:
+            raise
+        except LinnetError as error:
+            self._log.warning("launch_refused", launch=launch.uid, error=error.message)
+            await self._give_up(launch, Failure(FailureReason.LAUNCH_FAILED, error.message))
+            return
+        self._parallelism[launch.uid] = parallelism
+        await self._launches.change(launch.uid, partial(_launched, now=now))
+        await self._start_runs(launch)
+
+    async def _start_runs(self, launch: LaunchRecord) -> None:
+        # The first run of a shard starts with it; those behind it stay in the queue.
+        if launch.state is not LaunchState.PLANNED or launch.batch_uid is not None:
+            return
+        for run in await self._launches.unfinished(launch.uid):
+            with suppress(NotFound):
+                await self._runs.change(run.uid, transitions.starting)
+
+    async def stop(self, uid: str) -> None:
+        """Stop a launch on purpose: its runs go back to the queue, none is charged for it."""
+
+        def stopping(launch: LaunchRecord) -> LaunchRecord:
+            live = launch.state in {LaunchState.PLANNED, LaunchState.LAUNCHED}
+            return replace(launch, state=LaunchState.STOPPING) if live else launch
+
+        await self._launches.change(uid, stopping)
+        await self._launcher.stop(uid)
+
+
+def _launched(launch: LaunchRecord, *, now: datetime) -> LaunchRecord:
+    if launch.state is not LaunchState.PLANNED:
+        return launch
+    return replace(launch, state=LaunchState.LAUNCHED, launch_time=now)
+
+
+def _crash(message: str) -> Failure:
+    return Failure(FailureReason.TRAINER_CRASHED, message)
+
+
+def _blames_launch(failure: Failure) -> bool:
+    """Whether a failure speaks of the launch as a whole and not of the run in progress."""
+    return failure.reason in {
+        FailureReason.INVALID_DATA,
+        FailureReason.LAUNCH_FAILED,
+        FailureReason.IMAGE_PULL,
+        FailureReason.UNSCHEDULABLE,
+        FailureReason.QUOTA_EXCEEDED,
+        FailureReason.DEADLINE_EXCEEDED,
+        FailureReason.LAUNCH_DELETED,
+    }

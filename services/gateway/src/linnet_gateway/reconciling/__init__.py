@@ -1,0 +1,1 @@
+"""Moves runs on in the background: one step at a time, whatever was lost."""

@@ -1,0 +1,179 @@
+"""Moves every run one step further, from whatever state records and launches are in.
+
+Level-triggered: a step looks at what is, never at what was told. Each step is idempotent, so that a
+gateway may die anywhere in it. Hints only say that a step is worth while.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+from linnet_runtime import logs
+from linnet_runtime.clock import Clock
+from linnet_runtime.errors import LinnetError, NotFound, Unavailable
+
+from linnet_gateway import attempts, transitions
+from linnet_gateway.launches import sharding
+from linnet_gateway.launches.launcher import Launcher, ShardState
+from linnet_gateway.launches.launching import Launching, ReconcilerLimits
+from linnet_gateway.ports import Batches, Launches, Runs, Work
+from linnet_gateway.reconciling.analysis import Analysis
+from linnet_gateway.records import LaunchState, RunRecord
+from linnet_gateway.states import BatchState, Failure, FailureReason
+
+_PAUSE_S = 0.05
+_PLAN_AT_ONCE = 10_000
+_RUNS_AT_ONCE = 500
+_FINAL = {ShardState.SUCCEEDED, ShardState.FAILED}
+
+
+class Reconciler:
+    """Compares records, launches and reports."""
+
+    def __init__(
+        self,
+        *,
+        runs: Runs,
+        work: Work,
+        launches: Launches,
+        batches: Batches,
+        launcher: Launcher,
+        launching: Launching,
+        analysis: Analysis,
+        clock: Clock,
+        limits: ReconcilerLimits,
+    ) -> None:
+        self._runs = runs
+        self._work = work
+        self._launches = launches
+        self._batches = batches
+        self._launcher = launcher
+        self._launching = launching
+        self._analysis = analysis
+        self._clock = clock
+        self._limits = limits
+        self._woken = asyncio.Event()
+        self._log = logs.get("linnet.reconciler")
+
+    def wake(self) -> None:
+        """Take a step soon."""
+        self._woken.set()
+
+    async def run(self, leads: Callable[[], bool]) -> None:
+        """Take steps, while `leads` allows it, until cancelled."""
+        hints = asyncio.create_task(self._follow_hints())
+        try:
+            while True:
+                begun = self._clock.monotonic()
+                if leads():
+                    await self.step()
+                # However many hints come, two thirds of the time are left for everything else.
+                took_s = self._clock.monotonic() - begun
+                await self._clock.sleep(max(_PAUSE_S, 2 * took_s))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._limits.idle_s):
+                        await self._woken.wait()
+                self._woken.clear()
+        finally:
+            hints.cancel()
+            await self._analysis.stop()
+
+    async def _follow_hints(self) -> None:
+        while True:
+            with suppress(LinnetError):
+                async for _ in self._launcher.changes():
+                    self.wake()
+            await asyncio.sleep(self._limits.idle_s)
+
+    async def step(self) -> None:
+        """Look at everything once; a part that fails does not keep the others from their turn."""
+        for part in (
+            self._plan,
+            self._launching.compare,
+            self._launching.issue,
+            self._suspend,
+            self._end_cancelled,
+            self._end_silent,
+            self._analyze,
+            self._end_batches,
+        ):
+            await self._guarded(part)
+
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await part()
+        except Unavailable as error:
+            self._log.warning("step_postponed", part=part.__name__, error=error.message)
+        except Exception:  # noqa: BLE001 - a fault in one part must not stop the others
+            self._log.exception("step_failed", part=part.__name__)
+
+    async def _plan(self) -> None:
+        waiting = await self._work.unplanned(_PLAN_AT_ONCE)
+        if not waiting:
+            return
+        batches = {b.uid: b for b in await self._batches.live()}
+        sizes = {uid: (b.shard_size, b.parallelism) for uid, b in batches.items()}
+        planned = sharding.plan(waiting, sizes, self._limits.batch_parallelism, self._clock.now())
+        await self._launches.plan(planned)
+
+    async def _suspend(self) -> None:
+        held = {b.uid for b in await self._batches.live() if b.state is BatchState.SUSPENDED}
+        if not held:
+            return
+        for launch in await self._launches.live():
+            if launch.batch_uid in held and launch.state is not LaunchState.STOPPING:
+                await self._launching.stop(launch.uid)
+
+    async def _end_cancelled(self) -> None:
+        before = self._clock.now() - self._limits.cancel_grace
+        for run in await self._work.cancelled_before(before, _RUNS_AT_ONCE):
+            now = self._clock.now()
+            with suppress(NotFound):
+                await self._runs.change(run.uid, partial(transitions.cancelled, now=now))
+            if run.launch_uid is not None and not await self._launches.unfinished(run.launch_uid):
+                await self._launching.stop(run.launch_uid)
+
+    async def _end_silent(self) -> None:
+        before = self._clock.now() - self._limits.heartbeat
+        for uid in {
+            run.launch_uid
+            for run in await self._work.silent_since(before, _RUNS_AT_ONCE)
+            if run.launch_uid is not None
+        }:
+            await self._charge_silent(uid)
+            await self._launching.stop(uid)
+
+    async def _charge_silent(self, launch_uid: str) -> None:
+        """Take runs back from trainers that are silent; the others of the launch go on later."""
+        now = self._clock.now()
+        limit = self._limits.heartbeat
+        failure = Failure(
+            FailureReason.HEARTBEAT_LOST,
+            f"the trainer was silent for more than {limit.total_seconds():.0f} s",
+        )
+
+        def decide(run: RunRecord) -> RunRecord:
+            last = run.last_report_time
+            if not run.attempt_open or last is None or now - last <= limit:
+                return run
+            return attempts.lose_attempt(run, failure, self._limits.retries, now)
+
+        for run in await self._launches.unfinished(launch_uid):
+            await self._runs.change(run.uid, decide)
+
+    async def _analyze(self) -> None:
+        if self._analysis.room:
+            for run in await self._work.trained(self._analysis.room, self._analysis.active):
+                self._analysis.take(run)
+
+    async def _end_batches(self) -> None:
+        now = self._clock.now()
+        for batch in await self._batches.live():
+            given_up = now - batch.create_time > self._limits.filling_life
+            if batch.state is BatchState.FILLING and given_up:
+                await self._batches.cancel(batch.uid, now)
+            counts = await self._batches.counts(batch.uid)
+            done = sum(n for state, n in counts.states.items() if state.terminal)
+            if done == batch.run_count:
+                await self._batches.change(batch.uid, partial(transitions.batch_done, now=now))

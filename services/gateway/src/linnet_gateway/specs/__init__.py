@@ -1,0 +1,1 @@
+"""From the spec that a caller sends to the one that a run stores."""

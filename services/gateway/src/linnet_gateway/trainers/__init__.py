@@ -1,0 +1,1 @@
+"""RunnerService: what trainers ask for and report."""

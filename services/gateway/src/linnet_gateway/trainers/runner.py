@@ -1,0 +1,294 @@
+"""What trainers ask for: work, addresses to put files to, and to be heard at the end."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from linnet.v1 import dataset_pb2, runner_service_pb2, spec_pb2
+from linnet_runtime.clock import Clock
+from linnet_runtime.errors import InvalidInput, NotFound, Unavailable
+from linnet_runtime.ids import parse_name
+from linnet_runtime.objectstore import ObjectStore
+
+from linnet_gateway import attempts, transitions
+from linnet_gateway.attempts import RetryLimits
+from linnet_gateway.converters import dataset_message, read_failure
+from linnet_gateway.ports import Datasets, Launches, Runs, Trainings
+from linnet_gateway.records import FileRecord, LaunchRecord, RunRecord
+from linnet_gateway.states import Failure, RunState
+from linnet_gateway.trainers.artifact_names import check_artifact_names
+from linnet_gateway.trainers.checkpoints import (
+    CHECKPOINT,
+    checkpoints,
+    next_number,
+    remember,
+    upload_key,
+)
+from linnet_gateway.trainers.tokens import LaunchClaim, RunClaim, Tokens
+
+_MAX_PRESIGN = timedelta(days=7)
+_SLACK = timedelta(minutes=15)
+_MANIFEST = "manifest.json"
+_MODEL = "model.keras"
+
+CrashOf = Callable[[str, int], Failure | None]
+"""Tells why the last trainer of a launch's shard ended, if that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that a trainer holds, as its stream was opened."""
+
+    run: RunRecord
+    epochs_planned: int
+
+
+class Runner:
+    """The use cases of trainers."""
+
+    def __init__(
+        self,
+        *,
+        runs: Runs,
+        datasets: Datasets,
+        trainings: Trainings,
+        launches: Launches,
+        store: ObjectStore,
+        tokens: Tokens,
+        clock: Clock,
+        limits: RetryLimits,
+        crash_of: CrashOf,
+    ) -> None:
+        self._runs = runs
+        self._datasets = datasets
+        self._trainings = trainings
+        self._launches = launches
+        self._store = store
+        self._tokens = tokens
+        self._clock = clock
+        self._limits = limits
+        self._crash_of = crash_of
+        self._open: set[tuple[str, int]] = set()
+
+    def launch_of(self, token: str) -> LaunchClaim:
+        """Check a launch token; raises `Unauthenticated`."""
+        return self._tokens.read_launch(token, self._clock.now())
+
+    def run_of(self, token: str) -> RunClaim:
+        """Check a run token; raises `Unauthenticated`."""
+        return self._tokens.read_run(token, self._clock.now())
+
+    async def acquire(self, claim: LaunchClaim, shard: int) -> runner_service_pb2.Assignment | None:
+        """Hand out the next run of a shard; None when it has none left.
+
+        Raises:
+            Unavailable: Another trainer of the shard is connected; try again when it is gone.
+            InvalidInput: The launch has no such shard.
+        """
+        run = await self._trainings.hand_out(
+            claim.launch_uid, shard, partial(self._choose, shard=shard)
+        )
+        return None if run is None else await self._assignment(run)
+
+    def _choose(
+        self,
+        launch: LaunchRecord,
+        held: RunRecord | None,
+        waiting: RunRecord | None,
+        *,
+        shard: int,
+    ) -> tuple[Sequence[RunRecord], RunRecord | None]:
+        if shard >= launch.shard_count:
+            raise InvalidInput.of("shard", f"expected below {launch.shard_count}, received {shard}")
+        if held is not None and (held.uid, held.attempt) in self._open:
+            raise Unavailable(
+                f"shard {shard} has a trainer that is still connected", reason="SHARD_BUSY"
+            )
+        return attempts.choose_next(
+            launch,
+            held,
+            waiting,
+            crash=self._crash_of(launch.uid, shard) if held is not None else None,
+            limits=self._limits,
+            now=self._clock.now(),
+        )
+
+    async def _assignment(self, run: RunRecord) -> runner_service_pb2.Assignment:
+        dataset = await self._datasets.get(run.project, run.dataset)
+        now = self._clock.now()
+        life = (run.deadline or timedelta(hours=24)) + _SLACK
+        claim = RunClaim(run.uid, run.attempt, run.launch_uid or "")
+        message = runner_service_pb2.Assignment(
+            run=run.name,
+            attempt=run.attempt,
+            run_token=self._tokens.for_run(claim, now, life),
+            spec=spec_pb2.TrainingSpec.FromString(run.spec),
+            dataset=dataset_message(dataset),
+        )
+        message.time_used.FromTimedelta(run.time_used)
+        for file in dataset.files:
+            message.inputs.append(self._presigned("GET", file, life))
+        for file in await self._checkpoint(run):
+            message.checkpoint.append(self._presigned("GET", file, life))
+        initial = await self._initial_model(run)
+        if initial is not None:
+            message.initial_model.CopyFrom(self._presigned("GET", initial, life))
+        return message
+
+    def _presigned(
+        self, method: str, file: FileRecord, life: timedelta
+    ) -> dataset_pb2.PresignedRequest:
+        life = min(life, _MAX_PRESIGN)
+        request = dataset_pb2.PresignedRequest(
+            name=file.name,
+            method=method,
+            url=self._store.presign(method, file.key, life),
+            size_bytes=file.size_bytes,
+            sha256=file.sha256,
+        )
+        request.expire_time.FromDatetime(self._clock.now() + life)
+        return request
+
+    async def _checkpoint(self, run: RunRecord) -> Sequence[FileRecord]:
+        for files in reversed(list(checkpoints(run.checkpoint).values())):
+            if not await asyncio.to_thread(self._missing, files):
+                return files
+        return ()
+
+    def _missing(self, files: Sequence[FileRecord], prefix: str = "") -> list[str]:
+        """Name the files that are not there; `prefix` is where all of them are, if it is known."""
+        # One request instead of one a file; what a list does not show is asked for by its key.
+        listed = {o.key: o.size_bytes for o in self._store.list(prefix)} if prefix else {}
+        missing = []
+        for file in files:
+            if listed.get(file.key) == file.size_bytes:
+                continue
+            try:
+                found = self._store.stat(file.key).size_bytes
+            except NotFound:
+                found = -1
+            if found != file.size_bytes:
+                missing.append(f"{file.name} ({max(found, 0)} of {file.size_bytes} bytes)")
+        return missing
+
+    async def _initial_model(self, run: RunRecord) -> FileRecord | None:
+        spec = spec_pb2.TrainingSpec.FromString(run.spec)
+        if not spec.init_from:
+            return None
+        name = parse_name(spec.init_from, "runs", field="init_from")
+        try:
+            source = await self._runs.get(name.project, name.id)
+        except NotFound:
+            return None
+        return next((f for f in source.artifacts if f.name == _MODEL), None)
+
+    async def open_attempt(self, claim: RunClaim) -> Attempt:
+        """Begin a stream of reports; raises `PermissionDenied` if the attempt is not current."""
+        run = await self._runs.get_uid(claim.run_uid)
+        attempts.check_attempt(run, claim.attempt)
+        self._open.add((run.uid, run.attempt))
+        fit = spec_pb2.TrainingSpec.FromString(run.spec).fit
+        return Attempt(run, fit.epochs)
+
+    async def is_cancelled(self, attempt: Attempt) -> bool:
+        """Say whether the trainer of an attempt has to stop."""
+        run = await self._runs.get_uid(attempt.run.uid)
+        current = run.attempt == attempt.run.attempt and run.attempt_open
+        return run.cancel_time is not None or not current
+
+    def close_attempt(self, attempt: Attempt) -> None:
+        """End a stream of reports."""
+        self._open.discard((attempt.run.uid, attempt.run.attempt))
+
+    async def create_uploads(
+        self, claim: RunClaim, files: Sequence[dataset_pb2.StoredFile]
+    ) -> list[dataset_pb2.PresignedRequest]:
+        """Give an address to put each file of an attempt to.
+
+        Raises:
+            InvalidInput: A name is not one that an attempt may have.
+            PermissionDenied: The attempt is not current.
+        """
+        check_artifact_names(files)
+        run = await self._runs.get_uid(claim.run_uid)
+        attempts.check_attempt(run, claim.attempt)
+        number = next_number(run)
+        records = [
+            FileRecord(file.name, upload_key(run, file.name, number), file.size_bytes, file.sha256)
+            for file in files
+        ]
+        saved = tuple(f for f in records if f.name.startswith(CHECKPOINT))
+        if saved:
+            await self._runs.change(run.uid, partial(remember, attempt=claim.attempt, new=saved))
+        life = (run.deadline or timedelta(hours=24)) + _SLACK
+        return [self._presigned("PUT", record, life) for record in records]
+
+    async def finish(
+        self, claim: RunClaim, request: runner_service_pb2.FinishRunRequest
+    ) -> RunState:
+        """Take the outcome of an attempt; the same again is answered as the first time.
+
+        Raises:
+            InvalidInput: A file that the result names was not uploaded.
+            PermissionDenied: The attempt is not current and ended otherwise.
+        """
+        run = await self._runs.get_uid(claim.run_uid)
+        outcome = request.WhichOneof("outcome")
+        if run.attempt == claim.attempt and not run.attempt_open and _same(run, request):
+            return run.state
+        attempts.check_attempt(run, claim.attempt)
+        now = self._clock.now()
+        files: tuple[FileRecord, ...] = ()
+        if outcome == "result":
+            files = await self._uploaded(run, request.result)
+
+        def decide(current: RunRecord) -> RunRecord:
+            attempts.check_attempt(current, claim.attempt)
+            if outcome == "result":
+                return attempts.trained(
+                    current,
+                    files,
+                    request.result.summary.SerializeToString(),
+                    tuple(request.result.warnings),
+                    now,
+                )
+            if outcome == "failure":
+                failure = read_failure(request.failure)
+                return attempts.trainer_failed(current, failure, self._limits, now)
+            if current.cancel_time is None:
+                raise InvalidInput.of("cancelled", "expected a run that is being cancelled")
+            return transitions.cancelled(current, now)
+
+        return (await self._runs.change(run.uid, decide)).state
+
+    async def _uploaded(
+        self, run: RunRecord, result: runner_service_pb2.TrainingResult
+    ) -> tuple[FileRecord, ...]:
+        check_artifact_names(result.files)
+        if not result.files or result.files[-1].name != _MANIFEST:
+            raise InvalidInput.of("result.files", f"expected {_MANIFEST} as the last file")
+        # Keys follow from names: what a trainer writes there is not believed.
+        files = tuple(
+            FileRecord(f.name, run.attempt_key(f.name), f.size_bytes, f.sha256)
+            for f in result.files
+        )
+        missing = await asyncio.to_thread(self._missing, files, run.attempt_key(""))
+        if missing:
+            raise InvalidInput.of(
+                "result.files",
+                f"expected every file to be uploaded, missing {', '.join(missing)}",
+                reason="FILE_MISSING",
+            )
+        return files
+
+
+def _same(run: RunRecord, request: runner_service_pb2.FinishRunRequest) -> bool:
+    outcome = request.WhichOneof("outcome")
+    if outcome == "result":
+        manifest = {f.sha256 for f in run.artifacts if f.name == _MANIFEST}
+        return {f.sha256 for f in request.result.files if f.name == _MANIFEST} == manifest
+    if outcome == "failure":
+        return run.state not in {RunState.ANALYZING, RunState.SUCCEEDED}
+    return run.state is RunState.CANCELLED

@@ -1,0 +1,1 @@
+"""Instructions and time: which loops of which kernel run how often."""

@@ -1,0 +1,1 @@
+"""The real interpreter, as a check on the replay."""

@@ -1,0 +1,1 @@
+"""RAM: the replay of TFLite Micro's allocator."""

@@ -1,0 +1,1 @@
+"""Flash: what a firmware links."""

@@ -1,0 +1,157 @@
+"""The commands `linnet profile` and `linnet targets`; they need no server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from linnet_runtime.errors import InvalidInput
+from rich.console import Console
+
+from linnet_profiler.analysis import Analysis, smallest_that_fits
+from linnet_profiler.errors import UnknownTargetError
+from linnet_profiler.ethos_u import offload
+from linnet_profiler.profile import Budgets
+from linnet_profiler.showing.render import (
+    offload_line,
+    render_comparison,
+    render_profile,
+    render_targets,
+)
+from linnet_profiler.showing.report import offload_report, profile_report, target_report
+from linnet_profiler.targets import Target, bare_core, find_target
+from linnet_profiler.targets import targets as known_targets
+
+
+def profile(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".tflite files; - is standard input.")
+    ],
+    *,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Board id; every board where neither this nor --core is given."),
+    ] = None,
+    all_targets: Annotated[
+        bool, typer.Option("--all-targets", help="Every board, as without --target and --core.")
+    ] = False,
+    core: Annotated[
+        str | None, typer.Option(help="A bare core such as cortex-m4f, at 1 MHz unless told.")
+    ] = None,
+    kernels: Annotated[
+        str | None, typer.Option(help="Kernel library: cmsis-nn, esp-nn or reference.")
+    ] = None,
+    clock_hz: Annotated[int | None, typer.Option(min=1, help="Clock in Hz.")] = None,
+    max_ram_bytes: Annotated[int | None, typer.Option(min=1, help="RAM budget.")] = None,
+    max_flash_bytes: Annotated[int | None, typer.Option(min=1, help="Flash budget.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(min=0, help="Latency budget.")] = None,
+    ethos_u: Annotated[
+        str | None,
+        typer.Option(help="Also compile for this accelerator, such as ethos-u55-128 (needs Vela)."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line for each file, in order.")
+    ] = False,
+) -> None:
+    """Say what models need on a microcontroller: RAM, flash and time."""
+    budgets = Budgets(max_ram_bytes, max_flash_bytes, max_latency_ms)
+    try:
+        chosen = _targets(target, core, kernels, clock_hz, every=all_targets)
+    except UnknownTargetError as error:
+        typer.echo(f"linnet profile: {error.message}", err=True)
+        raise typer.Exit(2) from error
+    console = Console()
+    failed = False
+    for file in files:
+        try:
+            data = _read(file)
+            analysis = Analysis.of(data)
+            offloaded = None if ethos_u is None else offload(data, ethos_u)
+        except (InvalidInput, OSError) as error:
+            failed = True
+            _complain(file, error, as_json=as_json)
+            continue
+        found = [analysis.profile(one, budgets) for one in chosen]
+        extra = {} if offloaded is None else {"ethos_u": offload_report(offloaded)}
+        if as_json and len(found) == 1:
+            typer.echo(json.dumps(profile_report(found[0], str(file)) | extra))
+        elif as_json:
+            smallest = smallest_that_fits(found)
+            typer.echo(
+                json.dumps(
+                    {
+                        "file": str(file),
+                        "targets": [profile_report(one, str(file)) for one in found],
+                        "smallest": None if smallest is None else smallest.target.id,
+                    }
+                    | extra
+                )
+            )
+        elif len(found) == 1:
+            render_profile(console, found[0], str(file))
+        else:
+            render_comparison(console, found, str(file))
+        if offloaded is not None and not as_json:
+            console.print(offload_line(offloaded))
+    if failed:
+        raise typer.Exit(1)
+
+
+def targets(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line for each target.")
+    ] = False,
+) -> None:
+    """List the boards that models are profiled for."""
+    found = list(known_targets().values())
+    if as_json:
+        for target in found:
+            typer.echo(json.dumps(target_report(target)))
+        return
+    render_targets(Console(), found)
+
+
+def _targets(
+    target: str | None,
+    core: str | None,
+    kernels: str | None,
+    clock_hz: int | None,
+    *,
+    every: bool,
+) -> list[Target]:
+    if (target is not None) + (core is not None) + every > 1:
+        raise UnknownTargetError("target: give one of --target, --core and --all-targets")
+    if core is not None:
+        return [bare_core(core, kernels, clock_hz or 1_000_000)]
+    if target is not None:
+        found = [find_target(target)]
+    else:
+        found = [
+            one
+            for one in known_targets().values()
+            if kernels is None or kernels in one.core.libraries
+        ]
+    if not found:
+        raise UnknownTargetError(f"kernels: no board has {kernels!r}")
+    if kernels is not None:
+        found = [one.with_kernels(kernels) for one in found]
+    return found if clock_hz is None else [one.with_clock(clock_hz) for one in found]
+
+
+def _read(file: Path) -> bytes:
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    return file.read_bytes()
+
+
+def _complain(file: Path, error: InvalidInput | OSError, *, as_json: bool) -> None:
+    reason = error.reason if isinstance(error, InvalidInput) else "FILE_UNREADABLE"
+    message = str(error)
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "error": {"reason": reason, "message": message}}))
+    else:
+        sys.stderr.write(f"linnet profile: {file}: {message}\n")

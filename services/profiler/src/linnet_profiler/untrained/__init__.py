@@ -1,0 +1,1 @@
+"""A model before its training: what the converter will make of a layer list."""

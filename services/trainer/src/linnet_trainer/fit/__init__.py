@@ -1,0 +1,1 @@
+"""The training loop: many steps a call, exact to resume."""

@@ -1,0 +1,219 @@
+"""Fits one fold: epochs in chunks, validation, best weights, limits; knows no files and no wire."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from linnet_ml.spec import FitSettings
+from numpy.typing import NDArray
+
+from linnet_trainer.fit.epochs import Ending, EpochRecord
+from linnet_trainer.fit.loop import EpochPlan, LoopState, Rows, TrainingLoop
+from linnet_trainer.fit.rates import epoch_rates
+from linnet_trainer.fit.watching import Watch
+
+CHUNK_SECONDS = 0.4
+"""Time of a chunk of steps: progress, cancelling and limits are looked at in between."""
+LEAST_RATIO_SECONDS = 0.7
+"""Shortest time between two reports of progress; with a chunk's time still below 2 s."""
+FIRST_CHUNK_STEPS = 4
+MOST_GROWTH = 32
+"""A chunk is at most that many times the one before, since the first includes tracing."""
+
+
+class FitHooks(Protocol):
+    """What a fit tells and asks while it runs."""
+
+    def epoch(self, record: EpochRecord, epochs: int) -> None:
+        """Take the figures of an epoch that has ended."""
+        ...
+
+    def ratio(self, fit_ratio: float) -> None:
+        """Take the share of this fit that is done, in [0, 1]."""
+        ...
+
+    def interruption(self) -> Ending | None:
+        """Say whether the fit must end now, and why."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Take something that a person should know."""
+        ...
+
+    def checkpoint(self, progress: "FitProgress", *, epoch_ended: bool) -> None:
+        """Store the progress if it is time to."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoldData:
+    """Rows of one fit.
+
+    Attributes:
+        training: Training rows; weights hold the class weights.
+        validation: Validation rows; None without any.
+        index: Row of `training` for each place of an epoch; copies of rare classes included.
+    """
+
+    training: Rows
+    validation: Rows | None
+    index: NDArray[np.int32]
+
+
+@dataclass(slots=True)
+class FitProgress:
+    """Where a fit stands; holds everything that a resumed fit needs for the same bits.
+
+    Attributes:
+        state: Weights, optimizer and dropout seeds.
+        best: Weights of the best epoch so far; None before the first.
+        epoch: Epochs done.
+        step: Steps done of the next epoch.
+        watch: Best loss, patience and plateau.
+        history: Epochs of this fit so far.
+        epoch_seconds: Time spent on the epoch under way.
+    """
+
+    state: LoopState
+    best: LoopState | None = None
+    epoch: int = 0
+    step: int = 0
+    watch: Watch = field(default_factory=Watch)
+    history: list[EpochRecord] = field(default_factory=list)
+    epoch_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FoldSettings:
+    """What a fit follows.
+
+    Attributes:
+        fit: Resolved settings; `epochs` is this fit's own number.
+        fold: Number of the fold, from 1; zero for a plain split and the final fit.
+        deadline: Moment, on the clock given, at which the time limit is over; infinite for none.
+    """
+
+    fit: FitSettings
+    fold: int
+    deadline: float = math.inf
+
+
+class FoldFit:
+    """One fit over one fold."""
+
+    def __init__(
+        self,
+        loop: TrainingLoop,
+        data: FoldData,
+        settings: FoldSettings,
+        hooks: FitHooks,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._loop = loop
+        self._data = data
+        self._settings = settings
+        self._fit = settings.fit
+        self._hooks = hooks
+        self._now = monotonic
+        self._chunk = FIRST_CHUNK_STEPS
+        self._step_seconds = 0.0
+        self._told = monotonic()
+        self._steps = -(-len(data.index) // self._fit.batch_size)
+
+    def run(self, progress: FitProgress) -> Ending:
+        """Train from where `progress` stands until an end is reached; changes `progress`."""
+        while progress.epoch < self._fit.epochs:
+            ending = self._epoch(progress)
+            if ending is not None:
+                return ending
+            self._hooks.checkpoint(progress, epoch_ended=True)
+            if progress.watch.should_stop(self._fit):
+                return Ending.EARLY_STOPPING
+        return Ending.COMPLETED
+
+    def _epoch(self, progress: FitProgress) -> Ending | None:
+        number = progress.epoch
+        seed = self._fit.seed
+        shuffle = np.random.Generator(np.random.PCG64([seed, self._settings.fold, number]))
+        plan = EpochPlan(
+            self._data.index[shuffle.permutation(len(self._data.index))],
+            epoch_rates(self._fit, number, self._steps, progress.watch.plateau_factor),
+            (seed % 2**31, (self._settings.fold << 20) + number),
+        )
+        if progress.step == 0:
+            progress.state = replace(progress.state, loss_sum=0.0, correct=0.0)
+        while progress.step < self._steps:
+            stop = min(self._steps, progress.step + self._chunk)
+            begun = self._now()
+            progress.state = self._loop.run(
+                progress.state, self._data.training, plan, progress.step, stop
+            )
+            self._learn_speed(stop - progress.step, self._now() - begun)
+            progress.epoch_seconds += self._now() - begun
+            progress.step = stop
+            ending = self._between_chunks(progress)
+            if ending is not None:
+                return ending
+        return self._end_epoch(progress, float(plan.rates[-1]))
+
+    def _learn_speed(self, steps: int, seconds: float) -> None:
+        self._step_seconds = seconds / steps
+        wanted = int(CHUNK_SECONDS / max(self._step_seconds, 1e-9))
+        self._chunk = max(1, min(wanted, self._chunk * MOST_GROWTH))
+
+    def _between_chunks(self, progress: FitProgress) -> Ending | None:
+        ending = self._hooks.interruption()
+        if ending is not None:
+            return ending
+        if self._now() >= self._settings.deadline:
+            return Ending.TIME_LIMIT
+        if progress.step < self._steps:
+            self._tell(progress)
+            self._hooks.checkpoint(progress, epoch_ended=False)
+        return None
+
+    def _tell(self, progress: FitProgress) -> None:
+        if self._now() - self._told >= LEAST_RATIO_SECONDS:
+            done = (progress.epoch + progress.step / self._steps) / self._fit.epochs
+            self._hooks.ratio(done)
+            self._told = self._now()
+
+    def _end_epoch(self, progress: FitProgress, rate: float) -> Ending | None:
+        begun = self._now()
+        rows = len(self._data.index)
+        loss, accuracy = progress.state.loss_sum / rows, progress.state.correct / rows
+        val_loss = val_accuracy = None
+        if self._data.validation is not None:
+            most = max(1, 1024 // self._fit.batch_size) * self._fit.batch_size
+            val_loss, val_accuracy = self._loop.score(progress.state, self._data.validation, most)
+        monitored = loss if val_loss is None else val_loss
+        number = progress.epoch + 1
+        progress.watch = progress.watch.after(self._fit, number, monitored)
+        best = progress.watch.is_best(number)
+        if best:
+            progress.best = progress.state
+        validation_seconds = self._now() - begun
+        seconds = progress.epoch_seconds + validation_seconds
+        usual = self._step_seconds * self._steps + validation_seconds
+        eta = usual * (self._fit.epochs - number)
+        record = EpochRecord(
+            number, self._settings.fold, loss, accuracy, val_loss, val_accuracy, rate, seconds,
+            eta, best,
+        )  # fmt: skip
+        progress.history.append(record)
+        progress.epoch, progress.step, progress.epoch_seconds = number, 0, 0.0
+        self._hooks.epoch(record, self._fit.epochs)
+        self._told = self._now()
+        if number == 1:
+            self._foresee(eta)
+        return None if math.isfinite(loss) and math.isfinite(monitored) else Ending.DIVERGED
+
+    def _foresee(self, eta: float) -> None:
+        left = self._settings.deadline - self._now()
+        if eta > left:
+            self._hooks.warn(
+                f"Training will take about {eta:.0f} s more but its limit leaves {left:.0f} s; "
+                "the best model so far will be exported when the time is over."
+            )

@@ -1,0 +1,88 @@
+"""A whole run on this machine: files in, artifacts out."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from linnet_ml.defaults import resolve
+from linnet_ml.spec import InputKind
+
+from linnet_trainer.file_names import CHECKPOINT
+from linnet_trainer.local.events import LocalEvents
+from linnet_trainer.local.files import LocalFiles, read_data, read_spec
+from linnet_trainer.startup import workshop
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRun:
+    """What to run.
+
+    Attributes:
+        spec: A TrainingSpec in JSON.
+        files: The dataset.
+        out: Folder of the artifacts.
+        classes: Class names; empty numbers them.
+        input_kind: What the features are; None guesses.
+        initial_model: A model.keras to start from.
+    """
+
+    spec: Path
+    files: LocalFiles
+    out: Path
+    classes: tuple[str, ...]
+    input_kind: InputKind | None
+    initial_model: Path | None
+
+
+def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """Train a run.
+
+    Args:
+        run: The run.
+        say: Gets every line of output.
+
+    Returns:
+        A summary; None when it was asked to stop and left a checkpoint.
+
+    Raises:
+        LinnetError: The run failed; nothing is left but its log.
+    """
+    given = read_spec(run.spec)
+    data = read_data(run.files, run.input_kind, run.classes, given)
+    spec = resolve(
+        given,
+        input_kind=data.input_kind,
+        input_shape=data.input_shape,
+        class_count=len(data.classes),
+        has_groups=data.samples.group is not None,
+    )
+    run.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = run.out / CHECKPOINT
+    events = LocalEvents(run.out, 1, say)
+    events.on_signals()
+    try:
+        with workshop() as shop:
+            from linnet_trainer.run_contract import RunOrder
+            from linnet_trainer.train_one import train_one
+
+            order = RunOrder(
+                name=run.out.name,
+                attempt=1,
+                spec=spec,
+                data=data,
+                checkpoint=checkpoint.read_bytes() if checkpoint.exists() else None,
+                initial_model=run.initial_model,
+            )
+            outcome = train_one(shop, order, events, run.out)
+    finally:
+        events.close()
+    if outcome.figures is None:
+        return None
+    checkpoint.unlink(missing_ok=True)
+    return {
+        "out": str(run.out),
+        "files": list(outcome.files),
+        "ending": outcome.ending.value,
+        **asdict(outcome.figures),
+    }

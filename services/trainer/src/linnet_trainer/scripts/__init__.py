@@ -1,0 +1,1 @@
+"""Expert scripts: run confined in a child, reported by their own lines."""

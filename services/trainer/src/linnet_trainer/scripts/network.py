@@ -1,0 +1,126 @@
+"""The network of an expert script; lives in the child that runs the script."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from linnet_ml.spec import ExportOptions, LayerList
+from numpy.typing import NDArray
+
+from linnet_trainer.archives import npz_bytes
+from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, SCRIPT, WEIGHTS
+from linnet_trainer.networks import EXPORT_TIMEOUT_S, Exported, refusals
+from linnet_trainer.scripts.source import Script
+from linnet_trainer.zygote import Call, ChildLost, Zygote
+
+_LARGEST_VALUES = 1 << 20
+
+
+class ScriptNetwork:
+    """What a script builds, exported by a child of its own."""
+
+    def __init__(
+        self, source: str, input_shape: tuple[int, ...], class_count: int, children: Zygote
+    ) -> None:
+        self._source = source
+        self._script = Script(source)
+        self._input_shape = input_shape
+        self._class_count = class_count
+        self._children = children
+        self.layers: LayerList | None = None
+
+    @property
+    def key(self) -> str:
+        """Equal for networks that may share a traced loop."""
+        return hashlib.sha256(self._source.encode()).hexdigest()
+
+    @property
+    def own_fit(self) -> Callable[..., Any] | None:
+        """The script's own fit; None without one."""
+        return self._script.fit
+
+    @property
+    def resumes(self) -> bool:
+        """Whether that fit goes on from `settings.initial_epoch`."""
+        return self._script.resumes
+
+    def build(self) -> Any:
+        """Build the Keras model with fresh weights from Keras' global random state."""
+        return self._script.build(self._input_shape, self._class_count)
+
+    def export(
+        self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path
+    ) -> Exported:
+        """Write the .tflite variants; a crash of the converter costs them, not the run."""
+        arrays = {str(number): array for number, array in enumerate(model.get_weights())}
+        (folder / SCRIPT).write_text(self._source)
+        (folder / WEIGHTS).write_bytes(npz_bytes(arrays))
+        np.save(folder / CALIBRATION, calibration)
+        arguments = {
+            "folder": str(folder),
+            "input_shape": self._input_shape,
+            "class_count": self._class_count,
+            "int8_io": int(options.int8_io),
+            "per_tensor_dense": options.per_tensor_dense,
+        }
+        problems: list[str] = []
+        shape = None
+        for variant in ["float32"] + ([] if options.skip_int8 else ["int8"]):
+            try:
+                result = self._children.call(
+                    Call(
+                        "export_script",
+                        {**arguments, "variant": variant},
+                        EXPORT_TIMEOUT_S,
+                        reused=False,
+                    )
+                )
+                shape = tuple(result["input_shape"]) if result["input_shape"] else shape
+                error = result["error"]
+            except ChildLost as lost:
+                error = f"it crashed: {lost.reason}"
+            if error:
+                problems.append(f"There is no {variant} model, the converter says: {error}")
+        for name in (SCRIPT, WEIGHTS, CALIBRATION):
+            (folder / name).unlink(missing_ok=True)
+        problems += refusals(self._children, folder, _LARGEST_VALUES)
+        return Exported(shape, tuple(problems))
+
+
+def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, Any]:
+    """Export one variant of a script's trained model; runs in a child of its own.
+
+    Args:
+        arguments: `folder` with script, weights and calibration rows, `variant` and the options.
+
+    Returns:
+        `input_shape` of the exported model and `error` if there is none.
+    """
+    from linnet_trainer.export import keras_export
+    from linnet_trainer.export.export_job import quiet
+    from linnet_trainer.scripts.errors import ScriptFailed
+
+    quiet()
+    folder = Path(arguments["folder"])
+    try:
+        script = Script((folder / SCRIPT).read_text())
+        model = script.build(tuple(arguments["input_shape"]), arguments["class_count"])
+        with np.load(folder / WEIGHTS) as archive:
+            model.set_weights([archive[str(n)] for n in range(len(archive.files))])
+        if arguments["variant"] == "float32":
+            made = keras_export.float32(model)
+            (folder / FLOAT32).write_bytes(made)
+        else:
+            rows = np.load(folder / CALIBRATION)
+            made = keras_export.int8(
+                model, rows, ExportOptions(
+                    int8_io=arguments["int8_io"],
+                    per_tensor_dense=arguments["per_tensor_dense"],
+                )
+            )  # fmt: skip
+            (folder / INT8).write_bytes(made)
+    except (ScriptFailed, RuntimeError, ValueError, TypeError, KeyError) as problem:
+        return {"input_shape": None, "error": str(problem)[:2000]}
+    return {"input_shape": [1, *arguments["input_shape"]], "error": ""}

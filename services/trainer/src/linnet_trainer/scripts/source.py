@@ -1,0 +1,106 @@
+"""Runs an expert script's source and cuts its tracebacks to the user's own lines."""
+
+import linecache
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from linnet_trainer.scripts.errors import ScriptFailed, ScriptOutOfMemory
+
+FILE_NAME = "script.py"
+
+
+class Script:
+    """An executed script."""
+
+    def __init__(self, source: str) -> None:
+        """Execute the source.
+
+        Raises:
+            ScriptFailed: It raised, or defines no `build_model`.
+        """
+        self._source = source
+        lines = source.splitlines(keepends=True)
+        linecache.cache[FILE_NAME] = (len(source), None, lines, FILE_NAME)
+        self._names: dict[str, Any] = {"__name__": "linnet_script", "__file__": FILE_NAME}
+        with users_lines():
+            exec(compile(source, FILE_NAME, "exec"), self._names)  # noqa: S102 - what expert mode is
+        if not callable(self._names.get("build_model")):
+            raise ScriptFailed(
+                "expected the script to define build_model(input_shape, num_classes)"
+            )
+
+    @property
+    def fit(self) -> Callable[..., Any] | None:
+        """The script's own fit; None without one."""
+        found = self._names.get("fit")
+        return found if callable(found) else None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the script's own fit goes on from `settings.initial_epoch`."""
+        return self.fit is not None and "initial_epoch" in self._source
+
+    def build(self, input_shape: tuple[int, ...], class_count: int) -> Any:
+        """Call `build_model` and check what it gives.
+
+        Raises:
+            ScriptFailed: It raised, or gave no Keras model of the right shapes.
+        """
+        import keras
+
+        with users_lines():
+            model = self._names["build_model"](input_shape, class_count)
+        if not isinstance(model, keras.Model):
+            raise ScriptFailed(
+                f"expected build_model to return a keras.Model, received {type(model).__name__}"
+            )
+        if not model.built:
+            with users_lines():
+                model.build((None, *input_shape))
+        given = (_shape(model, "input_shape"), _shape(model, "output_shape"))
+        wanted = ((None, *input_shape), (None, class_count))
+        if given != wanted:
+            raise ScriptFailed(
+                f"expected a model from {wanted[0]} to {wanted[1]}, received one from {given[0]} "
+                f"to {given[1]}"
+            )
+        return model
+
+
+def _shape(model: Any, name: str) -> tuple[Any, ...] | None:
+    try:
+        return tuple(getattr(model, name))
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+@contextmanager
+def users_lines() -> Iterator[None]:
+    """Turn whatever is raised into `ScriptFailed` with the script's own lines of the traceback."""
+    try:
+        yield
+    except ScriptFailed:
+        raise
+    except Exception as error:
+        raise failure(error) from error
+
+
+def failure(error: Exception) -> ScriptFailed | ScriptOutOfMemory:
+    """Tell a script's want of memory from its other errors."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return ScriptOutOfMemory(f"The script needs more memory than its run has.\n{cut(error)}")
+    return ScriptFailed(cut(error))
+
+
+def cut(error: BaseException) -> str:
+    """Give a traceback of the script's own frames only."""
+    if isinstance(error, SyntaxError) and error.filename == FILE_NAME:
+        return "".join(traceback.format_exception_only(error)).rstrip()
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE_NAME
+    ]
+    head = "Traceback (most recent call last):\n" if frames else ""
+    body = "".join(traceback.format_list(frames))
+    return (head + body + "".join(traceback.format_exception_only(error))).rstrip()
