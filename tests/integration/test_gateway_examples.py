@@ -57,3 +57,20 @@ async def test_curl_buf_and_grpcio_do_the_main_job(tmp_path: Path, s3_location: 
         told = await asyncio.to_thread(shell, "python example.py", folder)
         assert told.endswith("RUN_STATE_SUCCEEDED\n")
         assert "epoch 3: loss 0.333" in told
+
+
+async def test_the_python_client_does_the_main_job(tmp_path: Path, s3_location: S3Location) -> None:
+    """The README's Python example finds the server by itself and follows a run to its end."""
+    for name, data in dataset_files().items():
+        (tmp_path / name).write_bytes(data)
+    push = "linnet datasets push --features features.npy --labels labels.npy --classes a,b "
+    async with running(tmp_path, s3_location, api_token=TOKEN) as bench:
+        server = {"LINNET_SERVER": bench.endpoints["address"], "LINNET_TOKEN": TOKEN}
+        command = push + "--kind tabular --id wine"
+        await asyncio.to_thread(shell, command, tmp_path, **server)
+        (tmp_path / "example.py").write_text(example("python sdk"))
+        told = await asyncio.to_thread(shell, "python example.py", tmp_path, **server)
+        assert [line.split()[0] for line in told.splitlines()] == [
+            str(number) for number in range(1, len(told.splitlines()) + 1)
+        ]
+        assert told.startswith("1 ")

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from linnet_sdk.client import Client as Client
     from linnet_sdk.datasets import Arrays as Arrays
     from linnet_sdk.server_address import ServerAddress as ServerAddress
+    from linnet_sdk.server_search import find_server as find_server
 
 _HOMES = {
     "AsyncClient": "linnet_sdk.aio",
     "Client": "linnet_sdk.client",
     "Arrays": "linnet_sdk.datasets",
     "ServerAddress": "linnet_sdk.server_address",
+    "find_server": "linnet_sdk.server_search",
 }
 
 

@@ -8,7 +8,7 @@ import typer
 
 from linnet_sdk.client import Client
 from linnet_sdk.local.home import default_home
-from linnet_sdk.server_address import resolve
+from linnet_sdk.server_search import find_server
 
 Server = Annotated[
     str | None,
@@ -32,4 +32,4 @@ def home_path(home: Path | None) -> Path:
 
 def connect(server: str | None, token: str | None, home: Path | None, project: str) -> Client:
     """Open a client for the gateway that the options and the environment name."""
-    return Client(resolve(server, token, home_path(home), os.environ), project=project)
+    return Client(find_server(server, token, home), project=project)
