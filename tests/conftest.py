@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: a real object store, started once and only when a test asks."""
 
 import contextlib
+import os
 import secrets
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from linnet_runtime.s3 import S3Location, S3Store
+
+# As in a trainer: what a test forks closes gRPC's files, on which its fork handlers would abort.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 _ROOT = Path(__file__).parents[1]
 if str(_ROOT) not in sys.path:

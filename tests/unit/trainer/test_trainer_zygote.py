@@ -3,7 +3,9 @@
 import os
 import signal
 import time
+from concurrent import futures
 
+import grpc
 import pytest
 from linnet_trainer.zygote import Call, ChildLost, Zygote
 
@@ -61,3 +63,21 @@ def test_events_arrive_before_the_result(children):
     events = []
     children.call(Call("echo", {}, 30), lambda e: events.append(e) or True)
     assert {"kind": "seen"} in events
+
+
+def test_a_process_that_speaks_grpc_may_fork():
+    """Children close gRPC's files and live, also where its threads are at work."""
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            grpc.channel_ready_future(channel).result(30)
+            for _ in range(5):
+                made = Zygote({"echo": _echo})
+                try:
+                    assert made.call(Call("echo", {"n": 1}, 30))["n"] == 1
+                finally:
+                    made.close()
+    finally:
+        server.stop(None).wait()

@@ -52,12 +52,14 @@ def choose(layers: LayerList | None, total_steps: int) -> Engine:
 
 
 def prepare_environment() -> None:
-    """Set what TensorFlow reads while it is imported: quiet logs, oneDNN, no GPU."""
+    """Set what libraries read when they start: quiet logs, oneDNN, no GPU, no gRPC in forks."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    # Forked children close gRPC's files and never use it; its fork handlers would abort on them.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 def set_threads() -> None:
