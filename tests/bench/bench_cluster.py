@@ -99,7 +99,7 @@ async def churn(connection: Connection) -> dict[int, int]:
     while done < JOBS:
         statuses = await connection.launcher.statuses()
         ended = [uid for uid, status in statuses.items() if status.ended]
-        await asyncio.gather(*(connection.launcher.stop(uid) for uid in ended))
+        await asyncio.gather(*(connection.launcher.stop(uid, keep_ended=True) for uid in ended))
         for number in range(len(ended)):
             if (done + number + 1) % SETTLED_AFTER == 0:
                 memory[done + number + 1] = resident_bytes()

@@ -81,6 +81,12 @@ class StubPods:
             found.setdefault(index, []).append(pod)
         return found
 
+    async def remains(self, uid: str) -> list[str]:
+        """Name every object of a launch, as kind/name."""
+        where = (f"--namespace={self._namespace}", f"--selector=linnet.dev/launch={uid}")
+        listed = await asyncio.to_thread(self._kubectl.get, "jobs,pods,secrets", *where)
+        return [f"{one['kind']}/{one['metadata']['name']}" for one in listed["items"]]
+
     async def running(self, uid: str) -> list[int]:
         """Indices with a pod that runs."""
         pods = await self.of(uid)

@@ -23,6 +23,7 @@ from tests.contract.test_launcher import (  # noqa: F401
     test_no_more_shards_run_than_parallelism,
     test_ping_succeeds_where_launches_can_be_made,
     test_stop_leaves_nothing_running_and_forgets,
+    test_stop_removes_a_launch_that_ended_by_itself,
     test_stop_touches_no_other_launch,
     test_the_same_launch_again_starts_nothing,
 )
@@ -42,6 +43,9 @@ class ClusterAdapter:
 
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         await self._pods.finish(uid, index, exit_code)
+
+    async def remains(self, uid: str) -> list[str]:
+        return await self._pods.remains(uid)
 
 
 @pytest.fixture

@@ -234,7 +234,7 @@ async def test_an_ended_launch_is_forgotten_and_left_to_its_ttl(
         await here.until_running()
         await here.pods.finish("l-one", 0, 0)
         await here.until(lambda now: now.ended)
-        await here.launcher.stop("l-one")
+        await here.launcher.stop("l-one", keep_ended=True)
         async with asyncio.timeout(_SECONDS):
             while await here.launcher.statuses():  # noqa: ASYNC110 - a remote state
                 await asyncio.sleep(0.1)

@@ -16,6 +16,9 @@ from linnet_runtime.errors import AlreadyExists
 
 from tests.fakes.launcher import FakeLauncher
 
+REMOVAL_S = 10.0
+"""How soon after a stop nothing of a launch is left; trainers here end at once."""
+
 
 class Adapter(Protocol):
     """A launcher whose trainers do nothing until a test ends them."""
@@ -27,6 +30,9 @@ class Adapter(Protocol):
 
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         """End the living trainer of a shard with that exit code."""
+
+    async def remains(self, uid: str) -> list[str]:
+        """Name what the launch has left on the platform: processes, folders, objects."""
 
 
 class FakeAdapter:
@@ -40,6 +46,9 @@ class FakeAdapter:
 
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         self.fake.finish(uid, index, exit_code)
+
+    async def remains(self, uid: str) -> list[str]:
+        return [name for name in self.fake.launches if name == uid]
 
 
 class ProcessAdapter:
@@ -64,6 +73,9 @@ class ProcessAdapter:
 
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         (self.folder / uid / str(index) / "finish").write_text(f"{exit_code}\n")
+
+    async def remains(self, uid: str) -> list[str]:
+        return [path.name for path in self.folder.iterdir() if path.name.lstrip(".") == uid]
 
     async def close(self) -> None:
         for uid in await self.launcher.statuses():
@@ -218,10 +230,18 @@ async def test_a_hopeless_exit_code_is_final(adapter: Adapter, exit_code: int) -
     assert failure.exit_code == exit_code
 
 
+async def until_nothing_remains(adapter: Adapter, uid: str) -> None:
+    async def nothing() -> bool:
+        return not await adapter.remains(uid)
+
+    await until(nothing, REMOVAL_S)
+
+
 async def test_stop_leaves_nothing_running_and_forgets(adapter: Adapter) -> None:
     """After a stop no trainer lives and the launch is gone; stopping again does no harm."""
     await adapter.launcher.launch(a_launch(shard_count=2, parallelism=2))
     await until_running(adapter, "l-one", [0, 1])
+    assert await adapter.remains("l-one")
     await adapter.launcher.stop("l-one")
 
     async def gone() -> bool:
@@ -229,7 +249,20 @@ async def test_stop_leaves_nothing_running_and_forgets(adapter: Adapter) -> None
 
     await until(gone)
     assert await adapter.running("l-one") == []
+    await until_nothing_remains(adapter, "l-one")
     await adapter.launcher.stop("l-one")
+
+
+async def test_stop_removes_a_launch_that_ended_by_itself(adapter: Adapter) -> None:
+    """Nothing is kept of a cancelled launch, also where its trainer was the first to end it."""
+    await adapter.launcher.launch(a_launch())
+    await until_running(adapter, "l-one", [0])
+    await adapter.finish("l-one", 0, 0)
+    await until_ended(adapter, "l-one")
+    assert await adapter.remains("l-one")
+    await adapter.launcher.stop("l-one")
+    await until_nothing_remains(adapter, "l-one")
+    assert await status(adapter, "l-one") is None
 
 
 async def test_stop_touches_no_other_launch(adapter: Adapter) -> None:

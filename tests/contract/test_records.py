@@ -357,9 +357,27 @@ async def test_planning_takes_each_run_once(records: Records) -> None:
     assert list(await records.launches.needless()) == []
     await records.runs.change("u1", lambda r: transitions.ask_to_cancel(r, T0))
     assert [launch.uid for launch in await records.launches.needless()] == ["l1"]
+    assert list(await records.launches.cancelled()) == []
     ended = await records.launches.change("l1", lambda x: replace(x, state=LaunchState.ENDED))
     assert ended.state is LaunchState.ENDED
     assert list(await records.launches.live()) == []
+
+
+async def test_a_launch_is_cancelled_once_no_run_of_it_goes_on(records: Records) -> None:
+    """Only a launch under way, of which a run was cancelled and none needs a trainer, is told."""
+    for uid in ("u1", "u2", "u3"):
+        await records.runs.create(a_run(uid))
+    await records.launches.plan([(a_launch("l1"), [("u1", 0), ("u2", 0)])])
+    await records.launches.plan([(a_launch("l2"), [("u3", 0)])])
+    for uid in ("l1", "l2"):
+        await records.launches.change(uid, lambda x: replace(x, state=LaunchState.LAUNCHED))
+    await records.runs.change("u1", lambda r: transitions.cancelled(r, T0))
+    await records.runs.change("u3", lambda r: transitions.end(r, RunState.FAILED, T0))
+    assert list(await records.launches.cancelled()) == []
+    await records.runs.change("u2", lambda r: transitions.end(r, RunState.FAILED, T0))
+    assert list(await records.launches.cancelled()) == ["l1"]
+    await records.launches.change("l1", lambda x: replace(x, state=LaunchState.STOPPING))
+    assert list(await records.launches.cancelled()) == []
 
 
 async def test_batches_fill_count_and_cancel(records: Records) -> None:

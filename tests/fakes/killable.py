@@ -140,9 +140,9 @@ class KillableLauncher:
         self._faults.point()
         return await self._inner.statuses()
 
-    async def stop(self, uid: str) -> None:
+    async def stop(self, uid: str, *, keep_ended: bool = False) -> None:
         self._faults.point()
-        await self._inner.stop(uid)
+        await self._inner.stop(uid, keep_ended=keep_ended)
         self._faults.point()
         self._faults.answer()
 

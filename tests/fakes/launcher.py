@@ -77,7 +77,7 @@ class FakeLauncher:
             for uid, shards in self.shards.items()
         }
 
-    async def stop(self, uid: str) -> None:
+    async def stop(self, uid: str, *, keep_ended: bool = False) -> None:
         self._check()
         self.launches.pop(uid, None)
         if self.shards.pop(uid, None) is not None:

@@ -151,6 +151,10 @@ class Launches(Protocol):
         """Read launches that were not issued yet and whose runs need no trainer any more."""
         ...
 
+    async def cancelled(self) -> Sequence[str]:
+        """Read uids of launches under way that cancelled runs have left with nothing to do."""
+        ...
+
     async def get(self, uid: str) -> LaunchRecord:
         """Read one; raises `NotFound`."""
         ...
@@ -233,6 +237,10 @@ class Batches(Protocol):
 
     async def cancel(self, uid: str, now: datetime) -> BatchRecord:
         """Cancel every run that no trainer has, and ask the trainers of the others to stop."""
+        ...
+
+    async def end_finished(self, now: datetime) -> None:
+        """End every batch that is filled and has no live run left."""
         ...
 
     async def add_retries(

@@ -98,15 +98,17 @@ class KubernetesLauncher:
                 found[uid] = status
         return found
 
-    async def stop(self, uid: str) -> None:
-        """Delete the Job of a launch once its pods are gone; one that ended is left to its TTL."""
+    async def stop(self, uid: str, *, keep_ended: bool = False) -> None:
+        """Delete the Job of a launch with its pods, or leave one that ended to its TTL."""
         self._remains.pop(uid, None)
         path = self._job_path(uid)
         known = self._watch.jobs.get(uid)
-        release = known is not None and has_ended(known) and not self._crowded()
-        changes: dict[str, Any] = {"metadata": {"annotations": {marks.STOPPING: "true"}}}
-        if release:
-            changes["spec"] = {"ttlSecondsAfterFinished": self._settings.released_ttl_s}
+        release = keep_ended and known is not None and has_ended(known) and not self._crowded()
+        changes: dict[str, Any] = {
+            "metadata": {"annotations": {marks.STOPPING: "true"}},
+            # Without time to live Kubernetes removes the Job even if the call below gets lost.
+            "spec": {"ttlSecondsAfterFinished": self._settings.released_ttl_s if release else 0},
+        }
         try:
             self._watch.put(await self._api.merge(path, changes))
             if not release:

@@ -107,11 +107,16 @@ class Launcher(Protocol):
         """Say how every launch does that exists, by uid, those that ended included."""
         ...
 
-    async def stop(self, uid: str) -> None:
+    async def stop(self, uid: str, *, keep_ended: bool = False) -> None:
         """End a launch and forget it; shards get SIGTERM and a grace time.
 
         Returns when the end is under way; `statuses` shows the launch, not ended, until nothing of
         it runs any more, then leaves it out. A uid that is not known is passed over.
+
+        Args:
+            uid: The launch.
+            keep_ended: Whether what a platform shows of a launch that ended by itself may stay for
+                a while, for people to look at; otherwise it goes at once.
         """
         ...
 

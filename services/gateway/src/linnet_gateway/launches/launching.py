@@ -85,10 +85,14 @@ class Launching:
         """Look at every launch and take back what it did not finish; remove orphans."""
         self._statuses = await self._launcher.statuses()
         live = await self._launches.live()
+        # Read after the statuses: a trainer says that its run is cancelled, and then it ends.
+        cancelled = set(await self._launches.cancelled())
         for launch in live:
             status = self._statuses.get(launch.uid)
             if launch.state is LaunchState.STOPPING:
                 await self._finish_stopping(launch, status)
+            elif launch.uid in cancelled:
+                await self.stop(launch.uid)
             elif launch.state is LaunchState.LAUNCHED:
                 await self._compare_launched(launch, status)
         for launch in await self._launches.needless():
@@ -136,7 +140,7 @@ class Launching:
     async def _give_up(self, launch: LaunchRecord, failure: Failure) -> None:
         for run in await self._launches.unfinished(launch.uid):
             await self._leave(run, failure)
-        await self._launcher.stop(launch.uid)
+        await self._launcher.stop(launch.uid, keep_ended=True)
         await self._end(launch)
 
     async def _end(self, launch: LaunchRecord) -> None:

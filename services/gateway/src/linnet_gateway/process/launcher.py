@@ -91,8 +91,11 @@ class ProcessLauncher:
         """Say how every launch does that exists, by uid."""
         return {uid: self._status(known) for uid, known in self._known.items()}
 
-    async def stop(self, uid: str) -> None:
-        """End a launch and forget it; shards get SIGTERM and a grace time."""
+    async def stop(self, uid: str, *, keep_ended: bool = False) -> None:  # noqa: ARG002
+        """End a launch and forget it; shards get SIGTERM and a grace time.
+
+        Its folder is nothing for people to look at, so it never stays.
+        """
         known = self._known.get(uid)
         if known is None or known.stopping_since is not None:
             return
