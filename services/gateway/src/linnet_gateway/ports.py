@@ -246,7 +246,11 @@ class Batches(Protocol):
     async def add_retries(
         self, uid: str, make: Callable[[RunRecord, int], RunRecord], limit: int
     ) -> int:
-        """Add a run, made of it and its place, for each failed one that has none; say how many."""
+        """Add a run, made of it and its place, for each failed one that has none; say how many.
+
+        Raises:
+            NotAllowedInState: The batch is being filled or suspended.
+        """
         ...
 
     async def live(self) -> Sequence[BatchRecord]:

@@ -120,11 +120,17 @@ def step_back(run: RunRecord, now: datetime) -> RunRecord:
     )
 
 
-def batch_done(batch: BatchRecord, now: datetime) -> BatchRecord:
-    """Note that the last run of a batch is terminal; a batch that is being filled goes on."""
-    if batch.state not in {BatchState.RUNNING, BatchState.SUSPENDED}:
-        return batch
-    return replace(batch, state=BatchState.DONE, end_time=now)
+def check_takes_retries(batch: BatchRecord) -> None:
+    """Refuse to retry runs of a batch that is being filled or suspended.
+
+    Raises:
+        NotAllowedInState: It is.
+    """
+    if batch.state in {BatchState.FILLING, BatchState.SUSPENDED}:
+        raise NotAllowedInState(
+            f"batch {batch.name} is {batch.state.name}, expected RUNNING or DONE",
+            metadata={"batch": batch.name, "state": batch.state.name},
+        )
 
 
 def stage_begun(run: RunRecord, kind: StageKind, now: datetime) -> RunRecord:

@@ -9,6 +9,7 @@ from linnet_runtime.clock import Clock
 from linnet_runtime.errors import NotAllowedInState
 from linnet_runtime.ids import ResourceName
 
+from linnet_gateway import transitions
 from linnet_gateway.batches.filling import run_id
 from linnet_gateway.batches.pace import BatchPace
 from linnet_gateway.converters import etag as etag_of
@@ -127,11 +128,7 @@ class BatchRequests:
             QuotaExceeded: The project would have too many runs.
         """
         batch = await self._batches.get(name.project, name.id)
-        if batch.state in {BatchState.FILLING, BatchState.SUSPENDED}:
-            raise NotAllowedInState(
-                f"batch {batch.name} is {batch.state.name}, expected RUNNING or DONE",
-                metadata={"batch": batch.name, "state": batch.state.name},
-            )
+        transitions.check_takes_retries(batch)
         counts = await self._batches.counts(batch.uid)
         await self._runs.check_quota(batch.project, sum(counts.failures.values()))
         now = self._clock.now()

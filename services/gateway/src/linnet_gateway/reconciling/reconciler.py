@@ -173,7 +173,4 @@ class Reconciler:
             given_up = now - batch.create_time > self._limits.filling_life
             if batch.state is BatchState.FILLING and given_up:
                 await self._batches.cancel(batch.uid, now)
-            counts = await self._batches.counts(batch.uid)
-            done = sum(n for state, n in counts.states.items() if state.terminal)
-            if done == batch.run_count:
-                await self._batches.change(batch.uid, partial(transitions.batch_done, now=now))
+        await self._batches.end_finished(now)

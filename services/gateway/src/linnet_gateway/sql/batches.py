@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from linnet_runtime.errors import AlreadyExists, Conflict, NotFound
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
+from linnet_gateway import transitions
 from linnet_gateway.ports import Now
 from linnet_gateway.queries import Page
 from linnet_gateway.records import (
@@ -14,13 +14,13 @@ from linnet_gateway.records import (
     BatchRecord,
     EventKind,
     RunRecord,
-    StageRecord,
 )
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import SELECT_RUNS, dump_stages, load_batch, plain_row, run_row, to_us
+from linnet_gateway.sql.batch_ends import cancel_batch, end_batches, finished_batches, get_batch
+from linnet_gateway.sql.codec import SELECT_RUNS, load_batch, plain_row, run_row
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.runs import add_event, before, read_runs
-from linnet_gateway.states import BatchState, FailureReason, RunState, StageKind, StageState
+from linnet_gateway.states import BatchState, FailureReason, RunState
 
 
 class SqlBatches:
@@ -71,7 +71,7 @@ class SqlBatches:
 
     async def get_uid(self, uid: str) -> BatchRecord:
         """Read one by its uid; raises `NotFound`."""
-        return await self._database.read(lambda c: _get(c, uid))
+        return await self._database.read(lambda c: get_batch(c, uid))
 
     async def list(self, project: str, page: Page) -> Sequence[BatchRecord]:
         """List a page, newest first."""
@@ -92,7 +92,7 @@ class SqlBatches:
         """Change one."""
 
         def work(connection: Connection) -> BatchRecord:
-            old = _get(connection, uid)
+            old = get_batch(connection, uid)
             new = decide(old)
             before_, after = plain_row(old), plain_row(new)
             changes = {name: after[name] for name in before_ if before_[name] != after[name]}
@@ -102,7 +102,7 @@ class SqlBatches:
             statement = update(schema.batches).where(schema.batches.c.uid == uid)
             connection.execute(statement.values(**changes))
             add_event(connection, EventKind.BATCH, uid, uid, self._now())
-            return _get(connection, uid)
+            return get_batch(connection, uid)
 
         return await self._database.write(work)
 
@@ -111,7 +111,7 @@ class SqlBatches:
         rows = [run_row(run) for run in runs]
 
         def work(connection: Connection) -> int:
-            batch = _get(connection, uid)
+            batch = get_batch(connection, uid)
             if batch.run_count != expected or batch.state is not BatchState.FILLING:
                 raise Conflict(
                     f"batch {batch.name!r} is {batch.state.name} and holds {batch.run_count} runs, "
@@ -167,47 +167,12 @@ class SqlBatches:
 
     async def cancel(self, uid: str, now: datetime) -> BatchRecord:
         """Cancel every run that no trainer has, and ask the trainers of the others to stop."""
-        at = to_us(now)
-        columns = schema.runs.c
-        live = (columns.batch_uid == uid) & (columns.state < int(RunState.SUCCEEDED))
-        free = live & columns.attempt_open.is_(False)
-        skipped = dump_stages(tuple(StageRecord(k, StageState.SKIPPED) for k in StageKind))
+        return await self._database.write(lambda c: cancel_batch(c, uid, now))
 
-        def work(connection: Connection) -> BatchRecord:
-            batch = _get(connection, uid)
-            if batch.state is BatchState.DONE:
-                return batch
-            _tell_runs(connection, live, at)
-            connection.execute(
-                update(schema.runs)
-                .where(live)
-                .values(cancel_time=func.coalesce(columns.cancel_time, at), update_time=at)
-            )
-            connection.execute(
-                update(schema.runs)
-                .where(free)
-                .values(
-                    state=int(RunState.CANCELLED),
-                    end_time=at,
-                    stages=skipped,
-                    waiting="",
-                    version=columns.version + 1,
-                )
-            )
-            # A batch that was being filled is closed, a suspended one runs to its end.
-            connection.execute(
-                update(schema.batches)
-                .where(schema.batches.c.uid == uid)
-                .values(
-                    state=int(BatchState.RUNNING),
-                    cancel_time=func.coalesce(schema.batches.c.cancel_time, at),
-                    version=batch.version + 1,
-                )
-            )
-            add_event(connection, EventKind.BATCH, uid, uid, now)
-            return _get(connection, uid)
-
-        return await self._database.write(work)
+    async def end_finished(self, now: datetime) -> None:
+        """End every batch that is filled and has no live run left."""
+        if await self._database.read(finished_batches):
+            await self._database.write(lambda c: end_batches(c, now))
 
     async def add_retries(
         self, uid: str, make: Callable[[RunRecord, int], RunRecord], limit: int
@@ -228,7 +193,8 @@ class SqlBatches:
         )
 
         def work(connection: Connection) -> int:
-            batch = _get(connection, uid)
+            batch = get_batch(connection, uid)
+            transitions.check_takes_retries(batch)
             failed = read_runs(connection, query)
             if not failed:
                 return 0
@@ -257,27 +223,3 @@ class SqlBatches:
             return [load_batch(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
-
-
-def _tell_runs(connection: Connection, which: Any, at: int) -> None:
-    columns = schema.runs.c
-    told = select(
-        literal(int(EventKind.RUN)),
-        columns.uid,
-        columns.batch_uid,
-        literal(0),
-        literal(0),
-        literal(0),
-        literal(at),
-        literal(b""),
-    ).where(which)
-    names = ("kind", "subject", "batch_uid", "attempt", "first", "last", "create_time", "payload")
-    connection.execute(insert(schema.events).from_select(names, told))
-
-
-def _get(connection: Connection, uid: str) -> BatchRecord:
-    query = select(schema.batches).where(schema.batches.c.uid == uid)
-    row = connection.execute(query).mappings().first()
-    if row is None:
-        raise NotFound("batch", uid)
-    return load_batch(row)

@@ -1,0 +1,134 @@
+"""Runs in the records, on SQLite and PostgreSQL."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from linnet_gateway.queries import Page, RunFilter
+from linnet_gateway.records import (
+    FileRecord,
+    RunRecord,
+)
+from linnet_gateway.sql.store import Records
+from linnet_gateway.states import RunState
+from linnet_runtime.errors import AlreadyExists, NotAllowedInState
+
+from tests.fakes.records import FAILURE, T0, a_report, a_run, begun
+
+
+async def test_a_run_comes_back_as_it_was_stored(records: Records) -> None:
+    """Every field survives, also those with text that SQL could trip over."""
+    file = FileRecord("a'b", "k\\%", 3, "0" * 64)
+    run = a_run(
+        display_name="Ünïcode '; DROP TABLE runs; --",
+        labels={"line": 'a"3', "é": "%_\\"},
+        failure=FAILURE,
+        artifacts=(file,),
+        checkpoint=(file,),
+        warnings=("one", "two"),
+        deadline=timedelta(seconds=90),
+        cancel_time=T0,
+        time_used=timedelta(milliseconds=1500),
+        summary=b"\x00\xff",
+        request_id="r",
+    )
+    await records.runs.create(run)
+    assert await records.runs.get("demo", "u1") == run
+    assert await records.runs.get_uid("u1") == run
+
+
+async def test_a_repeated_request_gives_the_first_run(records: Records) -> None:
+    """Same request and spec: the first; same request, other spec: refused; same id: refused."""
+    first = await records.runs.create(a_run("u1", request_id="r"))
+    assert await records.runs.create(a_run("u2", request_id="r")) == first
+    with pytest.raises(AlreadyExists) as caught:
+        await records.runs.create(a_run("u3", request_id="r", spec_digest="d2"))
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+    with pytest.raises(AlreadyExists) as caught:
+        await records.runs.create(a_run("u4", "u1"))
+    assert caught.value.reason == "RUN_EXISTS"
+
+
+async def test_concurrent_repeats_make_one_run(records: Records) -> None:
+    """Twenty submissions of one request at once end with one run and the same answer."""
+    made = await asyncio.gather(
+        *(records.runs.create(a_run(f"u{i}", request_id="r")) for i in range(20))
+    )
+    assert len({run.uid for run in made}) == 1
+    assert len(await records.runs.list("demo", Page(100), RunFilter())) == 1
+
+
+async def test_a_terminal_state_is_final(records: Records) -> None:
+    """Of many ends at once exactly one happens, and nothing moves the run afterwards."""
+    await records.runs.create(a_run())
+
+    def end(state: RunState, run: RunRecord) -> RunRecord:
+        return replace(run, state=state, end_time=T0)
+
+    ends = [RunState.FAILED, RunState.CANCELLED] * 10
+    results = await asyncio.gather(
+        *(records.runs.change("u1", partial(end, state)) for state in ends),
+        return_exceptions=True,
+    )
+    final = (await records.runs.get_uid("u1")).state
+    refused = [r for r in results if isinstance(r, NotAllowedInState)]
+    # The same end again changes nothing and is no move.
+    assert len(refused) == 10
+    assert final is RunState.FAILED
+    with pytest.raises(NotAllowedInState):
+        await records.runs.change("u1", partial(end, RunState.SUCCEEDED))
+
+
+async def test_versions_count_what_callers_see(records: Records) -> None:
+    """A move makes a new version, progress does not, and no change makes none."""
+    run = await begun(records)
+    await records.trainings.store_reports([a_report(run, 1)], T0)
+    one = await records.runs.get_uid("u1")
+    await records.trainings.store_reports([a_report(run, 2)], T0)
+    two = await records.runs.get_uid("u1")
+    assert one.version == two.version
+    assert two.log_sequence == 2
+    same = await records.runs.change("u1", lambda r: r)
+    assert same.version == two.version
+    other = await records.runs.change("u1", lambda r: replace(r, waiting="why"))
+    assert other.version == two.version + 1
+
+
+async def test_pages_give_every_run_once(records: Records) -> None:
+    """Keyset pages, with equal times too, give each run once, newest first."""
+    for i in range(25):
+        await records.runs.create(a_run(f"u{i:02}", create_time=T0 + timedelta(seconds=i // 5)))
+    found: list[RunRecord] = []
+    page = Page(4)
+    while part := await records.runs.list("demo", page, RunFilter()):
+        found += part
+        page = Page(4, (part[-1].create_time, part[-1].uid))
+    keys = [(run.create_time, run.uid) for run in found]
+    assert keys == sorted(keys, reverse=True)
+    assert len({run.uid for run in found}) == 25
+
+
+@pytest.mark.parametrize(
+    ("which", "expected"),
+    [
+        (RunFilter(), {"a", "b", "c"}),
+        (RunFilter(states=frozenset({RunState.QUEUED})), {"a", "b", "c"}),
+        (RunFilter(states=frozenset({RunState.FAILED})), set()),
+        (RunFilter(labels={"line": "3"}), {"a"}),
+        (RunFilter(labels={"line": "3", "x": "y"}), set()),
+        (RunFilter(labels={"li": "ne"}), set()),
+        (RunFilter(labels={"100%": '"_'}), {"b"}),
+        (RunFilter(dataset="other"), {"c"}),
+    ],
+)
+async def test_filters_choose_exactly(
+    records: Records, which: RunFilter, expected: set[str]
+) -> None:
+    """Labels match as whole pairs, whatever characters they hold."""
+    await records.runs.create(a_run("a", labels={"line": "3"}))
+    await records.runs.create(a_run("b", labels={"line": "33", "100%": '"_'}))
+    await records.runs.create(a_run("c", dataset="other", labels={"x": '"line": "3"'}))
+    found = await records.runs.list("demo", Page(10), which)
+    assert {run.uid for run in found} == expected
