@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts a service into /app, in steps of which the last two become layers of its image:
-#   install.sh lock                                       what the next step depends on, into /lock
-#   install.sh dependencies PACKAGE [UV SYNC OPTION...]   what uv.lock names; large, moves only with the lock
+#   install.sh lock PACKAGE                               what the next step depends on, into /lock
+#   install.sh dependencies PACKAGE [UV SYNC OPTION...]   what it requires; large, moves only with its part of uv.lock
 #   install.sh program PACKAGE [UV SYNC OPTION...]        the workspace's own code, into /program/app; small
 # Times are clamped and bytecode holds no times, so the same content gives the same layer.
 set -eu
@@ -26,9 +26,9 @@ clamp() {
 case $step in
 lock)
   mkdir -p /lock
-  cp uv.lock /lock/
-  # Settings of linters and tests change often, and no dependency changes with them.
-  awk '/^\[/ { kept = !/^\[+tool\./ || /^\[+tool\.uv/ } kept' pyproject.toml >/lock/pyproject.toml
+  # Requirements of other services, of linters and of tests move, and nothing here moves with them.
+  python3 /usr/local/bin/narrow_lock.py "$package" <uv.lock >/lock/uv.lock
+  awk '/^\[/ { kept = /^\[+tool\.uv/ } kept' pyproject.toml >/lock/pyproject.toml
   clamp /lock
   ;;
 dependencies)

@@ -5,9 +5,9 @@ ARG BUILD_BASE=ghcr.io/astral-sh/uv:python3.11-bookworm-slim@sha256:4f5d923c9dce
 
 FROM ${BUILD_BASE} AS lock
 WORKDIR /source
-COPY deploy/images/install.sh /usr/local/bin/
+COPY deploy/images/install.sh deploy/images/narrow_lock.py /usr/local/bin/
 COPY pyproject.toml uv.lock ./
-RUN install.sh lock
+RUN install.sh lock linnet
 
 FROM ${BUILD_BASE} AS dependencies
 WORKDIR /source
