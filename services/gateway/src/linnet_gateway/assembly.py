@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Self
 
-from linnet.v1 import runner_service_pb2_grpc, training_service_pb2_grpc
+from linnet.v1 import runner_service_pb2_grpc
 from linnet_runtime import logs
 from linnet_runtime.clock import Clock
 from linnet_runtime.metrics_http import MetricsPage, new_registry
@@ -18,11 +18,10 @@ from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import Drain, Server
 from linnet_runtime.s3 import S3Store
 
-from linnet_gateway.api.connect_app import HttpServer, connect_app
-from linnet_gateway.api.credentials import identity_of, server_credentials, uvicorn_tls
+from linnet_gateway.api.credentials import identity_of, server_credentials
 from linnet_gateway.api.guard import Guard
 from linnet_gateway.api.pagination import Pager
-from linnet_gateway.api.training_servicer import training_servicer
+from linnet_gateway.api.serving import reachable, serve_public
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.core import Core, rate_limits, reconciler_limits, training_api
 from linnet_gateway.launches.launcher import Launcher
@@ -52,7 +51,8 @@ from linnet_gateway.uids import new_uid
 
 _TOKEN_KEY = "tokens"  # noqa: S105 - the name of a key, not the key
 _EVENT_IDLE_S = 1.0
-_SHARED_EVENT_IDLE_S = 0.2
+_TOLD_EVENT_IDLE_S = 5.0
+_UNTOLD_EVENT_IDLE_S = 0.2
 
 Leads = Callable[[], bool]
 
@@ -104,7 +104,7 @@ class Gateway:
         host = self.settings.runner_host or self.settings.host
         credentials = server_credentials(self.settings, clients=False)
         runner_port = runner_server.listen(f"{host}:{self.settings.runner_port}", credentials)
-        runner_address = f"{_reachable(host)}:{runner_port}"
+        runner_address = f"{reachable(host)}:{runner_port}"
         launcher, leads = await self._launcher(core, runner_address)
         limits = reconciler_limits(self.settings, core.retries)
         launching = Launching(
@@ -135,10 +135,7 @@ class Gateway:
         self._stack.callback(records.close)
         store = S3Store(settings.store)
         await asyncio.to_thread(store.create_bucket)
-        tail = EventTail(
-            records.events, idle_s=_EVENT_IDLE_S if records.single else _SHARED_EVENT_IDLE_S
-        )
-        records.on_commit(tail.wake)
+        tail = self._tail(records)
         evaluator = open_channel(settings.evaluator_address)
         profiler = open_channel(settings.profiler_address)
         self._stack.push_async_callback(evaluator.close)
@@ -155,6 +152,22 @@ class Gateway:
             tokens=Tokens(await records.secrets.key(_TOKEN_KEY)),
             pager=Pager(await records.secrets.key("pages")),
         )
+
+    def _tail(self, records: Records) -> EventTail:
+        if records.single:
+            tail = EventTail(records.events, idle_s=lambda: _EVENT_IDLE_S)
+        else:
+            # Loaded only here: SQLite needs no driver.
+            from linnet_gateway.sql.notices import EventNotices
+
+            notices = EventNotices(self.settings.database_url)
+            tail = EventTail(
+                records.events,
+                idle_s=lambda: _TOLD_EVENT_IDLE_S if notices.listening else _UNTOLD_EVENT_IDLE_S,
+            )
+            self._background(notices.run(tail.wake))
+        records.on_commit(tail.wake)
+        return tail
 
     async def _launcher(self, core: Core, runner_address: str) -> tuple[Launcher, Leads]:
         settings = self.settings
@@ -263,29 +276,10 @@ class Gateway:
             self.clock,
             rate_limits(settings),
         )
-        server = Server(["linnet.v1.TrainingService"], rpc)
-        training_service_pb2_grpc.add_TrainingServiceServicer_to_server(
-            training_servicer(guard), server.grpc_server
-        )
-        credentials = server_credentials(settings, clients=True)
-        port = server.listen(f"{settings.host}:{settings.port}", credentials)
         page = MetricsPage(self.registry, settings.host, settings.metrics_port)
         self._stack.callback(page.close)
-        web = HttpServer(
-            connect_app(guard, rpc), settings.host, settings.http_port, **uvicorn_tls(settings)
-        )
-        http_port = await web.start()
-        self._stack.push_async_callback(web.stop)
-        await server.start()
-        drain = Drain(settings.drain_pause_s, settings.drain_grace_s)
-        self._stack.push_async_callback(server.stop, self.clock, drain)
-        host = _reachable(settings.host)
-        scheme = "https" if settings.tls_certificate_file else "http"
-        return {
-            "address": f"{host}:{port}",
-            "http": f"{scheme}://{host}:{http_port}",
-            "metrics": f"{host}:{page.port}",
-        }
+        served = await serve_public(self._stack, guard, settings, rpc, self.clock)
+        return served | {"metrics": f"{reachable(settings.host)}:{page.port}"}
 
     def _tell_endpoints(self) -> None:
         path = self.settings.endpoint_file
@@ -299,7 +293,3 @@ def _wake(reconciler: Reconciler, event: Event) -> None:
     # Output alone moves no run on.
     if event.kind is not EventKind.LOG:
         reconciler.wake()
-
-
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound

@@ -34,7 +34,10 @@ class GatewaySettings(ServiceSettings):
     endpoint_file: Path | None = None
     """Where {"address", "runner", "http", "metrics"} is written as JSON once it serves."""
     database_url: str = Field(min_length=1)
-    """SQLAlchemy's URL of the records: `sqlite:////path` or `postgresql+psycopg://...`."""
+    """SQLAlchemy's URL of the records: `sqlite:////path` or `postgresql+psycopg://...`.
+
+    Replicas wake each other by LISTEN, which needs a session: name the server itself, or a pooler in
+    session mode. Behind another pooler streams are up to 5 s late."""
     store_endpoint: str = Field(min_length=1)
     """`http://host:port` of the object store."""
     store_public_endpoint: str = ""

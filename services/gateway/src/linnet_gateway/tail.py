@@ -60,13 +60,13 @@ class Subscription:
 class EventTail:
     """Follows the events of the records."""
 
-    def __init__(self, events: Events, *, idle_s: float) -> None:
+    def __init__(self, events: Events, *, idle_s: Callable[[], float]) -> None:
         """Make a tail.
 
         Args:
             events: The records' events.
-            idle_s: How long to wait before looking without having been woken: other replicas
-                write too.
+            idle_s: Tells how long to wait before looking without having been woken: other
+                replicas write too, and what wakes this one may have failed.
         """
         self._events = events
         self._idle_s = idle_s
@@ -120,7 +120,7 @@ class EventTail:
             if len(found) == _PAGE:
                 continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._idle_s):
+                async with asyncio.timeout(self._idle_s()):
                     await self._woken.wait()
             self._woken.clear()
 

@@ -4,7 +4,7 @@ Writes go through one thread. Whatever waits there when it comes free is committ
 thousand trainers that report each second cost a few dozen commits. If one piece of work fails, the
 whole is rolled back and each piece gets a transaction of its own. On PostgreSQL every writing
 transaction holds one advisory lock, so that replicas write one after the other as SQLite makes them
-do, and events become visible in the order of their ids.
+do, and events become visible in the order of their ids; what is committed wakes the other replicas.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ _MAX_GROUP = 256
 _ATTEMPTS = 3
 _READERS = 4
 _BUSY_TIMEOUT_MS = 5_000
+CHANNEL = "linnet_events"
+"""On which PostgreSQL tells other replicas that there may be events."""
 _WRITER_LOCK = 0x6C696E6E
 """Key of the advisory lock: "linn"."""
 
@@ -176,6 +178,9 @@ class Database:
                     for job in jobs:
                         job.error = None
                         job.result = job.work(connection)
+                    if not self.is_sqlite:
+                        # Sent with the commit, once however often a transaction says it.
+                        connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
             except Exception as error:  # noqa: BLE001 - the thread must go on; callers get the error
                 if len(jobs) > 1:
                     for job in jobs:
