@@ -10,11 +10,9 @@ import pytest
 from truth_rows import CountedOperator, counted_operators
 
 # Median and 95th percentile of the error in percent, models then operators that hold >= 2 %.
-# What the issue asks is 0.5 and 3 (M0+ 1 and 4, M55 0.5 and 4), 0.5 and 6; soft float, which hangs
-# on the data, misses the last of them by the figures given here.
 GOALS = {
-    "cortex-m0plus/cmsis-nn-c": (1.0, 4.0, 0.5, 7.1),
-    "cortex-m0plus/reference": (1.0, 4.0, 0.5, 6.2),
+    "cortex-m0plus/cmsis-nn-c": (1.0, 4.0, 0.5, 6.0),
+    "cortex-m0plus/reference": (1.0, 4.0, 0.5, 6.0),
     "cortex-m33/cmsis-nn-dsp": (0.5, 3.0, 0.5, 6.0),
     "cortex-m4f/cmsis-nn-dsp": (0.5, 3.0, 0.5, 6.0),
     "cortex-m4f/reference": (0.5, 3.0, 0.5, 6.0),

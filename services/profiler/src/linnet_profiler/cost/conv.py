@@ -31,7 +31,7 @@ def convolution_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -
         return _cmsis_pointwise(window, kernels)
     if kernels is KernelSet.CMSIS_MVE:
         return mve_row(window) if runs_1xn(window) else mve_convolution(window)
-    return _cmsis_convolution(window, kernels)
+    return cmsis_convolution(window, kernels)
 
 
 def _reference_convolution(window: Window) -> Counted:
@@ -52,7 +52,8 @@ def _reference_convolution(window: Window) -> Counted:
     )
 
 
-def _cmsis_convolution(window: Window, kernels: KernelSet) -> Counted:
+def cmsis_convolution(window: Window, kernels: KernelSet) -> Counted:
+    """Path and terms of arm_convolve_s8 without MVE: two columns at a time."""
     depth, channels = window.taps * window.filter_channels, window.channels_out
     pairs, single = divmod(window.positions, 2)
     rows, odd = divmod(channels, 2)
@@ -75,7 +76,7 @@ def _cmsis_convolution(window: Window, kernels: KernelSet) -> Counted:
             "widened_blocks": window.positions * (depth // 4),
             "widened_rest": window.positions * (depth % 4),
             **copy_terms(column_runs(window), window.channels_in, kernels),
-            **fill_terms(outside, window.channels_in),
+            **fill_terms(outside, window.channels_in, kernels),
             "kernel_rows": window.positions * window.height.kernel,
             "positions": window.positions,
             "lines": window.lines,

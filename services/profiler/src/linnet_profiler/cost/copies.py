@@ -1,8 +1,7 @@
 """Terms of memcpy and memset of many short runs, by length and alignment.
 
 newlib's memcpy takes words where source and destination lie on 4, otherwise bytes or (Armv7-M, from
-8 bytes) unaligned words after the destination is aligned; Armv6-M's C version takes words only
-from 16 bytes on.
+8 bytes) unaligned words after the destination is aligned; Armv6-M's own is counted exactly.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from math import gcd
 
+from linnet_profiler.cost.armv6m import copy_instructions, fill_instructions
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.tflite.geometry import Axis, Window, inside
 
@@ -38,15 +38,10 @@ def copy_terms(runs: Runs, length: int, kernels: KernelSet) -> Terms:
     """Terms of copying runs of `length` bytes each."""
     aligned, other = runs.aligned, runs.misaligned
     if kernels is KernelSet.CMSIS_C:
-        if length < _BLOCK:
-            return {"byte_runs": aligned + other, "run_bytes": (aligned + other) * length}
         return {
-            "word_runs": aligned,
-            "run_blocks": aligned * (length // _BLOCK),
-            "run_words": aligned * (length % _BLOCK // _WORD),
-            "run_rest": aligned * (length % _WORD),
-            "byte_runs": other,
-            "run_bytes": other * length,
+            "runs": aligned + other,
+            "copying": aligned * copy_instructions(length, aligned=True)
+            + other * copy_instructions(length, aligned=False),
         }
     terms: Terms = {
         "word_runs": aligned,
@@ -60,8 +55,12 @@ def copy_terms(runs: Runs, length: int, kernels: KernelSet) -> Terms:
     return {**terms, "odd_runs": other, "odd_run_words": other * (length // _WORD)}
 
 
-def fill_terms(runs: int, length: int) -> Terms:
+def fill_terms(runs: int, length: int, kernels: KernelSet) -> Terms:
     """Terms of filling runs of `length` bytes each."""
+    if kernels is KernelSet.CMSIS_C:
+        # Columns whose taps are no whole words begin anywhere: two bytes before one on average.
+        lead = 2 if length % _WORD else 0
+        return {"filled_runs": runs, "filling": runs * fill_instructions(length, lead=lead)}
     return {
         "filled_runs": runs,
         "filled_words": runs * (length // _WORD),

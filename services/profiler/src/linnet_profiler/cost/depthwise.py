@@ -52,7 +52,7 @@ def cmsis_depthwise(window: Window, kernels: KernelSet) -> Counted:
         and window.width.dilation == 1
     )
     if not plain:
-        return _generic_depthwise(window)
+        return _generic_depthwise(window, kernels)
     if kernels is KernelSet.CMSIS_MVE:
         return _mve_depthwise(window)
     three = window.height.kernel == 3 and window.width.kernel == 3
@@ -83,7 +83,7 @@ def _depthwise_3x3(window: Window) -> Counted:
 
 def _depthwise_columns(window: Window, kernels: KernelSet) -> Counted:
     if kernels is KernelSet.CMSIS_C:
-        return _generic_depthwise(window)
+        return _generic_depthwise(window, kernels)
     fours, rest = divmod(window.channels_in, 4)
     positions = window.positions
     return Counted(
@@ -152,7 +152,7 @@ def _clean_fours(window: Window) -> int:
     return int(flags[: positions // 4 * 4].reshape(-1, 4).all(axis=1).sum())
 
 
-def _generic_depthwise(window: Window) -> Counted:
+def _generic_depthwise(window: Window, kernels: KernelSet) -> Counted:
     taps, positions = window.valid_taps, window.positions
     rows = window.window_rows
     # Multipliers of 4 have their own kernel, where neither batches nor dilation are in the way.
@@ -170,8 +170,10 @@ def _generic_depthwise(window: Window) -> Counted:
         )
     outputs = positions * window.channels_out
     dilated = window.height.dilation > 1 or window.width.dilation > 1
+    # With one channel gcc keeps more in the registers of a Thumb-2 core; Armv6-M has too few.
+    single = window.channels_in == 1 and kernels is not KernelSet.CMSIS_C
     return Counted(
-        "generic" if window.channels_in > 1 else "generic_1",
+        "generic_1" if single else "generic",
         {
             "taps": taps * window.channels_out,
             "rows": rows * window.channels_out,

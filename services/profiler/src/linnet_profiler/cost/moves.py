@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Final
 
+from linnet_profiler.cost.armv6m_pad import armv6m_pad_terms
 from linnet_profiler.cost.copies import Runs, copy_terms
 from linnet_profiler.cost.counted import Counted, Terms, add_terms
 from linnet_profiler.kernel_sets import KernelSet
@@ -112,7 +113,9 @@ def pad_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counte
         return Counted("elements", {"calls": 1})
     inside, total = image.elements, output.elements
     if kernels.is_cmsis and image.dtype == "INT8":
-        return _cmsis_pad(image, output, kernels)
+        if kernels is KernelSet.CMSIS_C:
+            return Counted("cmsis", armv6m_pad_terms(graph, operator, image.shape, output.shape))
+        return _cmsis_pad(image, output)
     depth, wide = max(1, image.shape[-1]), max(1, output.shape[-1])
     beside = inside // depth * (wide - depth)
     return Counted(
@@ -127,24 +130,17 @@ def pad_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counte
     )
 
 
-def _cmsis_pad(image: Tensor, output: Tensor, kernels: KernelSet) -> Counted:
+def _cmsis_pad(image: Tensor, output: Tensor) -> Counted:
     pixels = image.elements // max(1, image.shape[-1])
     # Rows are copied whole unless the channels are padded; then every pixel is copied alone.
     padded = image.shape[-1] != output.shape[-1]
     width = image.shape[-2] if len(image.shape) > 1 and not padded else 1
-    lines = pixels // max(1, width)
     terms: Terms = {
-        "lines": lines,
+        "lines": pixels // max(1, width),
         "copied": image.elements,
         "filled": output.elements - image.elements,
         "calls": 1,
     }
-    if kernels is KernelSet.CMSIS_C:
-        del terms["copied"], terms["lines"]
-        terms["row_calls"] = lines
-        run = width * image.shape[-1]
-        runs = Runs(lines, 0) if run % 4 == 0 else Runs(0, lines)
-        terms |= copy_terms(runs, run, kernels)
     return Counted("cmsis", terms)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from linnet_profiler.cost.armv6m import division_instructions
 from linnet_profiler.cost.conv import convolution_terms
 from linnet_profiler.cost.counted import Counted
 from linnet_profiler.cost.dense import dense_terms
@@ -12,6 +13,7 @@ from linnet_profiler.cost.moves import COPYING
 from linnet_profiler.cost.other import other_terms
 from linnet_profiler.cost.pool import pool_terms
 from linnet_profiler.cost.value_signs import signs_of
+from linnet_profiler.cost.value_spread import averages_of
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.tflite.geometry import window_of
 from linnet_profiler.tflite.model import Operator, Subgraph
@@ -65,21 +67,15 @@ def cost_of(graph: Subgraph, operator: Operator, kernels: KernelSet, *, soft_flo
         count = terms[multiplied]
         terms = {**terms, multiplied: count * (1 - zero), f"{multiplied}_zero": count * zero}
     output = graph.output(operator)
-    if soft_float and operator.name == "AVERAGE_POOL_2D" and dtype == "INT8":
-        # Division in software takes a step a bit: rectified values lie far from 0 in int8.
-        terms = {**terms, "rectified_outputs": _rectified(graph, operator)}
+    if soft_float and operator.name == "AVERAGE_POOL_2D" and dtype == "INT8" and output is not None:
+        mean, deviation = averages_of(graph, operator)
+        division = output.elements * division_instructions(mean, deviation)
+        terms = {**terms, "division": division}
     if counted.any_type:
         dtype = ""
     elif output is not None and output.dtype != dtype:
         dtype = f"{dtype}-{output.dtype}"
     return Cost(f"{counted.family or operator.name}|{dtype}|{counted.path}", terms)
-
-
-def _rectified(graph: Subgraph, operator: Operator) -> float:
-    image, output = graph.input(operator, 0), graph.output(operator)
-    if image is None or output is None:
-        return 0.0
-    return output.elements * signs_of(graph, image.index).zero
 
 
 def _counted(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted:

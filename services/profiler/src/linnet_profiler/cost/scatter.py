@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from linnet_profiler.cost.counted import Counted
+from typing import Final
+
+from linnet_profiler.cost.conv import cmsis_convolution
+from linnet_profiler.cost.copies import Runs, copy_terms
+from linnet_profiler.cost.counted import Counted, Terms
+from linnet_profiler.cost.mve import mve_convolution
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.tflite.geometry import inside, same_padding
+from linnet_profiler.tflite.geometry import Axis, Window, inside, same_padding
 from linnet_profiler.tflite.model import Operator, Subgraph
 
-_IMAGE_RANK = 4
+_IMAGE_RANK: Final = 4
+# Input channels that CMSIS-NN's inner loop takes at once.
+_BLOCK_CHANNELS: Final = {
+    KernelSet.CMSIS_C: 2,
+    KernelSet.CMSIS_DSP: 4,
+    KernelSet.CMSIS_MVE: 16,
+}
+# Longer images than any memory holds are not looked at row by row.
+_LONGEST_AXIS: Final = 1 << 16
 
 
 def transpose_conv_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted:
@@ -44,17 +57,92 @@ def transpose_conv_terms(graph: Subgraph, operator: Operator, kernels: KernelSet
                 "calls": 1,
             },
         )
-    reverse = max(strides) <= 2 and channels_in > 16
-    mve = kernels is KernelSet.CMSIS_MVE
-    depth = -(-channels_in // 16) if mve else channels_in // 4
-    return Counted(
-        "reversed" if reverse else "scatter",
-        {
-            "mac_blocks": taps * channels_out * depth,
-            "mac_rest": 0 if mve else taps * channels_out * (channels_in % 4),
-            "tap_outputs": taps * channels_out,
-            "taps": taps,
-            "outputs": output.elements,
-            "calls": 1,
-        },
+    window = _window(image.shape, weights.shape, output.shape, strides, operator)
+    if max(strides) <= 2 and channels_in > 16:
+        return _reversed(window, kernels)
+    return _rolling(window, strides, image.shape, kernels)
+
+
+def _window(
+    image: tuple[int, ...],
+    weights: tuple[int, ...],
+    output: tuple[int, ...],
+    strides: tuple[int, int],
+    operator: Operator,
+) -> Window:
+    """The convolution that a transposed one is, over an image spread out by the strides."""
+    same = operator.options.get("padding") == "same"
+    axes = []
+    for place in (1, 2):
+        size, out, kernel, stride = image[place], output[place], weights[place], strides[place - 1]
+        pad = same_padding(out, size, kernel, stride, 1) if same else 0
+        spread = (size - 1) * stride + 1
+        axes.append(Axis(spread, out, kernel, stride=1, dilation=1, pad=max(0, kernel - 1 - pad)))
+    return Window(
+        batches=image[0],
+        height=axes[0],
+        width=axes[1],
+        channels_in=image[3],
+        channels_out=weights[0],
+        filter_channels=image[3],
+        multiplier=1,
     )
+
+
+def _reversed(window: Window, kernels: KernelSet) -> Counted:
+    """Terms of arm_transpose_conv_wrapper_s8's way by arm_convolve_s8, with reversed filters."""
+    mve = kernels is KernelSet.CMSIS_MVE
+    counted = mve_convolution(window) if mve else cmsis_convolution(window, kernels)
+    weights = window.taps * window.filter_channels * window.channels_out
+    # No build was counted on this way: what comes before the convolution has no fitted cost.
+    return Counted(counted.path, {**counted.terms, "reversed_weights": weights}, family="CONV_2D")
+
+
+def _rolling(
+    window: Window, strides: tuple[int, int], image: tuple[int, ...], kernels: KernelSet
+) -> Counted:
+    """Terms of arm_transpose_conv_s8: four input pixels at a time into a rolling buffer."""
+    high, wide = window.height, window.width
+    pads = (high.kernel - 1 - high.pad, wide.kernel - 1 - wide.pad)
+    rows, written = 0, 0
+    for row in range(min(image[1], _LONGEST_AXIS)):
+        above = max(0, pads[0] - row * strides[0])
+        below = max(0, row * strides[0] + high.kernel - pads[0] - high.out - 1)
+        rows += max(0, high.kernel - above - below)
+        written += strides[0] if above == 0 else 0
+    fours, left = divmod(image[2], 4)
+    groups = fours + left // 2 + left % 2
+    runs = window.batches * rows * groups * window.channels_out
+    taps = runs * wide.kernel
+    lanes = window.batches * rows * image[2] * window.channels_out * wide.kernel
+    # Four pixels at a time need more registers than there are; two and one don't.
+    few = left / image[2] if image[2] else 0.0
+    step = _BLOCK_CHANNELS[kernels]
+    blocks, rest = divmod(window.channels_in, step)
+    if kernels is KernelSet.CMSIS_MVE and rest:
+        blocks, rest = blocks + 1, 0
+    buffered = (image[2] - 1) * strides[1] + max(wide.kernel, strides[1])
+    resets = window.batches * buffered * (max(high.kernel, strides[0]) + written)
+    size = 4 * window.channels_out
+    terms: Terms = {
+        "block_lanes": lanes * (1 - few) * blocks,
+        "few_lanes": lanes * few * blocks,
+        "block_loops": taps * blocks,
+        "rest_lanes": lanes * rest,
+        "rest_loops": taps * rest,
+        "tap_lanes": lanes,
+        "tap_runs": taps,
+        "filter_rows": runs,
+        "outputs": window.positions * window.channels_out,
+        "resets": resets,
+        "calls": 1,
+    }
+    if kernels is KernelSet.CMSIS_MVE:
+        terms |= {
+            "output_blocks": window.positions * -(-window.channels_out // 4),
+            "reset_blocks": resets * -(-size // 16),
+        }
+        del terms["rest_lanes"], terms["rest_loops"], terms["outputs"]
+    else:
+        terms |= copy_terms(Runs(resets, 0), size, kernels)
+    return Counted("scatter", terms)
