@@ -17,6 +17,7 @@ COPY --from=lock /lock ./
 RUN install.sh dependencies linnet-gateway --extra kubernetes --extra postgres
 
 FROM dependencies AS program
+COPY pyproject.toml uv.lock ./
 COPY protos protos
 COPY libs libs
 COPY services/gateway services/gateway

@@ -17,6 +17,7 @@ COPY --from=lock /lock ./
 RUN install.sh dependencies linnet-trainer
 
 FROM dependencies AS program
+COPY pyproject.toml uv.lock ./
 COPY protos protos
 COPY libs libs
 COPY services/trainer services/trainer

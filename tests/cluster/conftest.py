@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from testbed import build, network, objectstore, requirements
 from testbed.cluster import Cluster
-from testbed.faults import Unsupported
+from testbed.faults import TestbedFault, Unsupported
 from testbed.helm import Helm
 from testbed.imagebuild import Builder
 from testbed.kubectl import Kubectl
@@ -24,15 +24,46 @@ from testbed.places import DEFAULT_NAME
 from testbed.serviceimages import IMAGES, ServiceImages, small_values
 
 
+_NOT_RUN = pytest.StashKey[str]()
+_REQUIRED_VARIABLE = "LINNET_REQUIRE_TESTBED"
+"""Set where the testbed is known to run, so that tests can't be skipped unnoticed."""
+
+
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Make what takes longer than any test may before the first test's time starts."""
-    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    """Make what takes longer than any test may before the first test's time starts.
+
+    A machine that may not run a testbed is no failure, on CI neither: its tests are skipped and one
+    line says what is missing. Whatever goes wrong on a machine that may is a failure.
+    """
+    items = [item for item in session.items if item.get_closest_marker("cluster")]
     foreign = os.environ.get("KUBECONFIG") and not os.environ.get("LINNET_TESTBED")
-    if session.config.option.collectonly or foreign or "testbed" not in wanted:
+    if session.config.option.collectonly or foreign or not items:
         return
     try:
         requirements.check()
-    except Unsupported:
+    except Unsupported as unsupported:
+        if os.environ.get(_REQUIRED_VARIABLE):
+            pytest.exit(f"tests/cluster: {unsupported}", returncode=1)
+        session.config.stash[_NOT_RUN] = str(unsupported)
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=str(unsupported)))
+        return
+    wanted = {name for item in items for name in getattr(item, "fixturenames", ())}
+    try:
+        _prepare(wanted)
+    except TestbedFault as fault:
+        pytest.exit(f"tests/cluster: {fault}", returncode=1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line why nothing ran."""
+    reason = terminalreporter.config.stash.get(_NOT_RUN, None)
+    if reason is not None:
+        terminalreporter.write_line(f"tests/cluster: skipped, the testbed {reason}")
+
+
+def _prepare(wanted: Collection[str]) -> None:
+    if "testbed" not in wanted:
         return
     cluster = Cluster.of(os.environ.get("LINNET_TESTBED") or DEFAULT_NAME)
     for program in build.PROGRAMS:
@@ -53,12 +84,7 @@ def testbed() -> Iterator[Cluster | None]:
         return
     cluster = Cluster.of(name or DEFAULT_NAME)
     was_ready = cluster.ready()
-    try:
-        cluster.up(print)
-    except Unsupported as unsupported:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(unsupported))
+    cluster.up(print)
     try:
         with network.entered(cluster.holder()):
             yield cluster

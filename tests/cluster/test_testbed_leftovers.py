@@ -9,9 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from testbed import requirements
 from testbed.cluster import Cluster
-from testbed.faults import Unsupported
 from testbed.network import outside
 from testbed.patience import wait_until
 
@@ -24,10 +22,6 @@ _START_S = 120.0
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A testbed of this test's own, beside the one that the other tests use."""
-    try:
-        requirements.check()
-    except Unsupported as unsupported:
-        pytest.skip(str(unsupported))
     found = Cluster.of(_NAME)
     found.down()
     yield found

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .controlgroup import ControlGroup
 from .faults import TestbedFault, Unsupported
 from .network import outside
 
@@ -21,6 +22,11 @@ _NODE_PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
 IMAGE_PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+# What a start does first, in namespaces that end with it.
+_PROBE = (
+    "mount -t tmpfs tmpfs /run && ip link set lo up && ip link add probe0 type bridge && "
+    "iptables --table nat --list-rules"
+)
 PROMETHEUS_PACKAGES = {"prometheus": "prometheus"}
 
 
@@ -40,12 +46,38 @@ def check() -> None:
     lacking = _lacking(_NODE_PACKAGES)
     if lacking and not shutil.which("apt-get"):
         missing.append("apt-get, or " + ", ".join(lacking))
+    if not missing:
+        try:
+            install(_NODE_PACKAGES)
+        except TestbedFault as fault:
+            missing.append(f"Debian packages ({_last_line(str(fault))})")
+        else:
+            missing += _forbidden()
     if missing:
         raise Unsupported(
             f"can't run here, missing: {'; '.join(missing)}. "
             "Set KUBECONFIG to use a cluster that you have."
         )
-    install(_NODE_PACKAGES)
+
+
+def _forbidden() -> list[str]:
+    """Name what root itself may not do here, as in a container without privileges."""
+    found = []
+    unshare = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _PROBE]
+    done = subprocess.run(unshare, capture_output=True, text=True, check=False)
+    if done.returncode:
+        found.append(f"permission for namespaces, mounts and links ({_last_line(done.stderr)})")
+    try:
+        group = ControlGroup.of(f"linnet-probe-{os.getpid()}")
+        group.create()
+        group.remove()
+    except (OSError, StopIteration) as error:
+        found.append(f"a control group of its own ({error or 'no hierarchy'})")
+    return found
+
+
+def _last_line(text: str) -> str:
+    return (text.strip() or "it says nothing").splitlines()[-1][-200:]
 
 
 def install(packages: dict[str, str]) -> None:
