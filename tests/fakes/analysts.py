@@ -83,7 +83,20 @@ class FakeAnalysts(
         if self.p_value is None:
             self.failures.append(InvalidInput.of("second", "expected scores of the same dataset"))
             await self._fail(context)
+        assert self.p_value is not None
         return evaluator_service_pb2.CompareScoresResponse(sample_count=10, p_value=self.p_value)
+
+    async def ApplyThresholds(  # noqa: N802 - named by the contract
+        self, _request: evaluator_service_pb2.ApplyThresholdsRequest, context: Any
+    ) -> evaluator_service_pb2.ApplyThresholdsResponse:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this stand-in only scores")
+        raise AssertionError
+
+    async def Explore(  # noqa: N802 - named by the contract
+        self, _request: evaluator_service_pb2.ExploreRequest, context: Any
+    ) -> evaluator_service_pb2.ExploreResponse:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this stand-in only scores")
+        raise AssertionError
 
     async def Profile(  # noqa: N802 - named by the contract
         self, request: profiler_service_pb2.ProfileRequest, context: Any

@@ -86,7 +86,7 @@ class Bench:
         response = await self.call("CreateDataset", create_dataset_request(name, files))
         for upload in response.uploads:
             put = urllib.request.Request(upload.url, data=files[upload.name], method="PUT")
-            await asyncio.to_thread(lambda put=put: urllib.request.urlopen(put).close())
+            await asyncio.to_thread(_send, put)
         found: dataset_pb2.Dataset = await self.call(
             "FinalizeDataset", pb.FinalizeDatasetRequest(name=response.dataset.name)
         )
@@ -118,6 +118,10 @@ class Bench:
 
         await until(there, seconds)
         return found[0]
+
+
+def _send(request: urllib.request.Request) -> None:
+    urllib.request.urlopen(request).close()
 
 
 def a_spec(epochs: int = 3) -> spec_pb2.TrainingSpec:

@@ -21,6 +21,7 @@ from linnet_runtime.ids import parse_name
 
 from tests.fakes.gateway import PARENT, a_spec
 from tests.fakes.killable import EPOCHS, Faults, Gateway, Killed, World
+from tests.support.run_promises import foreign_keys, gaps, lost_attempts_keys
 
 SEEDS = 125
 POINTS = 250
@@ -143,9 +144,7 @@ async def check(world: World, gateway: Gateway) -> None:
             await check_result(world, gateway, run.uid)
     assert world.launcher.shards == {}
     assert list(await gateway.records.launches.live()) == []
-    known = {run.prefix for run in found}
-    strangers = [k for k in world.store.objects if k.split("/attempts/")[0] not in known]
-    assert strangers == []
+    assert foreign_keys(world.store.objects, (run.prefix for run in found)) == []
 
 
 async def check_result(world: World, gateway: Gateway, uid: str) -> None:
@@ -153,21 +152,15 @@ async def check_result(world: World, gateway: Gateway, uid: str) -> None:
     run = await gateway.records.runs.get_uid(uid)
     for file in run.artifacts:
         assert len(world.store.objects[file.key]) == file.size_bytes
-    prefix = f"{run.prefix}/attempts/"
-    lost = [
-        key
-        for key in world.store.objects
-        if key.startswith(prefix) and "/log/" not in key
-        if not key.startswith(f"{prefix}{run.attempt}/")
-    ]
-    assert lost == []
+    assert lost_attempts_keys(world.store.objects, run.prefix, run.attempt) == []
     sequences: list[int] = []
     for chunk in await gateway.records.events.chunks(uid, (run.attempt, 0)):
         sequences += range(chunk.first, chunk.last + 1)
     for event in await gateway.records.events.log(uid, (run.attempt, 0), 100):
         assert event.kind is EventKind.LOG
         sequences += range(event.first, event.last + 1)
-    assert sequences == list(range(1, EPOCHS + 1))
+    assert gaps(sequences) == []
+    assert len(sequences) == EPOCHS
 
 
 async def world_of(migrated: Path, folder: Path, seed: int) -> World:
