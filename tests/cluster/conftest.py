@@ -23,8 +23,6 @@ from testbed.kubectl import Kubectl
 from testbed.places import DEFAULT_NAME
 from testbed.serviceimages import IMAGES, ServiceImages, small_values
 
-
-_NOT_RUN = pytest.StashKey[str]()
 _REQUIRED_VARIABLE = "LINNET_REQUIRE_TESTBED"
 """Set where the testbed is known to run, so that tests can't be skipped unnoticed."""
 
@@ -42,9 +40,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     try:
         requirements.check()
     except Unsupported as unsupported:
-        if os.environ.get(_REQUIRED_VARIABLE):
-            pytest.exit(f"tests/cluster: {unsupported}", returncode=1)
-        session.config.stash[_NOT_RUN] = str(unsupported)
+        required = bool(os.environ.get(_REQUIRED_VARIABLE))
+        if required or len(items) == len(session.items):
+            pytest.exit(f"tests/cluster skipped: {unsupported}", returncode=int(required))
         for item in items:
             item.add_marker(pytest.mark.skip(reason=str(unsupported)))
         return
@@ -53,13 +51,6 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         _prepare(wanted)
     except TestbedFault as fault:
         pytest.exit(f"tests/cluster: {fault}", returncode=1)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in one line why nothing ran."""
-    reason = terminalreporter.config.stash.get(_NOT_RUN, None)
-    if reason is not None:
-        terminalreporter.write_line(f"tests/cluster: skipped, the testbed {reason}")
 
 
 def _prepare(wanted: Collection[str]) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def test_without_go_one_line_says_so_and_names_the_way_out(tmp_path: Path) -> None:
     """With no Go on PATH, up prints one line that names Go and KUBECONFIG, and fails."""
@@ -35,3 +37,26 @@ def test_a_name_that_is_no_folder_name_is_refused() -> None:
     )
     assert done.returncode == 2
     assert "expected 1 to 20 of [a-z0-9-]" in done.stderr
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("required", "status"), [("", 0), ("1", 1)])
+def test_a_machine_that_forbids_namespaces_skips_unless_told_not_to(
+    required: str, status: int
+) -> None:
+    """Root without privileges, as on many CI machines, gets one line and no failure."""
+    suite = [sys.executable, "-m", "pytest", "-q", "-m", "cluster", "-p", "no:cacheprovider"]
+    kept = {key: value for key, value in os.environ.items() if key != "KUBECONFIG"}
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *suite, "tests/cluster"],
+        cwd=Path(__file__).parents[2],
+        env={**kept, "CI": "1", "LINNET_REQUIRE_TESTBED": required},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout
+    said = [line for line in done.stdout.splitlines() if "tests/cluster skipped" in line]
+    assert len(said) == 1, done.stdout
+    assert "permission for namespaces" in said[0]
+    assert "KUBECONFIG" in said[0]
