@@ -80,7 +80,7 @@ OURS = """
 import json, os, sys, time
 from dataclasses import replace
 from pathlib import Path
-features, labels, preset, cycles, runs, out, first_seed = sys.argv[1:8]
+features, labels, preset, cycles, runs, out, first_seed, watched = sys.argv[1:9]
 from linnet_ml.defaults import resolve
 from linnet_ml.spec import Architecture, FitSettings, TrainingSpec
 from linnet_trainer.local.files import LocalFiles, guess_kind, read_data
@@ -141,8 +141,10 @@ with workshop() as shop:
         outcome = train_one(shop, RunOrder("r", 1, spec, data), events if run == 0 else Events(),
                             folder)
         digests.append(outcome.figures.weights_sha256)
-        memory.append(sum(pss(pid) for pid in family()))
-        grown.append(sum(private(pid) for pid in family()))
+        if watched == "yes":
+            # Reading the page tables of all processes takes longer than a part of a run.
+            memory.append(sum(pss(pid) for pid in family()))
+            grown.append(sum(private(pid) for pid in family()))
     print(json.dumps({
         "seconds": events.fitted - ready,
         "first_epoch_seconds": events.first - ready,
@@ -197,7 +199,7 @@ def fits(folder: Path, repeats: int, chosen: list[str]) -> None:
         ratios, firsts, memory, totals = [], [], [], []
         for _ in range(repeats):
             with tempfile.TemporaryDirectory() as out:
-                ours = answer(process(OURS, *paths, preset, cycles, 1, out, 1))
+                ours = answer(process(OURS, *paths, preset, cycles, 1, out, 1, "yes"))
             stock = answer(process(STOCK, *paths, preset, cycles, "no"))
             ratios.append(ours["seconds"] / stock["seconds"])
             firsts.append(ours["first_epoch_seconds"])
@@ -230,7 +232,7 @@ def shards(folder: Path, runs: int, chosen: list[str]) -> None:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as out:
             halves = [
-                process(OURS, *paths, preset, 30, runs // 2, folder_in(out, half), 1)
+                process(OURS, *paths, preset, 30, runs // 2, folder_in(out, half), 1, "no")
                 for half in range(2)
             ]
             ours = [answer(half) for half in halves]
@@ -245,7 +247,7 @@ def shards(folder: Path, runs: int, chosen: list[str]) -> None:
         figure(f"trainer.shard.{preset}.throughput_of_stock", times, "ratio", goal, times >= goal)
         figure(f"trainer.shard.{preset}.seconds", seconds, "s", None, True)
         with tempfile.TemporaryDirectory() as out:
-            alone = answer(process(OURS, *paths, preset, 30, 1, folder_in(out, 0), runs // 2))
+            alone = answer(process(OURS, *paths, preset, 30, 1, folder_in(out, 0), runs // 2, "no"))
         equal = ours[0]["digests"] == ours[1]["digests"]
         equal = equal and alone["digests"][0] == ours[0]["digests"][-1]
         figure(f"trainer.shard.{preset}.weights_as_alone", float(equal), "bool", 1.0, equal)
@@ -254,7 +256,8 @@ def shards(folder: Path, runs: int, chosen: list[str]) -> None:
 def leak(folder: Path, runs: int) -> None:
     """Memory of one trainer with its child after each of many runs."""
     with tempfile.TemporaryDirectory() as out:
-        one = answer(process(OURS, *arrays(folder, 33), "dense", 30, runs, folder_in(out, 0), 1))
+        paths = arrays(folder, 33)
+        one = answer(process(OURS, *paths, "dense", 30, runs, folder_in(out, 0), 1, "yes"))
     memory = one["private_bytes"]
     growth = memory[-1] / memory[min(4, len(memory) - 1)]
     figure("trainer.shard.dense.memory_growth", growth, "ratio", 1.1, growth <= 1.1)

@@ -34,7 +34,8 @@ from linnet_trainer.fit.engine import Engine
 from linnet_trainer.fit.epochs import Ending
 from linnet_trainer.fit.fitting import FitProgress
 from linnet_trainer.fit.fold_rows import PreparedFold
-from linnet_trainer.fit.loop import LoopState, TrainingLoop
+from linnet_trainer.fit.loop import TrainingLoop
+from linnet_trainer.fit.loop_state import LoopState
 from linnet_trainer.run_contract import RunFigures
 from linnet_trainer.run_data import RunData, split_arrays
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from linnet_trainer.fit.loop import LoopState
+    from linnet_trainer.fit.loop_state import LoopState
 
 
 def weights_digest(state: "LoopState") -> str:

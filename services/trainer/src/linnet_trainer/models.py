@@ -24,6 +24,13 @@ _FUSED = {
     Activation.SIGMOID: "sigmoid",
 }
 _PADDING = {Padding.SAME: "same", Padding.VALID: "valid"}
+_POOLS = {
+    # by whether it takes the largest value, and whether it has two axes
+    (True, True): keras.layers.MaxPool2D,
+    (True, False): keras.layers.MaxPool1D,
+    (False, True): keras.layers.AveragePooling2D,
+    (False, False): keras.layers.AveragePooling1D,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +39,12 @@ class BuiltModel:
 
     Attributes:
         model: From rows, float32, shape (n, *input_shape), to class probabilities, (n, classes).
-        weighted: Keras layers with weights; `device_ops.plan` reads their arrays in this order.
+        made: All Keras layers, in the order in which they drew from the random state.
+        weighted: Those with weights; `device_ops.plan` reads their arrays in this order.
     """
 
     model: Any
+    made: tuple[Any, ...]
     weighted: tuple[Any, ...]
 
     def weights(self) -> tuple[Weights, ...]:
@@ -46,23 +55,20 @@ class BuiltModel:
 
 
 class _Builder:
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
-        self.inputs = keras.Input(input_shape, name="features")
-        self.weighted: list[Any] = []
-        self.known: dict[str, Any] = {"input": self.inputs}
+    def __init__(self, inputs: Any) -> None:
+        self.made: list[Any] = []
+        self.known: dict[str, Any] = {"input": inputs}
 
     def add(self, layer: Any, value: Any) -> Any:
-        output = layer(value)
-        if layer.weights:
-            self.weighted.append(layer)
-        return output
+        self.made.append(layer)
+        return layer(value)
 
     def activate(self, activation: Activation, value: Any) -> Any:
         if activation is Activation.LEAKY_RELU:
-            return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE)(value)
+            return self.add(keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE), value)
         if activation is Activation.HARD_SWISH:
-            return keras.layers.Activation("hard_silu")(value)
-        return keras.layers.Activation(_FUSED[activation])(value)
+            return self.add(keras.layers.Activation("hard_silu"), value)
+        return self.add(keras.layers.Activation(_FUSED[activation]), value)
 
     def fused(self, make: Callable[..., Any], layer: Layer, value: Any, **settings: Any) -> Any:
         """Add a layer with its activation inside where Keras has it by name."""
@@ -83,19 +89,40 @@ def build(layers: LayerList, input_shape: tuple[int, ...], class_count: int) -> 
     Returns:
         A model with fresh weights, drawn from Keras' global random state.
     """
-    builder = _Builder(input_shape)
-    value = builder.inputs
+    value = inputs = keras.Input(input_shape, name="features")
+    builder = _Builder(inputs)
     for layer in layers.layers:
         value = _LAYERS[layer.kind](builder, layer, value)
         if layer.id:
             builder.known[layer.id] = value
-    value = _flat(value)
-    output = builder.add(keras.layers.Dense(class_count, activation="softmax"), value)
-    return BuiltModel(keras.Model(builder.inputs, output), tuple(builder.weighted))
+    dense = keras.layers.Dense(class_count, activation="softmax")
+    output = builder.add(dense, _flat(builder, value))
+    weighted = tuple(layer for layer in builder.made if layer.weights)
+    return BuiltModel(keras.Model(inputs, output), tuple(builder.made), weighted)
 
 
-def _flat(value: Any) -> Any:
-    return keras.layers.Flatten()(value) if len(value.shape) > len(("n", "features")) else value
+def redraw(built: BuiltModel) -> None:
+    """Give a built model the values that building it anew would draw, in a fifth of the time."""
+    for layer in built.made:
+        for variable in layer.variables:
+            variable.assign(_fresh(variable))
+
+
+def _fresh(variable: Any) -> Any:
+    """Draw a layer's variable as Keras does while it makes the layer."""
+    if variable.name.endswith("kernel"):
+        return keras.initializers.GlorotUniform()(variable.shape)
+    if variable.name == "seed_generator_state":
+        # A generator draws its seed as an initializer does.
+        return np.array([keras.initializers.GlorotUniform().seed, 0], np.uint32)
+    ones = variable.name in {"gamma", "moving_variance"}
+    return np.full(variable.shape, 1.0 if ones else 0.0, np.float32)
+
+
+def _flat(builder: _Builder, value: Any) -> Any:
+    if len(value.shape) > len(("n", "features")):
+        return builder.add(keras.layers.Flatten(), value)
+    return value
 
 
 def _is_grid(value: Any) -> bool:
@@ -109,11 +136,15 @@ def _size(layer: Layer, value: Any) -> int | tuple[int, int]:
 
 
 def _dense(builder: _Builder, layer: Layer, value: Any) -> Any:
-    regularizer = keras.regularizers.L1(layer.activity_l1) if layer.activity_l1 else None
+    regularizer = None
+    if layer.activity_l1:
+        regularizer = keras.regularizers.L1(layer.activity_l1)
+        # As a plain number it is a constant of the traced loop, as Keras' tensor an input.
+        regularizer.l1 = layer.activity_l1
     return builder.fused(
         keras.layers.Dense,
         layer,
-        _flat(value),
+        _flat(builder, value),
         units=layer.units,
         activity_regularizer=regularizer,
     )
@@ -135,25 +166,14 @@ def _conv(builder: _Builder, layer: Layer, value: Any) -> Any:
         )
     if layer.pooling is Pooling.NONE:
         return value
-    return _pooled(
-        value, layer.pooling is Pooling.MAX, layer.pool_size, layer.pool_size, layer.padding
-    )
+    two, is_max = _is_grid(value), layer.pooling is Pooling.MAX
+    pool = _POOLS[is_max, two](layer.pool_size, layer.pool_size, _PADDING[layer.padding])
+    return builder.add(pool, value)
 
 
-def _pooled(
-    value: Any, is_max: bool, size: int | tuple[int, int], stride: int, padding: Padding
-) -> Any:
-    two = _is_grid(value)
-    if is_max:
-        make = keras.layers.MaxPool2D if two else keras.layers.MaxPool1D
-    else:
-        make = keras.layers.AveragePooling2D if two else keras.layers.AveragePooling1D
-    return make(pool_size=size, strides=stride, padding=_PADDING[padding])(value)
-
-
-def _pool(_builder: _Builder, layer: Layer, value: Any) -> Any:
-    is_max = layer.kind is LayerKind.MAX_POOL
-    return _pooled(value, is_max, _size(layer, value), layer.stride, layer.padding)
+def _pool(builder: _Builder, layer: Layer, value: Any) -> Any:
+    make = _POOLS[layer.kind is LayerKind.MAX_POOL, _is_grid(value)]
+    return builder.add(make(_size(layer, value), layer.stride, _PADDING[layer.padding]), value)
 
 
 def _depthwise(builder: _Builder, layer: Layer, value: Any) -> Any:
@@ -183,19 +203,19 @@ def _separable(builder: _Builder, layer: Layer, value: Any) -> Any:
     )
 
 
-def _global_pool(_builder: _Builder, _layer: Layer, value: Any) -> Any:
+def _global_pool(builder: _Builder, _layer: Layer, value: Any) -> Any:
     if _is_grid(value):
-        return keras.layers.GlobalAveragePooling2D()(value)
-    return keras.layers.GlobalAveragePooling1D()(value)
+        return builder.add(keras.layers.GlobalAveragePooling2D(), value)
+    return builder.add(keras.layers.GlobalAveragePooling1D(), value)
 
 
 def _normalization(builder: _Builder, _layer: Layer, value: Any) -> Any:
     return builder.add(keras.layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON), value)
 
 
-def _reshape(_builder: _Builder, layer: Layer, value: Any) -> Any:
+def _reshape(builder: _Builder, layer: Layer, value: Any) -> Any:
     tail = (layer.columns, layer.channels) if layer.channels else (layer.columns,)
-    return keras.layers.Reshape((-1, *tail))(value)
+    return builder.add(keras.layers.Reshape((-1, *tail)), value)
 
 
 def _residual(builder: _Builder, layer: Layer, value: Any) -> Any:
@@ -204,7 +224,7 @@ def _residual(builder: _Builder, layer: Layer, value: Any) -> Any:
         make = keras.layers.Conv2D if _is_grid(added) else keras.layers.Conv1D
         projection = make(layer.units, 1, strides=layer.stride, padding="same")
         added = builder.add(projection, added)
-    total = keras.layers.Add()([value, added])
+    total = builder.add(keras.layers.Add(), [value, added])
     return (
         total
         if layer.activation is Activation.LINEAR
@@ -223,8 +243,8 @@ _LAYERS: dict[LayerKind, Callable[[_Builder, Layer, Any], Any]] = {
     LayerKind.GLOBAL_AVERAGE_POOL: _global_pool,
     LayerKind.BATCH_NORMALIZATION: _normalization,
     LayerKind.RESHAPE: _reshape,
-    LayerKind.FLATTEN: lambda _b, _l, value: _flat(value),
-    LayerKind.DROPOUT: lambda _b, layer, value: keras.layers.Dropout(layer.rate)(value),
+    LayerKind.FLATTEN: lambda b, _l, value: _flat(b, value),
+    LayerKind.DROPOUT: lambda b, layer, value: b.add(keras.layers.Dropout(layer.rate), value),
     LayerKind.RESIDUAL_ADD: _residual,
     LayerKind.ACTIVATION: lambda b, layer, value: b.activate(layer.activation, value),
 }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from linnet_trainer.archives import npz_bytes
 from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, LAYERS, WEIGHTS
-from linnet_trainer.models import BuiltModel, build
+from linnet_trainer.models import BuiltModel, build, redraw
 from linnet_trainer.zygote import Call, ChildLost, Zygote
 
 EXPORT_TIMEOUT_S = 600.0
@@ -82,7 +82,7 @@ class LayerNetwork:
         self._class_count = class_count
         self._children = children
         self._json = to_json(layers, spec_pb2.LayerList)
-        self._built: dict[int, BuiltModel] = {}
+        self._built: BuiltModel | None = None
         self.own_fit: Callable[..., Any] | None = None
         self.resumes = False
 
@@ -92,17 +92,24 @@ class LayerNetwork:
         return json.dumps([self._json, self._input_shape, self._class_count])
 
     def build(self) -> Any:
-        """Build the Keras model with fresh weights from Keras' global random state."""
+        """Give the Keras model fresh weights from Keras' global random state.
+
+        It is one model, built by the first call.
+        """
         assert self.layers is not None
-        built = build(self.layers, self._input_shape, self._class_count)
-        self._built = {id(built.model): built}
-        return built.model
+        if self._built is None:
+            self._built = build(self.layers, self._input_shape, self._class_count)
+        else:
+            redraw(self._built)
+        return self._built.model
 
     def export(
         self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path
     ) -> Exported:
         """Write the .tflite variants, made for the device, and have TFLite Micro load them."""
-        weights = self._built[id(model)].weights()
+        assert self._built is not None
+        assert model is self._built.model
+        weights = self._built.weights()
         arrays = {
             f"{layer}_{number}": array
             for layer, own in enumerate(weights)
@@ -161,7 +168,7 @@ def refusals(children: Zygote, folder: Path, largest_values: int) -> list[str]:
             return True
 
         try:
-            result = children.call(Call("check", arguments, CHECK_TIMEOUT_S, reused=False), note)
+            result = children.call(Call("check", arguments, CHECK_TIMEOUT_S), note)
         except ChildLost as lost:
             # It went through the models in order, and the next one ended it.
             ended = left[min(len(passed), len(left) - 1)]

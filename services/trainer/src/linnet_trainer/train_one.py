@@ -20,5 +20,7 @@ def train_one(shop: Workshop, order: RunOrder, events: RunEvents, folder: Path) 
     layers = layers_of(order.spec.architecture, data.input_kind, data.input_shape)
     if layers is None:
         return train_script(shop.children, order, events, folder)
-    network = LayerNetwork(layers, data.input_shape, len(data.classes), shop.children)
+    network = shop.trainer.shared.known(
+        LayerNetwork(layers, data.input_shape, len(data.classes), shop.children)
+    )
     return shop.trainer.train(order, network, events, folder)

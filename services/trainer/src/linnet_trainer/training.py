@@ -21,6 +21,7 @@ from linnet_trainer.fit.fold_rows import PreparedFold, calibration_rows, prepare
 from linnet_trainer.fit.loop import LoopSettings, TrainingLoop
 from linnet_trainer.networks import Network
 from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder, time_limit_seconds
+from linnet_trainer.shared_loops import SharedLoops
 
 CHECKPOINT_SECONDS = 30.0
 """Longest time without a checkpoint inside an epoch."""
@@ -29,12 +30,15 @@ EPOCH_CHECKPOINT_SECONDS = 1.0
 
 
 class Trainer:
-    """Trains runs one after the other and keeps traced loops for those that can share one."""
+    """Trains runs one after the other.
 
-    def __init__(self, monotonic: Callable[[], float], most_loops: int = 16) -> None:
+    Attributes:
+        shared: What they share.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         self._now = monotonic
-        self._loops: dict[str, TrainingLoop] = {}
-        self._most = most_loops
+        self.shared = SharedLoops()
 
     def train(self, order: RunOrder, network: Network, events: RunEvents, folder: Path) -> Outcome:
         """Train one run and write its artifacts.
@@ -53,20 +57,6 @@ class Trainer:
             Diverged: No epoch had a finite loss.
         """
         return _Run(self, order, network, events, self._now).go(folder)
-
-    def loop(self, network: Network, model: Any, settings: LoopSettings) -> TrainingLoop:
-        """Give the loop of an architecture and its settings, traced before if there was one."""
-        fit = settings.fit
-        parts = (
-            network.key, settings.xla, settings.weighted, settings.augmentation, fit.batch_size,
-            fit.optimizer, fit.momentum, fit.weight_decay, fit.label_smoothing,
-        )  # fmt: skip
-        key = repr(parts)
-        if key not in self._loops:
-            if len(self._loops) >= self._most:
-                self._loops.pop(next(iter(self._loops)))
-            self._loops[key] = TrainingLoop(model, settings)
-        return self._loops[key]
 
 
 class _Run:
@@ -197,7 +187,7 @@ class _Run:
             weighted=fit.class_balance is ClassBalance.WEIGHTS,
             xla=self._engine(prepared).xla,
         )
-        return model, self._trainer.loop(self._network, model, settings)
+        return model, self._trainer.shared.loop(self._network, model, settings)
 
     def _engine(self, prepared: PreparedFold) -> Engine:
         fit = self._spec.fit

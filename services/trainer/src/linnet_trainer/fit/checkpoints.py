@@ -12,7 +12,7 @@ from linnet_runtime.errors import InvalidInput
 from linnet_trainer.file_names import CHECKPOINT
 from linnet_trainer.fit.epochs import EpochRecord
 from linnet_trainer.fit.fitting import FitProgress
-from linnet_trainer.fit.loop import LoopState
+from linnet_trainer.fit.loop_state import LoopState
 from linnet_trainer.fit.watching import Watch
 
 _VERSION = 1

@@ -10,7 +10,8 @@ from linnet_ml.spec import FitSettings
 from numpy.typing import NDArray
 
 from linnet_trainer.fit.epochs import Ending, EpochRecord
-from linnet_trainer.fit.loop import EpochPlan, LoopState, Rows, TrainingLoop
+from linnet_trainer.fit.loop import TrainingLoop
+from linnet_trainer.fit.loop_state import EpochPlan, LoopState, Rows
 from linnet_trainer.fit.rates import epoch_rates
 from linnet_trainer.fit.watching import Watch
 

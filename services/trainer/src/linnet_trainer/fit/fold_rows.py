@@ -9,7 +9,7 @@ from linnet_ml.splits import Fold
 from numpy.typing import NDArray
 
 from linnet_trainer.fit.fitting import FoldData
-from linnet_trainer.fit.loop import Rows
+from linnet_trainer.fit.loop_state import Rows
 from linnet_trainer.run_data import RunData
 
 

@@ -13,34 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from linnet_ml.spec import Augmentation, FitSettings
-from numpy.typing import NDArray
 
 from linnet_trainer.fit.augment import changes_for
+from linnet_trainer.fit.loop_state import Array, EpochPlan, LoopState, Rows, Tensor
 from linnet_trainer.fit.update_rules import rule_for
-
-Tensor = Any
-Array = NDArray[Any]
-
-
-@dataclass(slots=True)
-class LoopState:
-    """All that training changes; numpy arrays, so that it can be stored and compared.
-
-    Attributes:
-        weights: All trainable variables, flat and one after the other, float32.
-        slots: The optimizer's vectors, each as long as `weights`.
-        fixed: Other variables of the model: moving statistics and the seeds of dropout.
-        step: Steps taken since the start of the run.
-        loss_sum: Sum over this epoch's rows of their batch's loss, float32.
-        correct: Rows of this epoch that were classified correctly, float32.
-    """
-
-    weights: Array
-    slots: tuple[Array, ...]
-    fixed: tuple[Array, ...]
-    step: int = 0
-    loss_sum: float = 0.0
-    correct: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,52 +36,15 @@ class LoopSettings:
     xla: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows on the way into the graph; all tensors have the same first axis."""
-
-    features: Tensor
-    labels: Tensor
-    weights: Tensor
-
-    @classmethod
-    def of(cls, features: Array, labels: Array, weights: Array | None = None) -> "Rows":
-        """Hand arrays to TensorFlow: float32 features, int32 labels, float32 weights."""
-        if weights is None:
-            weights = np.ones(len(labels), dtype=np.float32)
-        return cls(
-            tf.convert_to_tensor(np.ascontiguousarray(features, dtype=np.float32)),
-            tf.convert_to_tensor(labels.astype(np.int32)),
-            tf.convert_to_tensor(weights.astype(np.float32)),
-        )
-
-    @property
-    def count(self) -> int:
-        """Rows."""
-        return int(self.labels.shape[0])
-
-
-@dataclass(frozen=True, slots=True)
-class EpochPlan:
-    """What differs from epoch to epoch.
-
-    Attributes:
-        order: Row of each position of the epoch, int32; may be longer than the rows.
-        rates: Learning rate of each step, float32.
-        seed: Seed of the epoch's augmentation, both below 2**31.
-    """
-
-    order: Array
-    rates: Array
-    seed: tuple[int, int]
-
-
 class _Feed(NamedTuple):
+    """Tensors of an epoch: `batches` and `rest` hold row numbers, `rates` the rule's for a step."""
+
     features: Tensor
     labels: Tensor
     weights: Tensor
-    order: Tensor
-    rates: Tensor
+    batches: Tensor
+    rest: Tensor
+    rates: tuple[Tensor, ...]
     seed: Tensor
 
 
@@ -116,15 +55,17 @@ class TrainingLoop:
         self._model = model
         self._settings = settings
         self._batch = settings.fit.batch_size
-        self._rule = rule_for(settings.fit)
         self._change = changes_for(settings.augmentation)
         self._loss = _loss_of(settings.fit.label_smoothing, model.output_shape[-1])
         self._shapes = [tuple(v.shape) for v in model.trainable_variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
+        self._rule = rule_for(settings.fit, self._sizes)
         self._limits = [v.constraint for v in model.trainable_variables]
-        self._steps = tf.function(
-            self._full_steps, autograph=False, jit_compile=settings.xla, reduce_retracing=True
+        self._normalized = any(
+            isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers
         )
+        self._steps = self._traced(self._full_steps)
+        self._uneven = self._traced(self._uneven_steps)
         self._tails: dict[int, Callable[..., Any]] = {}
         self._scores = tf.function(self._score, autograph=False, reduce_retracing=True)
 
@@ -165,23 +106,32 @@ class TrainingLoop:
             The state after.
         """
         full = len(epoch.order) // self._batch
+        # Over batches of unequal sizes model.fit leaves the size open, which changes the last bit
+        # of batch normalization's gradients; without normalization a known size is faster.
+        uneven = self._normalized and len(epoch.order) > full * self._batch
+        if uneven:
+            full = 0
         values = self._tensors(state)
+        rates = self._rule.rates(epoch.rates, state.step - start)
         feed = _Feed(
             rows.features,
             rows.labels,
             rows.weights,
-            tf.constant(epoch.order),
-            tf.constant(epoch.rates),
+            tf.constant(epoch.order[: full * self._batch].reshape(full, self._batch)),
+            tf.constant(epoch.order[full * self._batch :]),
+            tuple(tf.constant(vector) for vector in rates),
             tf.constant(epoch.seed),
         )
-        if start < min(stop, full):
+        if uneven:
+            values = self._uneven(feed, tf.constant(start), tf.constant(stop), *values)
+        elif start < min(stop, full):
             ends = (tf.constant(start), tf.constant(min(stop, full)))
             values = self._steps(feed, *ends, *values)
-        if stop > full:
+        if not uneven and stop > full:
             values = self._tail(len(epoch.order) - full * self._batch)(
                 feed, tf.constant(full), *values
             )
-        return self._state(values)
+        return self._state(values, state.step + stop - start)
 
     def score(self, state: LoopState, rows: Rows, most_rows: int) -> tuple[float, float]:
         """Give mean loss, regularizers included, and accuracy over rows, in inference mode."""
@@ -213,18 +163,17 @@ class TrainingLoop:
         return [
             tf.constant(np.float32(state.loss_sum)),
             tf.constant(np.float32(state.correct)),
-            tf.constant(state.step, dtype=tf.int64),
             *(tf.convert_to_tensor(a) for a in (state.weights, *state.slots, *state.fixed)),
         ]
 
-    def _state(self, values: Sequence[Tensor]) -> LoopState:
-        loss_sum, correct, step, *arrays = (np.asarray(v) for v in values)
+    def _state(self, values: Sequence[Tensor], step: int) -> LoopState:
+        loss_sum, correct, *arrays = (np.asarray(v) for v in values)
         slots = self._rule.slot_count
         return LoopState(
             arrays[0],
             tuple(arrays[1 : 1 + slots]),
             tuple(arrays[1 + slots :]),
-            int(step),
+            step,
             float(loss_sum),
             float(correct),
         )
@@ -233,35 +182,62 @@ class TrainingLoop:
         if size not in self._tails:
 
             def tail(feed: _Feed, number: Tensor, *values: Tensor) -> list[Tensor]:
-                return self._one_step(feed, number, size, values)
+                feed.rest.set_shape((size,))
+                return self._one_step(feed, number, feed.rest, values)
 
-            self._tails[size] = tf.function(
-                tail, autograph=False, jit_compile=self._settings.xla, reduce_retracing=True
-            )
+            self._tails[size] = self._traced(tail)
         return self._tails[size]
+
+    def _traced(self, steps: Callable[..., Any]) -> Callable[..., Any]:
+        traced: Callable[..., Any] = tf.function(
+            steps, autograph=False, jit_compile=self._settings.xla, reduce_retracing=True
+        )
+        return traced
 
     def _full_steps(
         self, feed: _Feed, start: Tensor, stop: Tensor, *values: Tensor
     ) -> list[Tensor]:
-        def body(number: Tensor, *values: Tensor) -> list[Tensor]:
-            return [number + 1, *self._one_step(feed, number, self._batch, values)]
+        def batch(number: Tensor) -> Tensor:
+            index = tf.gather(feed.batches, number)
+            index.set_shape((self._batch,))
+            return index
 
-        ended = tf.while_loop(lambda number, *_: number < stop, body, [start, *values])
+        return self._many_steps(feed, batch, (start, stop), values)
+
+    def _uneven_steps(
+        self, feed: _Feed, start: Tensor, stop: Tensor, *values: Tensor
+    ) -> list[Tensor]:
+        def batch(number: Tensor) -> Tensor:
+            return feed.rest[number * self._batch : (number + 1) * self._batch]
+
+        return self._many_steps(feed, batch, (start, stop), values)
+
+    def _many_steps(
+        self,
+        feed: _Feed,
+        batch: Callable[[Tensor], Tensor],
+        ends: tuple[Tensor, Tensor],
+        values: Sequence[Tensor],
+    ) -> list[Tensor]:
+        def body(number: Tensor, *values: Tensor) -> list[Tensor]:
+            return [number + 1, *self._one_step(feed, number, batch(number), values)]
+
+        ended = tf.while_loop(lambda number, *_: number < ends[1], body, [ends[0], *values])
         return list(ended[1:])
 
     def _one_step(
-        self, feed: _Feed, number: Tensor, size: int, values: Sequence[Tensor]
+        self, feed: _Feed, number: Tensor, index: Tensor, values: Sequence[Tensor]
     ) -> list[Tensor]:
-        loss_sum, correct, step, flat, *others = values
+        loss_sum, correct, flat, *others = values
         slots, fixed = others[: self._rule.slot_count], others[self._rule.slot_count :]
-        shape = (size, *feed.features.shape[1:])
-        index = tf.slice(feed.order, [number * self._batch], [size])
-        rate = feed.rates[number]
-        rows = tf.ensure_shape(tf.gather(feed.features, index), shape)
-        labels = tf.gather(feed.labels, index)
+        # An operation costs more than its arithmetic here, so shapes are told, not ensured.
+        size = index.shape[0]
+        rates = tuple(tf.gather(vector, number) for vector in feed.rates)
+        rows, labels = tf.gather(feed.features, index), tf.gather(feed.labels, index)
         if self._change is not None:
             seed = tf.random.experimental.stateless_fold_in(feed.seed, number)
-            rows = tf.ensure_shape(self._change(rows, seed), shape)
+            rows = self._change(rows, seed)
+            rows.set_shape((size, *feed.features.shape[1:]))
         row_weights = tf.gather(feed.weights, index) if self._settings.weighted else None
         parts = self._parts(flat)
         with tf.GradientTape() as tape:
@@ -274,11 +250,10 @@ class TrainingLoop:
                 loss += extra
         gradients = tape.gradient(loss, parts, unconnected_gradients="zero")
         joined = tf.concat([tf.reshape(g, [-1]) for g in gradients], 0)
-        flat, *slots = self._rule.update(flat, joined, tuple(slots), rate, step)
+        flat, *slots = self._rule.update(flat, joined, tuple(slots), rates)
         return [
-            loss_sum + loss * size,
+            loss_sum + loss * (tf.cast(tf.shape(index)[0], tf.float32) if size is None else size),
             correct + _correct(labels, scores),
-            step + 1,
             self._constrained(flat),
             *slots,
             *(tf.convert_to_tensor(value) for value in fixed),

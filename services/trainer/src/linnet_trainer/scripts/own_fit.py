@@ -14,7 +14,7 @@ from linnet_trainer.choosing import Fitted
 from linnet_trainer.fit.epochs import Ending, EpochRecord
 from linnet_trainer.fit.fitting import FitHooks, FitProgress, FoldSettings
 from linnet_trainer.fit.fold_rows import class_weights
-from linnet_trainer.fit.loop import LoopState
+from linnet_trainer.fit.loop_state import LoopState
 from linnet_trainer.scripts.source import users_lines
 
 _LEAST_RATIO_SECONDS = 1.0
