@@ -22,11 +22,12 @@ _START_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
-    """Where the store answers, and the keys that were made for this life of it."""
+    """Where the store answers, the keys that were made for it, and the folder of its objects."""
 
     endpoint: str
     access_key: str
     secret_key: str
+    data: Path
 
 
 @contextmanager
@@ -36,30 +37,47 @@ def started(cluster: Cluster) -> Iterator[ObjectStore]:
     Raises:
         TestbedFault: The testbed is not running, or MinIO did not start.
     """
-    store = ObjectStore(f"{NODE_ADDRESS}:{_PORT}", secrets.token_hex(8), secrets.token_hex(20))
     data = cluster.places.state / "objects" / secrets.token_hex(4)
     data.mkdir(parents=True)
+    store = ObjectStore(
+        f"{NODE_ADDRESS}:{_PORT}", secrets.token_hex(8), secrets.token_hex(20), data
+    )
+    try:
+        start(cluster, store)
+        yield store
+    finally:
+        cluster.processes.stop(_PROCESS)
+
+
+def kill(cluster: Cluster) -> None:
+    """End the server without a warning; its objects stay."""
+    cluster.processes.group.kill(_PROCESS)
+    cluster.processes.stop(_PROCESS)
+
+
+def start(cluster: Cluster, store: ObjectStore) -> None:
+    """Start the server on the store's objects and return when it answers.
+
+    Raises:
+        TestbedFault: The testbed is not running, or MinIO did not start.
+    """
     command: list[str | Path] = [
         build.executable(build.MINIO, cluster.places.cache),
         "server",
         "--quiet",
         f"--address={store.endpoint}",
         f"--console-address={NODE_ADDRESS}:{_CONSOLE_PORT}",
-        data,
+        store.data,
     ]
     environment = {
         "MINIO_ROOT_USER": store.access_key,
         "MINIO_ROOT_PASSWORD": store.secret_key,
         "MINIO_UPDATE": "off",
-        "HOME": str(data.parent),
+        "HOME": str(store.data.parent),
     }
     cluster.processes.start(_PROCESS, command, environment)
-    try:
-        with network.entered(cluster.holder()):
-            cluster.processes.await_ready(_PROCESS, lambda: _ready(store), _START_TIMEOUT_S)
-        yield store
-    finally:
-        cluster.processes.stop(_PROCESS)
+    with network.entered(cluster.holder()):
+        cluster.processes.await_ready(_PROCESS, lambda: _ready(store), _START_TIMEOUT_S)
 
 
 def _ready(store: ObjectStore) -> bool:
