@@ -1,17 +1,15 @@
-"""Batches through a real gateway: filled in chunks, trained in shards, steered as a whole."""
+"""Batches through a real gateway: trained in shards, steered as a whole."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc
 import pytest
-from google.protobuf.struct_pb2 import Value
 from linnet.v1 import batch_pb2, run_pb2
 from linnet.v1 import training_service_pb2 as pb
-from linnet_runtime.errors import InvalidInput, NotAllowedInState
-from linnet_runtime.rpc.status import from_rpc_error
+from linnet_runtime.errors import NotAllowedInState
 from linnet_runtime.s3 import S3Location
 
+from tests.fakes.batches import counts, fill, header, runs, until_batch
 from tests.fakes.gateway import PARENT, Bench, a_spec, running, until
 
 
@@ -19,38 +17,6 @@ from tests.fakes.gateway import PARENT, Bench, a_spec, running, until
 async def bench(tmp_path: Path, s3_location: S3Location) -> AsyncIterator[Bench]:
     async with running(tmp_path, s3_location) as made:
         yield made
-
-
-def header(batch_id: str, **more: object) -> pb.BatchHeader:
-    return pb.BatchHeader(parent=PARENT, batch_id=batch_id, **more)
-
-
-async def fill(bench: Bench, *messages: pb.CreateBatchRequest) -> list[pb.CreateBatchResponse]:
-    """Send a whole batch and give every answer."""
-    try:
-        messages[-1].complete = True
-        return [r async for r in bench.stub.CreateBatch(iter(messages))]
-    except grpc.RpcError as error:
-        raise from_rpc_error(error) from error
-
-
-async def until_batch(bench: Bench, name: str, state: int) -> batch_pb2.Batch:
-    found: list[batch_pb2.Batch] = []
-
-    async def there() -> bool:
-        found[:] = [await bench.call("GetBatch", pb.GetBatchRequest(name=name))]
-        return found[0].state == state
-
-    await until(there, 60)
-    return found[0]
-
-
-def counts(batch: batch_pb2.Batch) -> dict[int, int]:
-    return {c.state: c.run_count for c in batch.run_counts}
-
-
-def runs(count: int, epochs: int = 2) -> list[run_pb2.Run]:
-    return [run_pb2.Run(spec=a_spec(epochs)) for _ in range(count)]
 
 
 async def test_a_batch_is_trained_in_shards(bench: Bench) -> None:
@@ -77,77 +43,6 @@ async def test_a_batch_is_trained_in_shards(bench: Bench) -> None:
     assert {run.attempt for run in listed.runs} == {1}
     assert sorted(run.batch_index for run in listed.runs) == list(range(12))
     assert len(outputs) <= 3
-
-
-async def test_a_broken_stream_goes_on_where_it_was_acknowledged(bench: Bench) -> None:
-    """The same request id continues after the durable runs, and doubles none."""
-    await bench.push()
-    first = pb.CreateBatchRequest(header=header("resumed", request_id="r1"), runs=runs(3))
-    call = bench.stub.CreateBatch()
-    await call.write(first)
-    assert (await call.read()).accepted_count == 0
-    assert (await call.read()).accepted_count == 3
-    call.cancel()
-    answers = await fill(
-        bench,
-        pb.CreateBatchRequest(header=header("resumed", request_id="r1")),
-        pb.CreateBatchRequest(runs=runs(2)),
-    )
-    assert [a.accepted_count for a in answers] == [3, 5, 5]
-    done = await until_batch(bench, answers[-1].batch.name, batch_pb2.BATCH_STATE_DONE)
-    assert done.run_count == 5
-    again = await fill(
-        bench, pb.CreateBatchRequest(header=header("resumed", request_id="r1"), runs=runs(2))
-    )
-    assert [a.accepted_count for a in again] == [5]
-
-
-async def test_a_wrong_run_refuses_its_chunk_and_keeps_the_ones_before(bench: Bench) -> None:
-    """The error names run and field; the chunk before it stays accepted."""
-    await bench.push()
-    wrong = runs(3)
-    wrong[2].spec.architecture.preset = "no-such-preset"
-    with pytest.raises(InvalidInput) as caught:
-        await fill(
-            bench,
-            pb.CreateBatchRequest(header=header("wrong"), runs=runs(2)),
-            pb.CreateBatchRequest(runs=wrong),
-        )
-    assert caught.value.violations[0].field == "runs[2].spec.architecture.preset"
-    batch = await bench.call("GetBatch", pb.GetBatchRequest(name=f"{PARENT}/batches/wrong"))
-    assert (batch.run_count, batch.state) == (2, batch_pb2.BATCH_STATE_FILLING)
-
-
-async def test_grid_and_overrides_change_the_template(bench: Bench) -> None:
-    """A grid gives every combination, last axis fastest; an override adds one more."""
-    await bench.push()
-    bench.control(hold=1)
-    template = run_pb2.Run(spec=a_spec(1), display_name="base")
-    axes = [
-        pb.GridAxis(field="fit.epochs", values=[Value(number_value=1), Value(number_value=2)]),
-        pb.GridAxis(
-            field="fit.learning_rate", values=[Value(number_value=0.1), Value(number_value=0.2)]
-        ),
-    ]
-    override = pb.RunOverride(
-        values={"fit.batch_size": Value(number_value=8)}, display_name="small"
-    )
-    answers = await fill(
-        bench,
-        pb.CreateBatchRequest(header=header("grid", template=template, grid=axes)),
-        pb.CreateBatchRequest(overrides=[override]),
-    )
-    assert answers[-1].accepted_count == 5
-    listed = await bench.call("ListRuns", pb.ListRunsRequest(parent=PARENT))
-    found = sorted(listed.runs, key=lambda run: run.batch_index)
-    assert [(r.spec.fit.epochs, r.spec.fit.learning_rate) for r in found[:4]] == [
-        (1, 0.1),
-        (1, 0.2),
-        (2, 0.1),
-        (2, 0.2),
-    ]
-    assert (found[4].spec.fit.batch_size, found[4].display_name) == (8, "small")
-    await bench.call("CancelBatch", pb.CancelBatchRequest(name=answers[-1].batch.name))
 
 
 async def test_cancel_ends_every_run(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as pb
-from linnet_sdk.batch_chunks import CHUNK_BYTES, CHUNK_RUNS, Item, after, chunks
+from linnet_sdk.batch_chunks import CHUNK_BYTES, CHUNK_RUNS, Item, after, chunks, digest
 
 
 def taken(messages: list[pb.CreateBatchRequest]) -> list[str]:
@@ -52,3 +52,15 @@ def test_what_is_accepted_is_not_sent_again(accepted: int, count: int, grid: int
     assert [run.display_name for run in lacking] == [str(i) for i in range(count)][
         count - len(lacking) :
     ]
+
+
+@given(items, st.data())
+def test_a_digest_tells_any_change(found: list[Item], data: st.DataObject) -> None:
+    """Leaving out, changing or moving an item, or its kind, makes another digest."""
+    known = digest(found)
+    assert digest(list(found)) == known
+    assert digest([*found, run_pb2.Run()]) != known
+    assert digest([*found, run_pb2.Run()]) != digest([*found, pb.RunOverride()])
+    if found:
+        place = data.draw(st.integers(0, len(found) - 1))
+        assert digest(found[:place] + found[place + 1 :]) != known

@@ -32,7 +32,7 @@ class AsyncBatches:
         request_id: str = "",
     ) -> AsyncIterator[training_service_pb2.CreateBatchResponse]:
         """Create a batch of streamed runs; yields each acknowledgement."""
-        first = self._make.batch_header(header, batch_id, request_id or str(uuid.uuid4()))
+        first = self._make.batch_header(header, batch_id, request_id or str(uuid.uuid4()), runs)
         async for response in self._calls.converse(
             self._stub.CreateBatch,
             first,

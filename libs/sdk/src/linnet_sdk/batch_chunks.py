@@ -1,6 +1,7 @@
 """The messages that fill a batch: at most 500 runs and a few MiB each."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 
 from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as service
@@ -38,3 +39,13 @@ def chunks(items: Iterable[Item]) -> Iterator[service.CreateBatchRequest]:
 def after(items: Sequence[Item], accepted_count: int, grid_size: int) -> Sequence[Item]:
     """Give the items that a gateway lacks, which has some runs of which the grid's came first."""
     return items[max(0, accepted_count - grid_size) :]
+
+
+def digest(items: Iterable[Item]) -> str:
+    """Give the SHA-256 of all items, in order: each with its kind and length before it."""
+    whole = sha256()
+    for item in items:
+        data = item.SerializeToString(deterministic=True)
+        whole.update(f"{type(item).__name__} {len(data)} ".encode())
+        whole.update(data)
+    return whole.hexdigest()

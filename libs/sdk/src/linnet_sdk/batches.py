@@ -37,7 +37,7 @@ class Batches:
             batch_id: The id; made by the gateway when empty.
             request_id: Names this creation; made when empty.
         """
-        first = self._make.batch_header(header, batch_id, request_id or str(uuid.uuid4()))
+        first = self._make.batch_header(header, batch_id, request_id or str(uuid.uuid4()), runs)
         return self._calls.converse(
             self._stub.CreateBatch,
             first,

@@ -6,7 +6,7 @@ from math import prod
 from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as service
 
-from linnet_sdk.batch_chunks import Item, after, chunks
+from linnet_sdk.batch_chunks import Item, after, chunks, digest
 from linnet_sdk.names import full_name
 
 PAGE_SIZE = 200
@@ -113,12 +113,21 @@ class Maker:
         return service.ValidateSpecRequest(parent=self.parent, spec=self._completed(spec))
 
     def batch_header(
-        self, header: service.BatchHeader | None, batch_id: str, request_id: str
+        self,
+        header: service.BatchHeader | None,
+        batch_id: str,
+        request_id: str,
+        items: Sequence[Item],
     ) -> service.CreateBatchRequest:
-        """Make the first message of a batch; the template may have short names."""
+        """Make the first message of a batch of items; the template may have short names."""
         first = service.CreateBatchRequest(header=header or service.BatchHeader())
         first.header.MergeFrom(
-            service.BatchHeader(parent=self.parent, batch_id=batch_id, request_id=request_id)
+            service.BatchHeader(
+                parent=self.parent,
+                batch_id=batch_id,
+                request_id=request_id,
+                content_sha256=digest(self._completed_item(item) for item in items),
+            )
         )
         if first.header.HasField("template"):
             first.header.template.CopyFrom(self._completed_run(first.header.template))

@@ -895,6 +895,7 @@ class BatchHeader(_message.Message):
     TEMPLATE_FIELD_NUMBER: _builtins.int
     GRID_FIELD_NUMBER: _builtins.int
     INIT_FROM_PREDECESSOR_FIELD_NUMBER: _builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     batch_id: _builtins.str
@@ -903,6 +904,11 @@ class BatchHeader(_message.Message):
     """The same id continues the batch after the runs already accepted."""
     init_from_predecessor: _builtins.bool
     """Starts each run that names a predecessor from that one's weights."""
+    content_sha256: _builtins.str
+    """SHA-256, hexadecimal, over all runs and overrides that follow, made in whatever way the client
+    likes: the request id of a batch is refused for another. Empty leaves them uncompared, but for
+    those of the header's own message, which are the batch's first.
+    """
     @_builtins.property
     def batch(self) -> _batch_pb2.Batch:
         """The record."""
@@ -925,10 +931,11 @@ class BatchHeader(_message.Message):
         template: _run_pb2.Run | None = ...,
         grid: _abc.Iterable[Global___GridAxis] | None = ...,
         init_from_predecessor: _builtins.bool = ...,
+        content_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "template", b"template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batch_id", b"batch_id", "grid", b"grid", "init_from_predecessor", b"init_from_predecessor", "parent", b"parent", "request_id", b"request_id", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batch_id", b"batch_id", "content_sha256", b"content_sha256", "grid", b"grid", "init_from_predecessor", b"init_from_predecessor", "parent", b"parent", "request_id", b"request_id", "template", b"template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

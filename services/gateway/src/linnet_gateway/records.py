@@ -191,7 +191,11 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """Many runs that are launched, watched and cancelled together."""
+    """Many runs that are launched, watched and cancelled together.
+
+    Attributes:
+        request_digest: SHA-256 of the header that made it; empty if an earlier release did.
+    """
 
     uid: str
     project: str
@@ -207,6 +211,7 @@ class BatchRecord:
     version: int = 1
     end_time: datetime | None = None
     cancel_time: datetime | None = None
+    request_digest: str = ""
 
     @property
     def name(self) -> str:

@@ -36,8 +36,8 @@ class GatewaySettings(ServiceSettings):
     database_url: str = Field(min_length=1)
     """SQLAlchemy's URL of the records: `sqlite:////path` or `postgresql+psycopg://...`.
 
-    Replicas wake each other by LISTEN, which needs a session: name the server itself, or a pooler in
-    session mode. Behind another pooler streams are up to 5 s late."""
+    Replicas wake each other by LISTEN, which needs a session: name the server itself, or a pooler
+    in session mode. Behind another pooler streams are up to 5 s late."""
     store_endpoint: str = Field(min_length=1)
     """`http://host:port` of the object store."""
     store_public_endpoint: str = ""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from hashlib import sha256
 
 from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as pb
@@ -20,7 +21,6 @@ from linnet_gateway.states import BatchState
 from linnet_gateway.uids import new_uid
 
 CHUNK = 500
-_SETTINGS = ("display_name", "shard_size", "parallelism", "priority")
 
 
 class BatchFilling:
@@ -58,20 +58,22 @@ class BatchFilling:
         header = first.header
         batch = await self._begin(header)
         count = batch.run_count
+        size = grid_size(header)
+        sent = _items(first, header)
+        # They were sent before it was known what the batch has: they are its first.
+        filling = batch.state is BatchState.FILLING
+        await self._check_stored(batch, sent[: max(count - size, 0)] if filling else sent, size)
         yield batch, count
-        if batch.state is not BatchState.FILLING:
+        if not filling:
             return
         if header.grid:
             grid = grid_runs(header, skip=count)
-            for chunk in _chunks(grid, grid_size(header) - count):
+            for chunk in _chunks(grid, size - count):
                 count = await self._add(batch, header, chunk, count)
                 yield batch, count
         message: pb.CreateBatchRequest = first
+        chunk = sent[max(batch.run_count - size, 0) :]
         while True:
-            chunk = list(message.runs) + [
-                overridden(header.template, override, f"overrides[{index}]")
-                for index, override in enumerate(message.overrides)
-            ]
             if chunk:
                 count = await self._add(batch, header, chunk, count)
                 yield batch, count
@@ -83,6 +85,7 @@ class BatchFilling:
             if following is None:
                 return
             message = following
+            chunk = _items(message, header)
             if message.HasField("header"):
                 raise InvalidInput.of("header", "expected a header in the first message only")
 
@@ -104,29 +107,27 @@ class BatchFilling:
             shard_size=wanted.shard_size,
             parallelism=wanted.parallelism,
             priority=wanted.priority,
+            request_digest=_digest(header),
         )
         known = await self._batches.create(batch)
-        if known.uid != batch.uid:
-            await self._check_same(known, batch, header)
+        # A digest is empty where an earlier release made the batch.
+        if known.uid != batch.uid and (
+            known.request_digest not in {"", batch.request_digest}
+            or header.batch_id not in {"", known.id}
+        ):
+            raise _reused(known)
         return known
 
-    async def _check_same(
-        self, known: BatchRecord, asked: BatchRecord, header: pb.BatchHeader
+    async def _check_stored(
+        self, batch: BatchRecord, runs: Sequence[run_pb2.Run], place: int
     ) -> None:
-        """Refuse a request id that made another batch: by its settings, and by its grid's ends."""
-        alike = all(getattr(known, name) == getattr(asked, name) for name in _SETTINGS)
-        alike = alike and header.batch_id in {"", known.id}
-        present = min(known.run_count, grid_size(header))
-        for place in {0, present - 1} if alike and present else ():
-            (stored,) = await self._batches.members(known.uid, place - 1, 1)
-            run = next(iter(grid_runs(header, skip=place)))
-            alike = alike and stored.spec_digest == request_digest(stored.id, run)
-        if not alike:
-            raise AlreadyExists(
-                f"request id {known.request_id!r} was used for another batch, {known.name}",
-                reason="REQUEST_ID_REUSED",
-                metadata={"request_id": known.request_id or "", "name": known.name},
-            )
+        """Refuse runs that are not those that a batch holds from a place on."""
+        if not runs:
+            return
+        stored = await self._batches.members(batch.uid, place - 1, len(runs))
+        digests = [request_digest(run_id(batch, place + i), run) for i, run in enumerate(runs)]
+        if [run.spec_digest for run in stored] != digests:
+            raise _reused(batch)
 
     async def _add(
         self, batch: BatchRecord, header: pb.BatchHeader, chunk: Sequence[run_pb2.Run], count: int
@@ -147,6 +148,8 @@ class BatchFilling:
     async def _record(
         self, batch: BatchRecord, header: pb.BatchHeader, run: run_pb2.Run, place: int, path: str
     ) -> RunRecord:
+        # Of what was sent: what is filled in below is no part of it.
+        digest = request_digest(run_id(batch, place), run)
         before = await self._runs.check_predecessor(
             batch.project, run.predecessor, f"{path}.predecessor"
         )
@@ -156,11 +159,36 @@ class BatchFilling:
         record = self._runs.record(batch.project, run_id(batch, place), run, resolved)
         return replace(
             record,
+            spec_digest=digest,
             batch_uid=batch.uid,
             batch_id=batch.id,
             batch_index=place,
             priority=batch.priority,
         )
+
+
+def _items(message: pb.CreateBatchRequest, header: pb.BatchHeader) -> list[run_pb2.Run]:
+    return list(message.runs) + [
+        overridden(header.template, override, f"overrides[{index}]")
+        for index, override in enumerate(message.overrides)
+    ]
+
+
+def _digest(header: pb.BatchHeader) -> str:
+    """Digest what a header asks for, whatever the batch is called."""
+    asked = pb.BatchHeader()
+    asked.CopyFrom(header)
+    for field in ("batch_id", "request_id"):
+        asked.ClearField(field)
+    return sha256(asked.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _reused(known: BatchRecord) -> AlreadyExists:
+    return AlreadyExists(
+        f"request id {known.request_id!r} was used for another batch, {known.name}",
+        reason="REQUEST_ID_REUSED",
+        metadata={"request_id": known.request_id or "", "name": known.name},
+    )
 
 
 def run_id(batch: BatchRecord, place: int) -> str:

@@ -51,6 +51,7 @@ batches = Table(
     Column("run_count", Integer, nullable=False),
     Column("end_time", BigInteger),
     Column("cancel_time", BigInteger),
+    Column("request_digest", Text, nullable=False, server_default=""),
     UniqueConstraint("project", "id"),
     UniqueConstraint("project", "request_id"),
     Index("batches_by_time", "project", "create_time", "uid"),
