@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from linnet_gateway.kubernetes.probe_script import landlock_abi
 from product import Product
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -59,6 +60,10 @@ def test_the_doctor_names_what_holds_and_what_needs_more(product: Product) -> No
     assert {verdicts[name] for name in _NOT_HERE} == {"FAILED"}
     assert "NetworkPolicies" in found["trainers can't reach the api server"]["rests_on"]
     assert verdicts["sandbox of user scripts"] == "WARNING"
+    # The node's kernel is this machine's own; the release lets scripts run without a RuntimeClass.
+    confinable = verdicts["scripts can be confined inside their pod"]
+    assert confinable == ("OK" if landlock_abi() else "FAILED")
+    assert "Landlock" in found["scripts can be confined inside their pod"]["rests_on"]
 
 
 def test_the_doctor_leaves_nothing_behind(product: Product) -> None:

@@ -35,6 +35,7 @@ SAFE: dict[str, Any] = {
     "no_new_privileges": True,
     "capabilities": "",
     "seccomp": "2",
+    "landlock": 4,
     "kernel": "6.1",
 }
 
@@ -65,11 +66,33 @@ def test_a_safe_pod_has_nothing_to_complain_of() -> None:
         ({"root_writable": True}, "the root file system is read-only"),
         ({"api_token": True}, "trainers hold no API-server token"),
         ({"scratch_writable": False}, "trainers can write to /tmp"),
+        ({"landlock": 0}, "scripts can be confined inside their pod"),
     ],
 )
 def test_each_hole_is_named(change: dict[str, Any], check: str) -> None:
     """One protection that does not hold fails exactly its own line."""
     assert failed(judge(SAFE | change, "6.1", INSTALLATION)) == [check]
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"expert_without_sandbox": True}, Verdict.FAILED),
+        ({"expert_without_sandbox": True, "expert_runtime_class": "gvisor"}, Verdict.WARNING),
+        ({}, Verdict.WARNING),
+    ],
+)
+def test_no_landlock_is_a_failure_where_nothing_else_confines_scripts(
+    change: dict[str, Any], verdict: Verdict
+) -> None:
+    """A kernel of its own, or no scripts at all, makes up for it; nothing at all does not."""
+    installed = replace(INSTALLATION, settings=SETTINGS.model_copy(update=change))
+    (found,) = (
+        one
+        for one in judge(SAFE | {"landlock": 0}, "6.6", installed)
+        if one.check == "scripts can be confined inside their pod"
+    )
+    assert found.verdict is verdict
 
 
 def test_a_sandbox_that_shares_the_kernel_is_told() -> None:
@@ -135,6 +158,7 @@ def test_the_probe_script_runs_by_itself() -> None:
     assert said["reach"] == {"nobody": False}
     assert said["resolves"] is False
     assert said["user"] == os.getuid()
+    assert said["landlock"] == probe_script.landlock_abi()
 
 
 def test_findings_are_lines() -> None:

@@ -18,7 +18,7 @@ from linnet_gateway.kubernetes.evidence import need_of, weigh_pods
 from linnet_gateway.kubernetes.jobstatus import Evidence
 from linnet_gateway.kubernetes.manifests import build_job, build_secret
 from linnet_gateway.kubernetes.obstacles import Patience
-from linnet_gateway.kubernetes.settings import MIB
+from linnet_gateway.kubernetes.settings import MIB, KubernetesSettings
 from linnet_gateway.launches.launcher import Launch
 
 Object = Mapping[str, Any]
@@ -30,6 +30,7 @@ _INTERNET = "1.1.1.1:443"
 _NAME = "example.com"
 _LIMIT_S = 180
 _ENGINE = "a network plug-in that enforces NetworkPolicies"
+_LANDLOCK = "Landlock in the node's kernel: Linux 5.13 or later, enabled at boot"
 _SECCOMP_FILTER = "2"
 
 
@@ -99,6 +100,7 @@ def judge(said: Object, node_kernel: str, installation: Installation) -> list[Fi
             Verdict.OK if said["scratch_writable"] else Verdict.FAILED,
             "",
         ),
+        _landlock(said["landlock"], settings),
     ]
     if settings.expert_runtime_class:
         apart = said["kernel"] != node_kernel
@@ -111,6 +113,16 @@ def judge(said: Object, node_kernel: str, installation: Installation) -> list[Fi
             )
         )
     return findings
+
+
+def _landlock(abi: int, settings: KubernetesSettings) -> Finding:
+    """Judge what keeps a script from the trainer's own files, which share its pod."""
+    check = "scripts can be confined inside their pod"
+    if abi:
+        return Finding(check, Verdict.OK, f"Landlock version {abi}", _LANDLOCK)
+    alone = settings.expert_without_sandbox and not settings.expert_runtime_class
+    detail = "without Landlock a script can read its own run's token"
+    return Finding(check, Verdict.FAILED if alone else Verdict.WARNING, detail, _LANDLOCK)
 
 
 def _denied(check: str, *, denied: bool, rests_on: str = "") -> Finding:

@@ -4,6 +4,7 @@ Runs in the trainer's image with the standard library alone: `python3 -c <this f
 try from LINNET_PROBE as JSON: {"reach": {name: "host:port"}, "resolve": "a host name"}.
 """
 
+import ctypes
 import json
 import os
 import platform
@@ -12,6 +13,9 @@ import sys
 from pathlib import Path
 
 _WAIT_S = 3.0
+# landlock_create_ruleset, of one number on every platform; the flag asks for the version alone.
+_LANDLOCK_CREATE_RULESET = 444
+_LANDLOCK_VERSION = 1
 
 
 def reached(address: str) -> bool:
@@ -53,6 +57,19 @@ def status_field(name: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
+def landlock_abi() -> int:
+    """Version of Landlock that a process in here can use; 0 where it can't."""
+    syscall = ctypes.CDLL(None).syscall
+    syscall.restype = ctypes.c_long
+    abi = syscall(
+        ctypes.c_long(_LANDLOCK_CREATE_RULESET),
+        ctypes.c_void_p(None),
+        ctypes.c_size_t(0),
+        ctypes.c_uint32(_LANDLOCK_VERSION),
+    )
+    return max(0, int(abi))
+
+
 def main() -> None:
     """Try everything and print what came of it."""
     asked = json.loads(os.environ["LINNET_PROBE"])
@@ -66,6 +83,7 @@ def main() -> None:
         "no_new_privileges": status_field("NoNewPrivs") == "1",
         "capabilities": status_field("CapEff").strip("0"),
         "seccomp": status_field("Seccomp"),
+        "landlock": landlock_abi(),
         "kernel": platform.release(),
     }
     sys.stdout.write(json.dumps(found) + "\n")
