@@ -175,8 +175,63 @@ def test_many_threads_get_their_own_answers(sandbox):
         assert list(answers) == list(range(64))
 
 
-def test_a_killed_zygote_is_replaced(sandbox):
+def _children(zygote: int) -> set[str]:
+    return set(Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split())
+
+
+def test_children_forked_ahead_serve_one_call_each(sandbox):
+    """A call is answered by a child that was there before it, which no later call gets."""
+    zygote = _where(sandbox)["parent"]
+    _await_children(zygote, 2)
+    ahead = _children(zygote)
+    first = str(_where(sandbox)["pid"])
+    assert first in ahead
+    second = str(_where(sandbox)["pid"])
+    assert second != first
+    assert first not in _children(zygote)
+
+
+def test_children_forked_ahead_that_died_fail_no_call(sandbox):
+    """Calls go on where every waiting child was killed, and new ones take their places."""
+    zygote = _where(sandbox)["parent"]
+    _await_children(zygote, 2)
+    killed = _children(zygote)
+    for pid in killed:
+        os.kill(int(pid), signal.SIGKILL)
+    told = _where(sandbox)
+    assert told["parent"] == zygote
+    assert str(told["pid"]) not in killed
+    _await_children(zygote, 2)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_children_forked_ahead_end_with_their_zygote():
+    """A killed zygote leaves no process behind."""
+    own = Sandbox([FUNCTIONS])
+    own.start()
+    zygote = own._process.pid
+    _await_children(zygote, 2)
+    waiting = _children(zygote)
+    os.kill(zygote, signal.SIGKILL)
+    own._process.wait(20)
+    deadline = time.monotonic() + 20
+    while any(_runs(pid) for pid in waiting):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    own.close()
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_killed_zygote_is_replaced():
     """A call during the kill is Unavailable; the next one works."""
+    sandbox = Sandbox([FUNCTIONS], spares=0)
     zygote = _where(sandbox)["parent"]
     seen = []
 
@@ -193,6 +248,7 @@ def test_a_killed_zygote_is_replaced(sandbox):
     waiting.join(20)
     assert len(seen) == 1
     assert _where(sandbox)["parent"] != zygote
+    sandbox.close()
 
 
 def test_closing_ends_the_zygote_and_its_children():

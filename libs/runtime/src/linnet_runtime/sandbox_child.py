@@ -6,6 +6,7 @@ import math
 import os
 import resource
 import signal
+import socket
 import struct
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _OPEN_FILES = 64
+_MAX_PACKET_BYTES = 65_536
+_MAX_DESCRIPTORS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,8 @@ def load(path: str) -> SandboxFunction:
 
 
 def _confine(limits: Limits) -> None:
+    _end_with_parent()
     libc = seccomp.libc()
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     own_bytes = _address_space_bytes()
@@ -100,6 +103,35 @@ def _failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, MemoryError):
         return {"kind": "memory", "message": str(error)}
     return {"kind": type(error).__name__, "message": str(error)[:2000]}
+
+
+def receive(source: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive one call: its packet, empty at the end, and its descriptors."""
+    data, fds, _, _ = socket.recv_fds(source, _MAX_PACKET_BYTES, _MAX_DESCRIPTORS)
+    return data, fds
+
+
+def wait_for_call(source: socket.socket, zygote_pid: int) -> NoReturn:
+    """Wait for one call as a child of the zygote, answer it, and end the process."""
+    _end_with_parent()
+    if os.getppid() != zygote_pid:
+        os._exit(0)
+    data, fds = receive(source)
+    source.close()
+    if not data:
+        os._exit(0)
+    answer(data, fds)
+
+
+def answer(packet: bytes, fds: Sequence[int]) -> NoReturn:
+    """Answer a call, given its packet and the descriptors of the answer, log and inputs."""
+    call: dict[str, Any] = json.loads(packet)
+    output_fd, log_fd, *input_fds = fds
+    run(call["function"], Limits(**call["limits"]), output_fd, log_fd, input_fds)
+
+
+def _end_with_parent() -> None:
+    seccomp.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def run(

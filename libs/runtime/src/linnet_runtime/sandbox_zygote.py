@@ -1,6 +1,7 @@
 """The zygote: a single-threaded process that has imported what is slow and forks a child a call.
 
-Run as `python -m linnet_runtime.sandbox_zygote FD MODULE...`. FD is a SOCK_SEQPACKET socket. Each
+Run as `python -m linnet_runtime.sandbox_zygote FD SPARES MODULE...`. FD is a SOCK_SEQPACKET socket;
+SPARES is how many children are forked ahead, while no call is in progress. Each
 packet is one call: JSON with the function and its limits, and descriptors for the reply, the
 answer, the log and the inputs. The reply is one JSON packet, sent when the child has ended. A
 caller that closes its end of the reply has its child killed; so has one whose deadline passed.
@@ -17,12 +18,13 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from linnet_runtime import sandbox_child, seccomp
+from linnet_runtime.sandbox_spares import Spares
 
-MAX_PACKET_BYTES = 65_536
-MAX_DESCRIPTORS = 64
+
+# Calls often come together; the next one must not wait for a fork that it has no need of.
+_IDLE_MS = 5
 
 
 @dataclass(slots=True)
@@ -36,8 +38,9 @@ class _Child:
 class Zygote:
     """Forks a child a call until its control socket closes."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, spares: Spares) -> None:
         self._control = control
+        self._spares = spares
         self._children: dict[int, _Child] = {}
         self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
@@ -61,7 +64,10 @@ class Zygote:
             poll.register(child.reply, 0)
             by_reply[child.reply.fileno()] = pid
         alive = True
-        for fd, _ in poll.poll(self._timeout_ms()):
+        events = poll.poll(self._timeout_ms())
+        if not events and self._may_fork_ahead():
+            self._spares.fork(self._leave)
+        for fd, _ in events:
             if fd == self._control.fileno():
                 alive = self._accept()
             elif fd == self._wake_read:
@@ -72,29 +78,41 @@ class Zygote:
         self._reap()
         return alive
 
+    def _may_fork_ahead(self) -> bool:
+        # Calls in progress need the processors more.
+        return not self._children and self._spares.lacking
+
+    def _leave(self) -> None:
+        """Close, in a child, what only the zygote may hold."""
+        self._control.close()
+        self._spares.close()
+        for other in self._children.values():
+            other.reply.close()
+
     def _timeout_ms(self) -> int | None:
+        if self._may_fork_ahead():
+            return _IDLE_MS
         deadlines = [c.deadline for c in self._children.values() if not c.timed_out]
         if not deadlines:
             return None
         return max(0, int((min(deadlines) - time.monotonic()) * 1000) + 1)
 
     def _accept(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self._control, MAX_PACKET_BYTES, MAX_DESCRIPTORS)
+        data, fds = sandbox_child.receive(self._control)
         if not data:
             return False
-        reply_fd, output_fd, log_fd, *input_fds = fds
+        reply_fd, *call_fds = fds
         reply = socket.socket(fileno=reply_fd)
-        call: dict[str, Any] = json.loads(data)
-        limits = sandbox_child.Limits(**call["limits"])
+        limits = sandbox_child.Limits(**json.loads(data)["limits"])
         begun = time.monotonic()
-        pid = os.fork()
-        if pid == 0:
-            self._control.close()
-            reply.close()
-            for other in self._children.values():
-                other.reply.close()
-            sandbox_child.run(call["function"], limits, output_fd, log_fd, input_fds)
-        for fd in (output_fd, log_fd, *input_fds):
+        pid = self._spares.start(data, call_fds)
+        if pid is None:
+            pid = os.fork()
+            if pid == 0:
+                reply.close()
+                self._leave()
+                sandbox_child.answer(data, call_fds)
+        for fd in call_fds:
             os.close(fd)
         self._children[pid] = _Child(reply, begun + limits.wall_s, begun)
         return True
@@ -107,11 +125,17 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
-        while self._children:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
             if not pid:
                 return
-            child = self._children.pop(pid)
+            child = self._children.pop(pid, None)
+            if child is None:
+                self._spares.forget(pid)
+                continue
             ended = {
                 "code": os.waitstatus_to_exitcode(status),
                 "timed_out": child.timed_out,
@@ -129,7 +153,7 @@ class Zygote:
 
 def main() -> None:
     """Import the modules named on the command line and serve calls."""
-    for name in sys.argv[2:]:
+    for name in sys.argv[3:]:
         importlib.import_module(name)
     threads = list(Path("/proc/self/task").iterdir())
     if len(threads) != 1:
@@ -141,7 +165,7 @@ def main() -> None:
     # Ctrl-C goes to the whole terminal group; the zygote ends when its owner closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control.send(b"ready")
-    Zygote(control).serve()
+    Zygote(control, Spares(int(sys.argv[2]))).serve()
 
 
 if __name__ == "__main__":

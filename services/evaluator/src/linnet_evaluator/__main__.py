@@ -1,6 +1,7 @@
 """The evaluator's process: settings, adapters, server."""
 
 import asyncio
+import gc
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from linnet_evaluator.serving.settings import EvaluatorSettings
 from linnet_evaluator.serving.workplace import Workplace
 from linnet_evaluator.stored.data import DatasetCache
 
+_TURN_S = 0.0005
 _SERVICE = evaluator_service_pb2.DESCRIPTOR.services_by_name["EvaluatorService"].full_name
 
 
@@ -44,6 +46,10 @@ async def serve(settings: EvaluatorSettings) -> None:
     models, projections = Sandbox([INFERENCE]), Sandbox(WARM_MODULES, subject="PROJECTION")
     # Before gRPC has threads; children are forked by these two, never by this process.
     await asyncio.gather(*(asyncio.to_thread(zygote.start) for zygote in (models, projections)))
+    # What was imported lives as long as the process: no collection need look at it.
+    gc.freeze()
+    # A thread that the store or a child has answered waits this long for one that computes.
+    sys.setswitchinterval(_TURN_S)
     # Requests have threads; matrix products that add their own only wait for each other.
     threadpool_limits(1)
     registry = new_registry()

@@ -73,16 +73,24 @@ def _pairs(matrix: NDArray[np.int64]) -> tuple[ConfusedPair, ...]:
 def _label_suspects(found: ScoredSet, samples: Samples) -> tuple[LabelSuspect, ...]:
     shares = normalise(found.scores)
     positions, suggested = suspects(shares, found.labels, MAX_SAMPLES)
+    given = found.labels[positions]
     return tuple(
         LabelSuspect(
-            row=int(found.rows[i]),
-            sample_id=_text(samples.sample_id, int(found.rows[i])),
-            given=int(found.labels[i]),
-            suggested=int(better),
-            given_score=float(shares[i, found.labels[i]]),
-            suggested_score=float(shares[i, better]),
+            row=row,
+            sample_id=_text(samples.sample_id, row),
+            given=label,
+            suggested=better,
+            given_score=own,
+            suggested_score=other,
         )
-        for i, better in zip(positions, suggested, strict=True)
+        for row, label, better, own, other in zip(
+            found.rows[positions].tolist(),
+            given.tolist(),
+            suggested.tolist(),
+            shares[positions, given].tolist(),
+            shares[positions, suggested].tolist(),
+            strict=True,
+        )
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from linnet_evaluator import to_record
 from linnet_evaluator.findings.scored_set import ScoredSet
@@ -36,24 +35,14 @@ def outcome_record(found: Outcome, side: SplitSide) -> ThresholdOutcome:
     )
 
 
-def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(np.round(values, CURVE_DIGITS).tolist())
-
-
 def _curves(swept: Sweep) -> tuple[ThresholdCurve, tuple[ThresholdCurve, ...]]:
-    overall = ThresholdCurve(
-        _floats(swept.precision.mean(axis=1)),
-        _floats(swept.recall.mean(axis=1)),
-        _floats(swept.f1.mean(axis=1)),
-        _floats(swept.certain_share),
+    of_classes = np.stack([swept.precision, swept.recall, swept.f1])
+    means = np.round([*of_classes.mean(axis=2), swept.certain_share], CURVE_DIGITS).tolist()
+    lines = np.round(of_classes.transpose(2, 0, 1), CURVE_DIGITS).tolist()
+    return (
+        ThresholdCurve(*map(tuple, means)),
+        tuple(ThresholdCurve(*map(tuple, curves)) for curves in lines),
     )
-    classes = tuple(
-        ThresholdCurve(
-            _floats(swept.precision[:, c]), _floats(swept.recall[:, c]), _floats(swept.f1[:, c])
-        )
-        for c in range(swept.f1.shape[1])
-    )
-    return overall, classes
 
 
 def analyse(

@@ -27,8 +27,8 @@ def confusion_matrix(actual: NDArray[np.int64], predicted: NDArray[np.int64], co
 
 def _divide(numerator: Floats, denominator: Floats) -> Floats:
     """Divide; nothing over nothing is zero, as scikit-learn's `zero_division=0`."""
-    out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
-    return np.divide(numerator, denominator, out=out, where=denominator != 0)
+    # Of counts, so that only nothing is ever divided by nothing; `where=` takes twice as long.
+    return np.asarray(numerator / np.where(denominator == 0, 1.0, denominator))
 
 
 @dataclass(frozen=True, slots=True)
