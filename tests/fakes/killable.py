@@ -17,6 +17,7 @@ from linnet.v1 import dataset_pb2, evaluation_pb2, profile_pb2, run_pb2, runner_
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.batches.filling import BatchFilling
 from linnet_gateway.datasets.files import DatasetFiles
+from linnet_gateway.launches.fairness import ShardLimits
 from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState
 from linnet_gateway.launches.launching import Launching, ReconcilerLimits
 from linnet_gateway.reconciling.analysis import Analysis, AnalysisLimits
@@ -41,6 +42,7 @@ from tests.fakes.objectstore import MemoryStore
 KEY = b"k" * 32
 FILES = {"model.keras": b"k", "model.int8.tflite": b"i", "manifest.json": b"m"}
 EPOCHS = 2
+_NO_LIMITS = ShardLimits()
 
 
 class Killed(BaseException):
@@ -173,7 +175,7 @@ class FakeProfiler:
 class Gateway:
     """One life of a gateway, over records and a world that outlive it."""
 
-    def __init__(self, world: "World", faults: Faults) -> None:
+    def __init__(self, world: "World", faults: Faults, shards: ShardLimits = _NO_LIMITS) -> None:
         clock = world.clock
         self.faults = faults
         self.records = Records(world.url, clock.now)
@@ -203,7 +205,7 @@ class Gateway:
             limits=AnalysisLimits(),
         )
         launcher = KillableLauncher(world.launcher, faults)
-        limits = ReconcilerLimits(orphan_grace=timedelta(seconds=5), retries=retries)
+        limits = ReconcilerLimits(orphan_grace=timedelta(seconds=5), shards=shards, retries=retries)
         launching = Launching(
             runs=self.records.runs,
             launches=self.records.launches,
@@ -234,18 +236,18 @@ class Gateway:
             limits=retries,
             crash_of=launching.crash_of,
         )
-        specs = SpecResolution(
+        self.specs = SpecResolution(
             self.records.datasets,
             self.records.runs,
             Targets(FakeProfiler(), clock),
             NoRows(store),
             ResourceLimits(),
         )
-        self.runs = RunRequests(self.records.runs, specs, clock)
+        self.runs = RunRequests(self.records.runs, self.specs, clock)
         self.filling = BatchFilling(
             batches=self.records.batches,
             runs=self.runs,
-            specs=specs,
+            specs=self.specs,
             clock=clock,
             max_runs=1000,
         )

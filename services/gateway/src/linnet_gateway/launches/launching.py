@@ -1,6 +1,6 @@
 """Launches: compared with what the launcher says of them, issued, stopped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from linnet_gateway.states import Failure, FailureReason, RunState
 from linnet_gateway.trainers.tokens import LaunchClaim, Tokens
 
 _FINAL = {ShardState.SUCCEEDED, ShardState.FAILED}
+_TOLD_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +189,6 @@ class Launching:
         wanted = {demand.uid: demand.wanted for demand in demands}
         for launch in live:
             parallelism = allotted.get(launch.uid, 0)
-            if parallelism == 0:
-                await self._keep_waiting(launch)
             known = self._parallelism.get(launch.uid, 0)
             # A launch that has nothing more to start need not be told to start less.
             enough = parallelism == wanted.get(launch.uid) and known >= parallelism
@@ -197,21 +196,27 @@ class Launching:
                 continue
             if launch.state is LaunchState.PLANNED or launch.uid in self._statuses:
                 await self._launch(launch, parallelism)
+        # After what may run: telling thousands why they wait must not hold up those that need not.
+        await self._tell_waiting([launch for launch in live if not allotted.get(launch.uid)])
 
-    async def _keep_waiting(self, launch: LaunchRecord) -> None:
-        """Say why, once: runs of a batch are too many for a text each."""
-        single = launch.state is LaunchState.PLANNED and launch.batch_uid is None
-        if not single or launch.uid in self._waiting:
-            return
+    async def _tell_waiting(self, launches: Sequence[LaunchRecord]) -> None:
+        """Say why, once, to some of them: runs of a batch are too many for a text each."""
         limits = self._limits.shards
         why = (
             f"{limits.total} trainers run at once, at most {limits.per_project} of a project; "
             "others are before this one"
         )
-        for run in await self._launches.unfinished(launch.uid):
-            with suppress(NotFound):
-                await self._runs.change(run.uid, partial(transitions.waiting, why=why))
-        self._waiting.add(launch.uid)
+        untold = [
+            launch.uid
+            for launch in launches
+            if launch.state is LaunchState.PLANNED and launch.batch_uid is None
+            if launch.uid not in self._waiting
+        ]
+        for uid in untold[:_TOLD_AT_ONCE]:
+            for run in await self._launches.unfinished(uid):
+                with suppress(NotFound):
+                    await self._runs.change(run.uid, partial(transitions.waiting, why=why))
+            self._waiting.add(uid)
 
     def _demand(self, launch: LaunchRecord) -> Demand:
         status = self._statuses.get(launch.uid)

@@ -13,6 +13,8 @@ MAX_SHARDS = 1000
 SHARDS_A_POD = 4
 """Shards for each that runs at once: enough that a slow one does not hold the batch up."""
 
+_APART = timedelta(microseconds=1)
+
 Plan = tuple[LaunchRecord, Sequence[tuple[str, int]]]
 
 
@@ -81,9 +83,10 @@ def plan(
     groups: dict[Shape, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(_shape(run), []).append(run)
+    # A microsecond apart: launches that were planned together keep the order of their runs.
     return [
-        _launch(shape, members, sizes, default_parallelism, now)
-        for shape, members in groups.items()
+        _launch(shape, members, sizes, default_parallelism, now + place * _APART)
+        for place, (shape, members) in enumerate(groups.items())
     ]
 
 
