@@ -77,26 +77,31 @@ TENSOR_TYPES: Final[dict[int, tuple[str, int]]] = {
 ACTIVATIONS: Final = ("none", "relu", "relu_n1_to_1", "relu6", "tanh", "sign_bit")
 PADDINGS: Final = ("same", "valid")
 
-# Operator -> (BuiltinOptions union value, fields as (name, field id, kind, default)).
-_REDUCER = (27, (("keep_dims", 0, "bool", False),))
-_POOL = (
+Fields = tuple[tuple[str, int, str, float], ...]
+_PADDING_AND_STRIDES: Final[Fields] = (
+    ("padding", 0, "i8", 0),
+    ("stride_w", 1, "i32", 0),
+    ("stride_h", 2, "i32", 0),
+)
+_ACTIVATION: Final[Fields] = (("activation", 0, "i8", 0),)
+_SPLITS: Final[Fields] = (("num_splits", 0, "i32", 0),)
+_BLOCK: Final[Fields] = (("block_size", 0, "i32", 0),)
+_REDUCER: Final = (27, (("keep_dims", 0, "bool", False),))
+_POOL: Final = (
     5,
     (
-        ("padding", 0, "i8", 0),
-        ("stride_w", 1, "i32", 0),
-        ("stride_h", 2, "i32", 0),
+        *_PADDING_AND_STRIDES,
         ("window_w", 3, "i32", 0),
         ("window_h", 4, "i32", 0),
         ("activation", 5, "i8", 0),
     ),
 )
-OPTION_FIELDS: Final[dict[str, tuple[int, tuple[tuple[str, int, str, float], ...]]]] = {
+# Operator -> (BuiltinOptions union value, fields as (name, field id, kind, default)).
+OPTION_FIELDS: Final[dict[str, tuple[int, Fields]]] = {
     "CONV_2D": (
         1,
         (
-            ("padding", 0, "i8", 0),
-            ("stride_w", 1, "i32", 0),
-            ("stride_h", 2, "i32", 0),
+            *_PADDING_AND_STRIDES,
             ("activation", 3, "i8", 0),
             ("dilation_w", 4, "i32", 1),
             ("dilation_h", 5, "i32", 1),
@@ -105,9 +110,7 @@ OPTION_FIELDS: Final[dict[str, tuple[int, tuple[tuple[str, int, str, float], ...
     "DEPTHWISE_CONV_2D": (
         2,
         (
-            ("padding", 0, "i8", 0),
-            ("stride_w", 1, "i32", 0),
-            ("stride_h", 2, "i32", 0),
+            *_PADDING_AND_STRIDES,
             ("depth_multiplier", 3, "i32", 0),
             ("activation", 4, "i8", 0),
             ("dilation_w", 5, "i32", 1),
@@ -124,14 +127,14 @@ OPTION_FIELDS: Final[dict[str, tuple[int, tuple[tuple[str, int, str, float], ...
     ),
     "SOFTMAX": (9, (("beta", 0, "f32", 0.0),)),
     "CONCATENATION": (10, (("axis", 0, "i32", 0), ("activation", 1, "i8", 0))),
-    "ADD": (11, (("activation", 0, "i8", 0),)),
-    "L2_NORMALIZATION": (12, (("activation", 0, "i8", 0),)),
+    "ADD": (11, _ACTIVATION),
+    "L2_NORMALIZATION": (12, _ACTIVATION),
     "RESIZE_BILINEAR": (
         15,
         (("align_corners", 2, "bool", False), ("half_pixel_centers", 3, "bool", False)),
     ),
-    "SPACE_TO_DEPTH": (19, (("block_size", 0, "i32", 0),)),
-    "MUL": (21, (("activation", 0, "i8", 0),)),
+    "SPACE_TO_DEPTH": (19, _BLOCK),
+    "MUL": (21, _ACTIVATION),
     "GATHER": (23, (("axis", 0, "i32", 0), ("batch_dims", 1, "i32", 0))),
     "MEAN": _REDUCER,
     "SUM": _REDUCER,
@@ -140,8 +143,8 @@ OPTION_FIELDS: Final[dict[str, tuple[int, tuple[tuple[str, int, str, float], ...
     "REDUCE_ALL": _REDUCER,
     "REDUCE_ANY": _REDUCER,
     "REDUCE_PROD": _REDUCER,
-    "SUB": (28, (("activation", 0, "i8", 0),)),
-    "DIV": (29, (("activation", 0, "i8", 0),)),
+    "SUB": (28, _ACTIVATION),
+    "DIV": (29, _ACTIVATION),
     "STRIDED_SLICE": (
         32,
         (
@@ -152,18 +155,10 @@ OPTION_FIELDS: Final[dict[str, tuple[int, tuple[tuple[str, int, str, float], ...
             ("shrink_axis_mask", 4, "i32", 0),
         ),
     ),
-    "SPLIT": (35, (("num_splits", 0, "i32", 0),)),
-    "SPLIT_V": (79, (("num_splits", 0, "i32", 0),)),
+    "SPLIT": (35, _SPLITS),
+    "SPLIT_V": (79, _SPLITS),
     "CAST": (37, (("in_type", 0, "i8", 0), ("out_type", 1, "i8", 0))),
-    "TRANSPOSE_CONV": (
-        49,
-        (
-            ("padding", 0, "i8", 0),
-            ("stride_w", 1, "i32", 0),
-            ("stride_h", 2, "i32", 0),
-            ("activation", 3, "i8", 0),
-        ),
-    ),
+    "TRANSPOSE_CONV": (49, (*_PADDING_AND_STRIDES, ("activation", 3, "i8", 0))),
     "PACK": (59, (("values_count", 0, "i32", 0), ("axis", 1, "i32", 0))),
     "UNPACK": (64, (("num", 0, "i32", 0), ("axis", 1, "i32", 0))),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (
@@ -184,7 +179,7 @@ OPTION_FIELDS: Final[dict[str, tuple[int, tuple[tuple[str, int, str, float], ...
     "IF": (92, (("then_subgraph", 0, "i32", 0), ("else_subgraph", 1, "i32", 0))),
     "WHILE": (93, (("cond_subgraph", 0, "i32", 0), ("body_subgraph", 1, "i32", 0))),
     "CALL_ONCE": (103, (("init_subgraph", 0, "i32", 0),)),
-    "DEPTH_TO_SPACE": (94, (("block_size", 0, "i32", 0),)),
+    "DEPTH_TO_SPACE": (94, _BLOCK),
     "BATCH_MATMUL": (101, (("adj_x", 0, "bool", False), ("adj_y", 1, "bool", False))),
     "CUMSUM": (102, (("exclusive", 0, "bool", False), ("reverse", 1, "bool", False))),
     "VAR_HANDLE": (111, (("container", 0, "text", 0), ("shared_name", 1, "text", 0))),
