@@ -11,10 +11,14 @@ import gc
 import hashlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
 from linnet.v1 import dataset_pb2, run_pb2, runner_service_pb2
-from raw_grpc import RawConnection, RawGrpcError, ask, connect, framed
+
+from tests.bench.load.raw_grpc import RawConnection, RawGrpcError, ask, connect, framed
 
 _SERVICE = "/linnet.v1.RunnerService/"
 _CONNECTIONS = 10
@@ -47,10 +51,12 @@ class Shard:
         self._launch = [("authorization", f"Bearer {order['token']}")]
         self._index = index
         self._epoch_s = float(order["epoch_s"])
+        self._start_s = float(order["start_s"])
 
     async def run(self) -> int:
         """Train until the shard has no run left; give how many there were."""
         done = 0
+        await asyncio.sleep(self._start_s)
         while True:
             request = framed(runner_service_pb2.AcquireAssignmentRequest(shard=self._index))
             answer = await self._ask("AcquireAssignment", self._launch, request)

@@ -16,13 +16,21 @@ _READY_TIMEOUT_S = 60.0
 ANNOTATION = {"kwok.x-k8s.io/node": "fake"}
 NODE_SELECTOR = {"type": "kwok"}
 TOLERATION = {"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}
+MAY_END = "linnet.dev/may-end"
+"""Annotation of a lasting pod that is to succeed now."""
+_LASTING = Path(__file__).with_name("lasting_pods.yaml")
 
 
 @contextmanager
-def started(cluster: Cluster, count: int) -> Iterator[None]:
+def started(cluster: Cluster, count: int, *, lasting: bool = False) -> Iterator[None]:
     """Within the context there are `count` fake nodes whose pods succeed at once.
 
     A pod gets there by `NODE_SELECTOR` and `TOLERATION`.
+
+    Args:
+        cluster: The testbed.
+        count: Of nodes.
+        lasting: Pods run until they are annotated `MAY_END`, or deleted.
 
     Raises:
         TestbedFault: The testbed is not running, or a node did not become Ready.
@@ -32,6 +40,7 @@ def started(cluster: Cluster, count: int) -> Iterator[None]:
         f"--kubeconfig={cluster.kubeconfig}",
         "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
         "--node-lease-duration-seconds=40",
+        *([f"--config={_LASTING}"] if lasting else []),
     ]
     names = [f"fake-{number}" for number in range(count)]
     cluster.processes.start(_PROCESS, command, {"HOME": str(cluster.places.state)})
