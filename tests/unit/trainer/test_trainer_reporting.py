@@ -18,7 +18,9 @@ class FlakyGateway:
         self.lives = lives
         self.cancelled = False
         self.refuse = False
+        self.followed = False
         self.phases: list[int] = []
+        self.sizes: list[int] = []
 
     def report(
         self, run_token: str, requests: Iterator[runner_service_pb2.ReportRequest]
@@ -30,11 +32,13 @@ class FlakyGateway:
             if number >= life:
                 raise Unavailable("cut")
             self.phases.append(request.phase)
+            self.sizes.append(len(request.entries))
             last = self.stored[-1].sequence if self.stored else 0
             self.stored += [e for e in request.entries if e.sequence > last]
             yield runner_service_pb2.ReportResponse(
                 stored_sequence=self.stored[-1].sequence if self.stored else 0,
                 cancelled=self.cancelled,
+                followed=self.followed,
             )
 
 
@@ -119,3 +123,25 @@ def test_a_new_phase_is_told_without_an_entry():
     reporting.close()
 
     assert run_pb2.TRAINER_PHASE_EXPORTING in gateway.phases
+
+
+@pytest.mark.parametrize("followed", [False, True])
+def test_entries_share_a_message_unless_somebody_follows(monkeypatch, followed):
+    """Entries of a short time go together; with a follower the first does not wait for the next."""
+    monkeypatch.setattr("linnet_trainer.runner.reporting.GATHER_S", 60.0)
+    gateway = FlakyGateway([])
+    gateway.followed = followed
+    reporting = _reporting(gateway)
+    stored = []
+    for number in range(3):
+        reporting.entry(f"line {number}")
+        if followed:
+            deadline = time.monotonic() + 10
+            while len(gateway.stored) <= number and time.monotonic() < deadline:
+                threading.Event().wait(0.01)
+        stored.append(len(gateway.stored))
+    reporting.flush(10)
+    reporting.close()
+
+    assert stored == ([1, 2, 3] if followed else [0, 0, 0])
+    assert [size for size in gateway.sizes if size] == ([1, 1, 1] if followed else [3])
