@@ -35,6 +35,9 @@ NORMALIZED = Architecture(
         )
     )
 )
+DROPPING = Architecture(
+    layers=LayerList((Layer(LayerKind.DENSE, units=9), Layer(LayerKind.DROPOUT, rate=0.3)))
+)
 RATE = 0.01
 
 
@@ -43,6 +46,7 @@ def parts(preset="dense", shape=(12,), kind=InputKind.SPECTRAL, *, weighted=Fals
     import keras
     from linnet_trainer import models
     from linnet_trainer.fit import loop
+    from linnet_trainer.fit.engine import choose
 
     settings = FitSettings(epochs=2, learning_rate=RATE, batch_size=BATCH, **fit)
     augmentation = Augmentation()
@@ -61,7 +65,11 @@ def parts(preset="dense", shape=(12,), kind=InputKind.SPECTRAL, *, weighted=Fals
     weights = rng.uniform(0.5, 2, ROWS).astype(np.float32) if weighted else None
     keras.utils.set_random_seed(5)
     model = models.build(layers, shape, 4).model
-    made = loop.TrainingLoop(model, loop.LoopSettings(spec.fit, augmentation, weighted, xla=False))
+    engine = choose(layers, spec.fit.optimizer, 8)
+    made = loop.TrainingLoop(
+        model,
+        loop.LoopSettings(spec.fit, augmentation, weighted, engine.xla, engine.sequential),
+    )
     keras.utils.set_random_seed(5)
     twin = models.build(layers, shape, 4).model
     return model, made, twin, (x, y, weights), spec.fit
@@ -119,6 +127,7 @@ def stock(twin, data, optimizer, loss=None):
         ("mobilenet", (12, 12, 1), InputKind.IMAGE),
         ("resnet-8", (12, 12, 1), InputKind.IMAGE),
         (NORMALIZED, (12, 3), InputKind.TIME_SERIES),
+        (DROPPING, (12,), InputKind.TABULAR),
     ],
 )
 @pytest.mark.parametrize("rows", [100, 96])

@@ -29,8 +29,9 @@ class SharedLoops:
         """Give the loop of an architecture and its settings, traced before if there was one."""
         fit = settings.fit
         parts = (
-            network.key, settings.xla, settings.weighted, settings.augmentation, fit.batch_size,
-            fit.optimizer, fit.momentum, fit.weight_decay, fit.label_smoothing,
+            network.key, settings.xla, settings.sequential, settings.weighted,
+            settings.augmentation, fit.batch_size, fit.optimizer, fit.momentum, fit.weight_decay,
+            fit.label_smoothing,
         )  # fmt: skip
         return _kept(self._loops, repr(parts), lambda: TrainingLoop(model, settings), self._most)
 

@@ -45,13 +45,28 @@ def _silence() -> Iterator[None]:
 
 
 @contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Keep a module that nobody has imported yet from being imported meanwhile."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # how Python itself marks it
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+@contextmanager
 def workshop() -> Iterator[Workshop]:
     """Import TensorFlow, fork the zygote and set the threads; once a process, before any thread."""
     engine.prepare_environment()
     shield()
     with _silence():
         # The zygote's children shall find all of these imported.
-        import keras  # noqa: F401 - as said above
+        with _hidden("sklearn"):
+            # Keras imports it for its wrappers wherever it is installed, a quarter of the time.
+            import keras  # noqa: F401 - as said above
 
         with suppress(ImportError):
             from tflite_micro.python.tflite_micro import runtime  # noqa: F401 - as said above

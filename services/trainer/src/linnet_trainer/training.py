@@ -181,18 +181,20 @@ class _Run:
         model = self._network.build()
         if self._order.initial_model is not None:
             self._take_initial(model, self._order.initial_model)
+        engine = self._engine(prepared)
         settings = LoopSettings(
             fit,
             self._spec.augmentation,
             weighted=fit.class_balance is ClassBalance.WEIGHTS,
-            xla=self._engine(prepared).xla,
+            xla=engine.xla,
+            sequential=engine.sequential,
         )
         return model, self._trainer.shared.loop(self._network, model, settings)
 
     def _engine(self, prepared: PreparedFold) -> Engine:
         fit = self._spec.fit
         steps = -(-len(prepared.data.index) // fit.batch_size)
-        return engines.choose(self._network.layers, steps * fit.epochs)
+        return engines.choose(self._network.layers, fit.optimizer, steps * fit.epochs)
 
     def _take_initial(self, model: Any, path: Path) -> None:
         try:

@@ -6,6 +6,7 @@ the same bits as the whole epoch, which progress, time limits and checkpoints re
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from linnet_ml.spec import Augmentation, FitSettings
 
 from linnet_trainer.fit.augment import changes_for
 from linnet_trainer.fit.loop_state import Array, EpochPlan, LoopState, Rows, Tensor
+from linnet_trainer.fit.losses import correct_rows, loss_of
 from linnet_trainer.fit.update_rules import rule_for
 
 
@@ -28,12 +30,14 @@ class LoopSettings:
         augmentation: Changes of training rows.
         weighted: Whether rows have weights of their own.
         xla: Whether the loop is compiled by XLA.
+        sequential: Whether operations run in a fixed order, see `Engine`.
     """
 
     fit: FitSettings
     augmentation: Augmentation
     weighted: bool
     xla: bool
+    sequential: bool = False
 
 
 class _Feed(NamedTuple):
@@ -56,7 +60,7 @@ class TrainingLoop:
         self._settings = settings
         self._batch = settings.fit.batch_size
         self._change = changes_for(settings.augmentation)
-        self._loss = _loss_of(settings.fit.label_smoothing, model.output_shape[-1])
+        self._loss = loss_of(settings.fit.label_smoothing, model.output_shape[-1])
         self._shapes = [tuple(v.shape) for v in model.trainable_variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
         self._rule = rule_for(settings.fit, self._sizes)
@@ -122,16 +126,23 @@ class TrainingLoop:
             tuple(tf.constant(vector) for vector in rates),
             tf.constant(epoch.seed),
         )
-        if uneven:
-            values = self._uneven(feed, tf.constant(start), tf.constant(stop), *values)
-        elif start < min(stop, full):
-            ends = (tf.constant(start), tf.constant(min(stop, full)))
-            values = self._steps(feed, *ends, *values)
-        if not uneven and stop > full:
-            values = self._tail(len(epoch.order) - full * self._batch)(
-                feed, tf.constant(full), *values
-            )
+        with self._executor():
+            if uneven:
+                values = self._uneven(feed, tf.constant(start), tf.constant(stop), *values)
+            elif start < min(stop, full):
+                ends = (tf.constant(start), tf.constant(min(stop, full)))
+                values = self._steps(feed, *ends, *values)
+            if not uneven and stop > full:
+                tail = self._tail(len(epoch.order) - full * self._batch)
+                values = tail(feed, tf.constant(full), *values)
         return self._state(values, state.step + stop - start)
+
+    def _executor(self) -> AbstractContextManager[Any]:
+        if not self._settings.sequential:
+            return nullcontext()
+        name = "SINGLE_THREADED_EXECUTOR"
+        executor: AbstractContextManager[Any] = tf.experimental.function_executor_type(name)
+        return executor
 
     def score(self, state: LoopState, rows: Rows, most_rows: int) -> tuple[float, float]:
         """Give mean loss, regularizers included, and accuracy over rows, in inference mode."""
@@ -143,7 +154,8 @@ class TrainingLoop:
             if rows.count > most_rows:
                 part = slice(start, start + most_rows)
                 features, labels = features[part], labels[part]
-            mean, right = self._scores(features, labels, flat, *fixed)
+            with self._executor():
+                mean, right = self._scores(features, labels, flat, *fixed)
             loss += float(mean) * int(labels.shape[0])
             correct += float(right)
         return loss / rows.count, correct / rows.count
@@ -253,7 +265,7 @@ class TrainingLoop:
         flat, *slots = self._rule.update(flat, joined, tuple(slots), rates)
         return [
             loss_sum + loss * (tf.cast(tf.shape(index)[0], tf.float32) if size is None else size),
-            correct + _correct(labels, scores),
+            correct + correct_rows(labels, scores),
             self._constrained(flat),
             *slots,
             *(tf.convert_to_tensor(value) for value in fixed),
@@ -279,21 +291,4 @@ class TrainingLoop:
         loss = self._loss(y, scores)
         for extra in losses:
             loss += extra
-        return loss, _correct(y, scores)
-
-
-def _loss_of(smoothing: float, class_count: int) -> Callable[..., Tensor]:
-    if not smoothing:
-        loss: Callable[..., Tensor] = keras.losses.SparseCategoricalCrossentropy()
-        return loss
-    smooth = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-
-    def smoothed(labels: Tensor, scores: Tensor, sample_weight: Tensor = None) -> Tensor:
-        return smooth(tf.one_hot(labels, class_count), scores, sample_weight=sample_weight)
-
-    return smoothed
-
-
-def _correct(labels: Tensor, scores: Tensor) -> Tensor:
-    chosen = tf.argmax(scores, -1, output_type=tf.int32)
-    return tf.reduce_sum(tf.cast(tf.equal(chosen, labels), tf.float32))
+        return loss, correct_rows(y, scores)
