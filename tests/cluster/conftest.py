@@ -120,7 +120,7 @@ def python_image(own_testbed: Cluster) -> str:
 def service_images(own_testbed: Cluster) -> Mapping[str, str]:
     """Names of the services' images, built from this working tree once a session, on the node."""
     services = ServiceImages.of(own_testbed)
-    return {image: services.provide(own_testbed, image) for image in IMAGES}
+    return {image: services.provide(own_testbed, image, built=True) for image in IMAGES}
 
 
 @pytest.fixture(scope="session")

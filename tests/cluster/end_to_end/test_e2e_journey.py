@@ -150,19 +150,56 @@ def test_the_job_of_a_finished_run_trains_no_more(product: Product, trained: run
     product.until_no_trainer_lives()
 
 
+def _launch(product: Product) -> str:
+    """Wait until the only launch that lives has a Job, and name it."""
+    jobs: list[str] = []
+
+    def found() -> bool:
+        living = set(product.living_trainers())
+        jobs[:] = [
+            one["metadata"]["labels"]["linnet.dev/launch"]
+            for one in product.trainers()
+            if f"{one['kind']}/{one['metadata']['name']}" in living and one["kind"] == "Job"
+        ]
+        return len(jobs) == 1
+
+    wait_until(found, 60.0, "one Job lives", detail=lambda: str(jobs))
+    return jobs[0]
+
+
+def _kinds(product: Product, launch: str) -> set[str]:
+    """Kinds of the objects that a launch consists of now."""
+    where = (f"--namespace={product.release.runs}", f"--selector=linnet.dev/launch={launch}")
+    return {str(one["kind"]) for one in product.kubectl.get("jobs,pods,secrets", *where)["items"]}
+
+
+def _cancel(product: Product, run: run_pb2.Run, launch: str) -> None:
+    """Cancel by the command; in a moment nothing of the launch is left."""
+    product.cli("runs", "cancel", run.name)
+    assert product.until_ended(run).state == run_pb2.RUN_STATE_CANCELLED
+    began = time.monotonic()
+    wait_until(
+        lambda: not _kinds(product, launch),
+        90.0,
+        "the Job is removed",
+        detail=lambda: str(_kinds(product, launch)),
+    )
+    assert seconds_since(began) < _REMOVAL_S
+
+
 def test_a_cancelled_run_leaves_no_job(product: Product) -> None:
     """`linnet runs cancel` ends the run as cancelled; its Job, pod and Secret are gone at once."""
     run = product.start(epochs=5_000)
     product.until_training(run)
-    living = set(product.living_trainers())
-    assert {name.partition("/")[0] for name in living} == {"Job", "Pod"}
-    product.cli("runs", "cancel", run.name)
-    ended = product.until_ended(run)
-    assert ended.state == run_pb2.RUN_STATE_CANCELLED
-    began = time.monotonic()
+    launch = _launch(product)
+    assert _kinds(product, launch) == {"Job", "Pod", "Secret"}
+    _cancel(product, run, launch)
 
-    def left() -> set[str]:
-        return living & {f"{one['kind']}/{one['metadata']['name']}" for one in product.trainers()}
 
-    wait_until(lambda: not left(), 90.0, "the Job is removed", detail=lambda: str(left()))
-    assert seconds_since(began) < _REMOVAL_S
+def test_a_run_cancelled_before_it_trains_leaves_no_job(product: Product) -> None:
+    """A run whose pod finds no node is cancelled, and its Job with it."""
+    product.until_no_trainer_lives()
+    run = product.start(cpu_millis=8_000)
+    launch = _launch(product)
+    assert "Job" in _kinds(product, launch)
+    _cancel(product, run, launch)

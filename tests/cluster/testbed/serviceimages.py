@@ -82,13 +82,19 @@ class ServiceImages:
         with locked(self.builder.cache / "provide.lock"):
             self._hand_over(cluster, image)
 
-    def provide(self, cluster: Cluster, service: str) -> str:
-        """Build the image and import it, unless the node has this very image; return its name."""
-        with locked(self.builder.cache / "provide.lock"):
-            return self._provide(cluster, service)
+    def provide(self, cluster: Cluster, service: str, *, built: bool = False) -> str:
+        """Build the image and import it, unless the node has this very image; return its name.
 
-    def _provide(self, cluster: Cluster, service: str) -> str:
-        image = self._build(service, name(service), keep_layers=True)
+        Args:
+            cluster: The testbed.
+            service: Which.
+            built: Whether `build` has made it of this very tree already.
+        """
+        with locked(self.builder.cache / "provide.lock"):
+            return self._provide(cluster, service, built=built)
+
+    def _provide(self, cluster: Cluster, service: str, *, built: bool) -> str:
+        image = name(service) if built else self._build(service, name(service), keep_layers=True)
         identity = self.builder.identity(image)
         imported = cluster.places.containerd_root / f"{service}.imported"
         known = imported.read_text() if imported.exists() else ""
