@@ -32,6 +32,8 @@ async def test_a_run_is_trained_analyzed_and_reported(bench: Bench) -> None:
     done = await bench.until_state(run.name, run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_FAILED)
     assert done.state == run_pb2.RUN_STATE_SUCCEEDED, done
     assert [s.state for s in done.stages] == [run_pb2.STAGE_STATE_SUCCEEDED] * 3
+    for stage in done.stages:
+        assert stage.end_time.ToNanoseconds() > stage.start_time.ToNanoseconds(), stage
     assert {v.variant: v.test_accuracy for v in done.summary.variants} == {
         run_pb2.VARIANT_FLOAT32: 0.9,
         run_pb2.VARIANT_INT8: 0.9,

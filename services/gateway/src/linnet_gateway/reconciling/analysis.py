@@ -124,15 +124,19 @@ class Analysis:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _analyze(self, run: RunRecord) -> None:
-        try:
-            await asyncio.gather(
-                self._stage(run, StageKind.EVALUATE, self._evaluate),
-                self._stage(run, StageKind.PROFILE, self._profile),
-            )
-        except NotFound:
-            return  # deleted meanwhile
-        except LinnetError as error:
-            self._log.warning("analysis_interrupted", run=run.name, error=error.message)
+        # Both are over when this returns: a run that is taken again has no stage under way.
+        outcomes = await asyncio.gather(
+            self._stage(run, StageKind.EVALUATE, self._evaluate),
+            self._stage(run, StageKind.PROFILE, self._profile),
+            return_exceptions=True,
+        )
+        for error in outcomes:
+            if isinstance(error, NotFound):
+                continue  # deleted meanwhile
+            if isinstance(error, LinnetError):
+                self._log.warning("analysis_interrupted", run=run.name, error=error.message)
+            elif error is not None:
+                raise error
 
     async def _stage(
         self,
@@ -222,8 +226,10 @@ class Analysis:
         found: run_pb2.Comparison | None = None,
     ) -> None:
         now = self._clock.now()
+        begun = self._begun[run.uid, kind]
 
         def decide(current: RunRecord) -> RunRecord:
+            current = transitions.stage_begun(current, kind, begun)
             summary = run_pb2.RunSummary.FromString(current.summary)
             if fill is not None:
                 fill(summary)
