@@ -76,16 +76,18 @@ class Shard:
 
         stream, ended = self._connection.call(f"{_SERVICE}Report", metadata, acknowledged)
         await came.wait()
-        for number in range(1, _EPOCHS + 1):
-            came.clear()
-            await asyncio.sleep(self._epoch_s)
-            self._connection.send(stream, _report(number), last=number == _EPOCHS)
-            while stored < number:
-                await came.wait()
-                came.clear()
-        await ended
+        # As the real one: a word at once, and what nobody follows together at the end.
+        phase = run_pb2.TRAINER_PHASE_PREPARING
+        self._connection.send(stream, _report(phase, 0))
+        await asyncio.sleep(self._epoch_s * _EPOCHS)
         uploads = runner_service_pb2.CreateUploadsRequest(files=_files())
         await self._ask("CreateUploads", metadata, framed(uploads))
+        phase = run_pb2.TRAINER_PHASE_UPLOADING
+        self._connection.send(stream, _report(phase, _EPOCHS), last=True)
+        while stored < _EPOCHS:
+            came.clear()
+            await came.wait()
+        await ended
         result = runner_service_pb2.TrainingResult(files=_files())
         finish = runner_service_pb2.FinishRunRequest(result=result)
         await self._ask("FinishRun", metadata, framed(finish))
@@ -98,15 +100,14 @@ class Shard:
                 await asyncio.sleep(_PAUSE_S)
 
 
-def _report(number: int) -> bytes:
-    epoch = run_pb2.Epoch(number=number, loss=1.0 / number, accuracy=0.5)
-    return framed(
-        runner_service_pb2.ReportRequest(
-            entries=[run_pb2.LogEntry(sequence=number, epoch=epoch)],
-            phase=run_pb2.TRAINER_PHASE_FITTING,
-            memory_bytes=1,
+def _report(phase: run_pb2.TrainerPhase.ValueType, epochs: int) -> bytes:
+    entries = [
+        run_pb2.LogEntry(
+            sequence=number, epoch=run_pb2.Epoch(number=number, loss=1.0 / number, accuracy=0.5)
         )
-    )
+        for number in range(1, epochs + 1)
+    ]
+    return framed(runner_service_pb2.ReportRequest(entries=entries, phase=phase, memory_bytes=1))
 
 
 async def main() -> None:

@@ -18,6 +18,7 @@ from linnet_gateway.records import Event, EventKind
 _PAGE = 1000
 _KEPT = 64
 _RETRY_S = 1.0
+_GATHER_S = 0.02
 
 
 class Subscription:
@@ -122,6 +123,8 @@ class EventTail:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._idle_s()):
                     await self._woken.wait()
+                    # Commits come in swarms: one read serves those of the next moment too.
+                    await asyncio.sleep(_GATHER_S)
             self._woken.clear()
 
     def _dispatch(self, event: Event) -> None:

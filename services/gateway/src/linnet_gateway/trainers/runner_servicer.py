@@ -14,6 +14,8 @@ from linnet_gateway.trainers.ingest import Ingest
 from linnet_gateway.trainers.progress import progress_of
 from linnet_gateway.trainers.runner import Attempt, Runner
 
+_CANCEL_GATHER_S = 0.25
+"""How late a trainer may hear that its run is cancelled."""
 _ENTRY_LIMIT_CHARACTERS = 16_384
 _LONG_ENTRIES = 10_000
 _LATE_ENTRY_LIMIT_CHARACTERS = 500
@@ -130,6 +132,8 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
             with self._tail.subscribe(attempt.run.uid, follows=False) as woken:
                 while True:
                     await woken.wait()
+                    # A run that begins and ends changes several times: one look serves them all.
+                    await asyncio.sleep(_CANCEL_GATHER_S)
                     if await self._runner.is_cancelled(attempt) and not session.cancelled:
                         session.tell(session.stored, cancelled=True)
         except Exception as error:  # noqa: BLE001 - the trainer is told of it
