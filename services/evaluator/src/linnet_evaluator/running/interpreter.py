@@ -44,6 +44,10 @@ def open_model(model: bytes, *, keep_tensors: bool) -> Interpreter:
     Raises:
         InvalidInput: LiteRT refuses it (MODEL_REFUSED).
     """
+    if not model:
+        raise InvalidInput.of(
+            "model", "expected a .tflite file, received 0 bytes", reason="MODEL_REFUSED"
+        )
     try:
         return Interpreter(
             model_content=model,
