@@ -78,6 +78,21 @@ def test_presigned_addresses_are_for_one_key_and_method(s3_store: S3Store) -> No
         assert client.put(put.replace("/up?", "/other?"), content=b"x").status_code == 403
 
 
+@pytest.mark.parametrize("key", ["up", "projects/p/runs/r/attempts/1/model int8+x.tflite"])
+def test_a_presigned_upload_takes_its_size_only(s3_store: S3Store, key: str) -> None:
+    """What is longer or shorter, or of no length that is told, is refused and stores nothing."""
+    put = s3_store.presign("PUT", key, LIFE, size_bytes=4)
+    with httpx.Client(trust_env=False) as client:
+        for body in (b"longer", b"x", b"", iter([b"body"])):
+            assert client.put(put, content=body).status_code == 403
+        with pytest.raises(NotFound):
+            s3_store.stat(key)
+        assert client.put(put, content=b"body").is_success
+        assert s3_store.get(key) == b"body"
+        assert client.get(put).status_code == 403
+        assert client.put(put.replace("Expires=", "Expires=9"), content=b"body").status_code == 403
+
+
 def test_a_store_that_is_away_is_unavailable(s3_location: S3Location) -> None:
     """Nobody listening is worth a retry, and the error holds no secret."""
     away = S3Store(

@@ -35,7 +35,9 @@ class MemoryStore:
         for key in keys:
             self.objects.pop(key, None)
 
-    def presign(self, method: str, key: str, _expires: timedelta) -> str:
+    def presign(
+        self, method: str, key: str, _expires: timedelta, *, size_bytes: int | None = None
+    ) -> str:
         return f"memory:{method}:{key}"
 
     def ping(self) -> None:

@@ -41,8 +41,17 @@ class ObjectStore(Protocol):
         """Delete objects; keys that do not exist are passed over."""
         ...
 
-    def presign(self, method: str, key: str, expires: timedelta) -> str:
-        """Make an address with which anyone may GET or PUT this one object until it expires."""
+    def presign(
+        self, method: str, key: str, expires: timedelta, *, size_bytes: int | None = None
+    ) -> str:
+        """Make an address with which anyone may GET or PUT this one object until it expires.
+
+        Args:
+            method: `GET` or `PUT`.
+            key: The object.
+            expires: From now on.
+            size_bytes: Of what may be put; the store refuses anything else. None takes all.
+        """
         ...
 
     def ping(self) -> None:

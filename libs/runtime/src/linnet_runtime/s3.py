@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from linnet_runtime.errors import InvalidInput, NotFound, Unavailable
 from linnet_runtime.objectstore import ObjectInfo
+from linnet_runtime.signed_uploads import UploadPlace, signed_upload
 
 _TRANSIENT_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout"}
 
@@ -80,6 +81,7 @@ class S3Store:
     """One bucket of an S3 store."""
 
     def __init__(self, location: S3Location) -> None:
+        self._location = location
         self._bucket = location.bucket
         self._minio = _client(location, location.endpoint)
         self._public = _client(location, location.public_endpoint or location.endpoint)
@@ -136,13 +138,20 @@ class S3Store:
                 if problem.code != "NoSuchKey":
                     raise Unavailable(f"object store: {problem.code} deleting {problem.name}")
 
-    def presign(self, method: str, key: str, expires: timedelta) -> str:
+    def presign(
+        self, method: str, key: str, expires: timedelta, *, size_bytes: int | None = None
+    ) -> str:
         """Make an address with which anyone may GET or PUT this one object until it expires."""
-        return str(
+        address = str(
             self._public.get_presigned_url(
                 method=method, bucket_name=self._bucket, object_name=key, expires=expires
             )
         )
+        if size_bytes is None:
+            return address
+        where, at = self._location, datetime.now(UTC)
+        place = UploadPlace(address.partition("?")[0], where.region, size_bytes)
+        return signed_upload(place, (where.access_key, where.secret_key), at, expires)
 
     def ping(self) -> None:
         """Make sure that the bucket can be reached."""

@@ -84,7 +84,10 @@ class DatasetRequests:
         known = await self._datasets.create(asked)
         # What is ready stays as it is: nobody gets an address to write over it.
         awaited = known.files if known.state is DatasetState.UPLOADING else ()
-        return known, [(f, self._store.presign("PUT", f.key, UPLOAD_LIFE)) for f in awaited]
+        return known, [
+            (f, self._store.presign("PUT", f.key, UPLOAD_LIFE, size_bytes=f.size_bytes))
+            for f in awaited
+        ]
 
     async def finalize(self, name: ResourceName) -> DatasetRecord:
         """Check the uploaded files and make the dataset ready; a bad one is deleted.

@@ -144,7 +144,9 @@ class Runner:
         request = dataset_pb2.PresignedRequest(
             name=file.name,
             method=method,
-            url=self._store.presign(method, file.key, life),
+            url=self._store.presign(
+                method, file.key, life, size_bytes=file.size_bytes if method == "PUT" else None
+            ),
             size_bytes=file.size_bytes,
             sha256=file.sha256,
         )
