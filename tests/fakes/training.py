@@ -9,9 +9,32 @@ from typing import Any
 import numpy as np
 from linnet_ml.defaults import resolve
 from linnet_ml.samples import Samples
-from linnet_ml.spec import InputKind, TrainingSpec
+from linnet_ml.spec import (
+    Architecture,
+    FitSettings,
+    InputKind,
+    Layer,
+    LayerKind,
+    LayerList,
+    TrainingSpec,
+)
 from linnet_trainer.fit.epochs import Ending, EpochRecord
 from linnet_trainer.run_data import RunData
+
+SMALL = LayerList((Layer(LayerKind.DENSE, units=8), Layer(LayerKind.DROPOUT, rate=0.2)))
+
+
+def spec(architecture: Architecture | None = None, **fit: Any) -> TrainingSpec:
+    """Give a spec of few epochs over `SMALL`."""
+    fit = {"epochs": 4, "learning_rate": 0.01} | fit
+    return TrainingSpec(
+        fit=FitSettings(**fit), architecture=architecture or Architecture(layers=SMALL)
+    )
+
+
+def weights_of(outcome: Any) -> str:
+    """Give the digest of a run's weights."""
+    return str(outcome.figures.weights_sha256)
 
 
 def run_data(

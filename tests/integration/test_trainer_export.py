@@ -10,10 +10,13 @@ from linnet_ml.presets import PRESETS
 from linnet_ml.spec import (
     Activation,
     Architecture,
+    Augmentation,
+    FitSettings,
     InputKind,
     Layer,
     LayerKind,
     LayerList,
+    Optimizer,
     Padding,
     Pooling,
 )
@@ -233,10 +236,25 @@ LINE = st.sampled_from(
 )
 
 
+def train_an_epoch(model, layers, shape):
+    """Train on 20 rows of seven classes by the compiled loop, the last batch being smaller."""
+    from linnet_trainer.fit.engine import choose
+    from linnet_trainer.fit.loop import LoopSettings, TrainingLoop
+    from linnet_trainer.fit.loop_state import EpochPlan, Rows
+
+    fit = FitSettings(epochs=1, learning_rate=0.01, batch_size=8, optimizer=Optimizer.ADAM)
+    engine = choose(layers, fit.optimizer, 3)
+    options = LoopSettings(fit, Augmentation(), False, engine.xla, engine.sequential)
+    loop = TrainingLoop(model, options)
+    plan = EpochPlan(np.arange(20, dtype=np.int32), np.full(3, 0.01, np.float32), (1, 0))
+    rows = Rows.of(rows_of(shape, 20), np.arange(20) % 7)
+    loop.put_weights(loop.run(loop.fresh_state(model), rows, plan, 0, 3), model)
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(LINE, max_size=6))
 def test_any_layer_list_is_built_and_converted_or_refused_by_name(listed):
-    """What shape inference accepts is built with the same size and converted for the device."""
+    """What shape inference accepts is built with the same size, trains, and is converted."""
     from linnet_ml import device_ops
     from linnet_trainer.export import convert
 
@@ -254,6 +272,11 @@ def test_any_layer_list_is_built_and_converted_or_refused_by_name(listed):
     layers = layers_of(Architecture(layers=given_list), K.TIME_SERIES, shape)
     built = model_of(layers, shape)
     assert built.model.count_params() == parameter_count(shapes)
+    before = [variable.numpy() for variable in built.model.trainable_variables]
+    train_an_epoch(built.model, layers, shape)
+    after = [variable.numpy() for variable in built.model.trainable_variables]
+    assert all(np.isfinite(values).all() for values in after)
+    assert any((new != old).any() for new, old in zip(after, before, strict=True))
     plan = device_ops.plan(layers, shape, 7)
     rows = rows_of(shape, 8)
     options = convert.Int8Options(float_io=False, per_tensor_dense=False)

@@ -9,23 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
-import numpy as np
-
 from linnet_ml.device_plan import (
     INPUT,
-    Array,
     DeviceOp,
     DevicePlan,
     OpKind,
     Recipe,
     Shape,
-    Weights,
 )
+from linnet_ml.device_weights import affine, folded, plain
 from linnet_ml.layers import INPUT_ID, infer
 from linnet_ml.spec import Activation, Layer, LayerKind, LayerList, Padding, Pooling
-
-BATCH_NORM_EPSILON = 1e-3
-"""Keras' default, which the trainer builds with."""
 
 _FOLDABLE = {OpKind.CONV, OpKind.DEPTHWISE, OpKind.DENSE}
 _ACTIVATED = {*_FOLDABLE, OpKind.AFFINE, OpKind.ADD}
@@ -120,7 +114,7 @@ class _Planner:
         if self.shape != (size,):
             self.add(DeviceOp(OpKind.RESHAPE, self.last, (size,)))
         op = DeviceOp(OpKind.DENSE, self.last, (units,), arrays=((size, units), (units,)))
-        self.add(op, _plain(self.take(), 0, 1 if has_bias else None, (size, units), units))
+        self.add(op, plain(self.take(), 0, 1 if has_bias else None, (size, units), units))
 
     def window(
         self, layer: Layer, shape: Shape
@@ -159,46 +153,13 @@ class _Planner:
             and before.activation is Activation.LINEAR
             and self.last not in self._pinned
         ):
-            self.recipes[self.last] = _folded(self.recipes[self.last], index, before.kind)
+            self.recipes[self.last] = folded(self.recipes[self.last], index, before.kind)
             return
         op = DeviceOp(OpKind.AFFINE, self.last, self.shape, arrays=((channels,), (channels,)))
-        self.add(op, lambda weights: _affine(weights[index]))
+        self.add(op, lambda weights: affine(weights[index]))
 
     def named(self, name: str) -> tuple[int, Shape]:
         return self._named[name]
-
-
-def _plain(index: int, kernel: int, bias: int | None, shape: Shape, units: int) -> Recipe:
-    """Take kernel and bias of a Keras layer as they are."""
-
-    def recipe(weights: Weights) -> tuple[Array, ...]:
-        arrays = weights[index]
-        offset = np.zeros(units, dtype=np.float32) if bias is None else arrays[bias]
-        return arrays[kernel].reshape(shape), offset
-
-    return recipe
-
-
-def _affine(arrays: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Give factor and shift of a batch normalization in inference mode."""
-    gamma, beta, mean, variance = (a.astype(np.float64) for a in arrays)
-    factor = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
-    return factor.astype(np.float32), (beta - mean * factor).astype(np.float32)
-
-
-def _folded(recipe: Recipe, index: int, kind: OpKind) -> Recipe:
-    def folded(weights: Weights) -> tuple[Array, ...]:
-        kernel, bias = (a.astype(np.float64) for a in recipe(weights))
-        gamma, beta, mean, variance = (a.astype(np.float64) for a in weights[index])
-        factor = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
-        # A depthwise kernel, (height, width, channels, multiplier), has its outputs on two axes.
-        by_output = factor.reshape(kernel.shape[-2:]) if kind is OpKind.DEPTHWISE else factor
-        return (
-            (kernel * by_output).astype(np.float32),
-            ((bias - mean) * factor + beta).astype(np.float32),
-        )
-
-    return folded
 
 
 def _dense(planner: _Planner, layer: Layer, _shape: Shape) -> None:
@@ -220,7 +181,7 @@ def _conv(planner: _Planner, layer: Layer, shape: Shape) -> None:
             arrays=(kernel, (layer.units,)),
         )
         bias = None if layer.no_bias else 1
-        planner.add(op, _plain(planner.take(), 0, bias, kernel, layer.units))
+        planner.add(op, plain(planner.take(), 0, bias, kernel, layer.units))
         planner.activate(layer.activation)
     if layer.pooling is Pooling.NONE:
         return
@@ -246,9 +207,9 @@ def _depthwise(planner: _Planner, layer: Layer, shape: Shape) -> None:
     )
     index = planner.take()
     if layer.kind is LayerKind.DEPTHWISE_CONV:
-        planner.add(op, _plain(index, 0, None if layer.no_bias else 1, kernel, wide))
+        planner.add(op, plain(index, 0, None if layer.no_bias else 1, kernel, wide))
     else:
-        planner.add(op, _plain(index, 0, None, kernel, wide))
+        planner.add(op, plain(index, 0, None, kernel, wide))
         point = (1, 1, wide, layer.units)
         joined = DeviceOp(
             OpKind.CONV,
@@ -256,7 +217,7 @@ def _depthwise(planner: _Planner, layer: Layer, shape: Shape) -> None:
             (*positions, layer.units),
             arrays=(point, (layer.units,)),
         )
-        planner.add(joined, _plain(index, 1, None if layer.no_bias else 2, point, layer.units))
+        planner.add(joined, plain(index, 1, None if layer.no_bias else 2, point, layer.units))
     planner.activate(layer.activation)
 
 
@@ -292,7 +253,7 @@ def _residual(planner: _Planner, layer: Layer, _shape: Shape) -> None:
         strides = (1 if here[0] == shape[0] == 1 else layer.stride, layer.stride)
         kernel = (1, 1, shape[-1], layer.units)
         op = DeviceOp(OpKind.CONV, other, here, strides=strides, arrays=(kernel, (layer.units,)))
-        planner.add(op, _plain(planner.take(), 0, 1, kernel, layer.units))
+        planner.add(op, plain(planner.take(), 0, 1, kernel, layer.units))
         other = planner.last
     planner.add(DeviceOp(OpKind.ADD, main, planner.shape, other=other))
     planner.activate(layer.activation)

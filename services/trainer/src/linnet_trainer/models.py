@@ -6,13 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from linnet_ml.device_weights import BATCH_NORM_EPSILON
 from linnet_ml.spec import Activation, Layer, LayerKind, LayerList, Padding, Pooling
 from numpy.typing import NDArray
 
 Weights = tuple[NDArray[np.float32], ...]
 
-BATCH_NORM_EPSILON = 1e-3
-"""Keras' default; export folds with the same."""
 LEAKY_SLOPE = 0.3
 """What the contract says of LEAKY_RELU, Keras' default of the layer."""
 
