@@ -22,7 +22,6 @@ from pathlib import Path
 from linnet_runtime import sandbox_child, seccomp
 from linnet_runtime.sandbox_spares import Spares
 
-
 # Calls often come together; the next one must not wait for a fork that it has no need of.
 _IDLE_MS = 5
 
