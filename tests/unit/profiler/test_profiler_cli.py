@@ -1,11 +1,13 @@
 """`linnet profile` and `linnet targets`, as a person and a program read them."""
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
 import typer
 from linnet_profiler.showing import cli
+from linnet_profiler.tflite.parser import MAX_MODEL_BYTES
 from truth_rows import model_bytes
 from typer.testing import CliRunner
 
@@ -146,3 +148,43 @@ def test_a_bare_core_is_profiled_with_either_kernels(
     code, out = run("profile", models[0], "--core", core, "--kernels", kernels, "--json")
     assert code == 0
     assert json.loads(out)["clock_hz"] == 1_000_000
+
+
+def test_an_option_that_is_no_number_is_null(tmp_path: Path) -> None:
+    """A file whose slope is NaN gives JSON that strict readers take, with null in its place."""
+    data = model_bytes("first/act_leaky_f32")
+    options = json.loads(_profiled(tmp_path / "whole.tflite", data))["operators"]
+    alpha = struct.pack(
+        "<f", next(one["options"]["alpha"] for one in options if one["operator"] == "LEAKY_RELU")
+    )
+    assert data.count(alpha) == 1
+    out = _profiled(tmp_path / "nan.tflite", data.replace(alpha, struct.pack("<f", float("nan"))))
+    assert "NaN" not in out
+    leaky = next(one for one in json.loads(out)["operators"] if one["operator"] == "LEAKY_RELU")
+    assert leaky["options"]["alpha"] is None
+
+
+def _profiled(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    return run("profile", str(path), "--target", "nucleo-l4r5zi", "--json")[1]
+
+
+def test_no_more_of_a_file_is_read_than_a_model_may_have(tmp_path: Path) -> None:
+    """A file beyond the limit is refused after its first byte too many, however long it is."""
+    path = tmp_path / "long.tflite"
+    with path.open("wb") as file:
+        file.truncate(MAX_MODEL_BYTES + 1000)
+    error = json.loads(run("profile", str(path), "--target", "esp32", "--json")[1])["error"]
+    assert error["reason"] == "MODEL_INVALID"
+    assert error["message"].endswith(f"got {MAX_MODEL_BYTES + 1}")
+
+
+def test_the_real_interpreter_is_asked_on_demand(models: list[str]) -> None:
+    """--check runs the model on TFLite Micro and shows whether its arena is the replay's."""
+    line = json.loads(run("profile", models[0], "--target", "esp32", "--check", "--json")[1])
+    assert line["interpreter"]["ran"] is True
+    assert line["interpreter"]["agrees"] is True
+    assert line["interpreter"]["arena_bytes"] == line["interpreter"]["replayed_bytes"]
+    code, out = run("profile", models[0], "--target", "esp32", "--check")
+    assert code == 0
+    assert "agrees=True" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from linnet_profiler.analysis import Analysis, smallest_that_fits
 from linnet_profiler.errors import UnknownTargetError
 from linnet_profiler.ethos_u import offload
+from linnet_profiler.interpreter.check import check_on_interpreter
 from linnet_profiler.profile import Budgets
 from linnet_profiler.showing.render import (
     offload_line,
@@ -24,6 +26,7 @@ from linnet_profiler.showing.render import (
 from linnet_profiler.showing.report import offload_report, profile_report, target_report
 from linnet_profiler.targets import Target, bare_core, find_target
 from linnet_profiler.targets import targets as known_targets
+from linnet_profiler.tflite.parser import MAX_MODEL_BYTES
 
 
 def profile(
@@ -52,6 +55,9 @@ def profile(
         str | None,
         typer.Option(help="Also compile for this accelerator, such as ethos-u55-128 (needs Vela)."),
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Also run on the real interpreter and compare arenas.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line for each file, in order.")
     ] = False,
@@ -70,12 +76,14 @@ def profile(
             data = _read(file)
             analysis = Analysis.of(data)
             offloaded = None if ethos_u is None else offload(data, ethos_u)
+            checked = asdict(check_on_interpreter(data)) if check else None
         except (InvalidInput, OSError) as error:
             failed = True
             _complain(file, error, as_json=as_json)
             continue
         found = [analysis.profile(one, budgets) for one in chosen]
         extra = {} if offloaded is None else {"ethos_u": offload_report(offloaded)}
+        extra |= {} if checked is None else {"interpreter": checked}
         if as_json and len(found) == 1:
             typer.echo(json.dumps(profile_report(found[0], str(file)) | extra))
         elif as_json:
@@ -96,6 +104,9 @@ def profile(
             render_comparison(console, found, str(file))
         if offloaded is not None and not as_json:
             console.print(offload_line(offloaded))
+        if checked is not None and not as_json:
+            said = " ".join(f"{name}={value}" for name, value in checked.items())
+            console.print(f"interpreter {said}", markup=False, highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -143,9 +154,11 @@ def _targets(
 
 
 def _read(file: Path) -> bytes:
+    # One byte more than a model may have is enough for the parser to refuse it.
     if str(file) == "-":
-        return sys.stdin.buffer.read()
-    return file.read_bytes()
+        return sys.stdin.buffer.read(MAX_MODEL_BYTES + 1)
+    with file.open("rb") as opened:
+        return opened.read(MAX_MODEL_BYTES + 1)
 
 
 def _complain(file: Path, error: InvalidInput | OSError, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from linnet_profiler.ethos_u import Offload
@@ -124,7 +125,11 @@ def _operator(entry: OperatorProfile) -> dict[str, Any]:
         "dtype": entry.dtype,
         "input_shape": list(entry.input_shape),
         "output_shape": list(entry.output_shape),
-        "options": entry.options,
+        # JSON has no NaN and no infinity, which a damaged file may hold.
+        "options": {
+            name: None if isinstance(value, float) and not isfinite(value) else value
+            for name, value in entry.options.items()
+        },
         "macs": entry.macs,
         "valid_macs": entry.valid_macs,
         "parameters": entry.parameters,
