@@ -82,6 +82,19 @@ def test_a_model_is_profiled_for_every_target(stub):
     assert all(p.ram.arena_declare_bytes >= p.ram.arena_used_bytes > 0 for p in response.profiles)
 
 
+def test_kernels_without_targets_mean_every_board_that_can_have_them(stub):
+    """Boards of other cores are left out; kernels that no board has are refused by name."""
+    request = pb.ProfileRequest(
+        models=[pb.ProfiledModel(content=_model("dense00_i8"))], kernels="cmsis-nn"
+    )
+
+    found = {profile.target for profile in stub.Profile(request).profiles}
+
+    assert found == {one.id for one in targets().values() if "cmsis-nn" in one.core.libraries}
+    request.kernels = "none-nn"
+    assert "none-nn" in _refusal(lambda: stub.Profile(request)).message
+
+
 def test_budgets_decide_the_verdict(stub):
     """A budget below the need makes the verdict no, with the reason."""
     request = pb.ProfileRequest(

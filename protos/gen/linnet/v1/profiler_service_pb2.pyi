@@ -83,7 +83,7 @@ class ProfileRequest(_message.Message):
 
     @_builtins.property
     def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Target ids; empty means every target."""
+        """Target ids; empty means every target that can have the kernels."""
 
     @_builtins.property
     def budgets(self) -> _spec_pb2.Budgets:
@@ -176,7 +176,7 @@ class EstimateRequest(_message.Message):
 
     @_builtins.property
     def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Target ids; empty means every target."""
+        """Target ids; empty means every target that can have the kernels."""
 
     @_builtins.property
     def budgets(self) -> _spec_pb2.Budgets:

@@ -17,6 +17,7 @@ from linnet_profiler.program.flash import Flash, flash_of
 from linnet_profiler.suggest import suggest
 from linnet_profiler.suggestions import Suggestion
 from linnet_profiler.support import replayed, unsupported_operators
+from linnet_profiler.target_choice import adjusted
 from linnet_profiler.targets import Counts, Target, find_target, targets
 from linnet_profiler.tflite.model import Model
 from linnet_profiler.tflite.parser import parse
@@ -251,17 +252,6 @@ def smallest_that_fits(profiles: Iterable[Profile]) -> Profile | None:
         ),
         default=None,
     )
-
-
-def adjusted(target: Target, kernels: str | None, clock_hz: int | None) -> Target:
-    """The same target with other kernels or another clock, where one is given.
-
-    Raises:
-        UnknownTargetError: The core has no build of these kernels.
-    """
-    if kernels is not None:
-        target = target.with_kernels(kernels)
-    return target if clock_hz is None else target.with_clock(clock_hz)
 
 
 def _headroom(need: int, limit: int | None, budget: int | None) -> int | None:

@@ -7,11 +7,11 @@ from linnet.v1 import profile_pb2, profiler_service_pb2, run_pb2
 from linnet_ml import wire
 from linnet_ml.spec import ExportOptions, LayerList
 
-from linnet_profiler.analysis import Analysis, adjusted
+from linnet_profiler.analysis import Analysis
 from linnet_profiler.estimate import estimate
 from linnet_profiler.profile import Budgets
 from linnet_profiler.serving.messages import profile_message
-from linnet_profiler.targets import Target, find_target, targets
+from linnet_profiler.target_choice import chosen_targets
 
 
 def profile_model(
@@ -70,12 +70,6 @@ def _profiles(analysis: Analysis, arguments: Mapping[str, Any]) -> Iterator[prof
         flash_bytes=arguments["flash_bytes"],
         latency_ms=arguments["latency_ms"],
     )
-    for target in _chosen(arguments):
+    chosen = chosen_targets(arguments["targets"], arguments["kernels"], arguments["clock_hz"])
+    for target in chosen:
         yield profile_message(analysis.profile(target, budgets))
-
-
-def _chosen(arguments: Mapping[str, Any]) -> list[Target]:
-    chosen = [find_target(name) for name in arguments["targets"]] or list(targets().values())
-    if arguments["kernels"] is None and arguments["clock_hz"] is None:
-        return chosen
-    return [adjusted(t, arguments["kernels"], arguments["clock_hz"]) for t in chosen]

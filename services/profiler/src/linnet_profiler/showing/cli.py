@@ -24,7 +24,8 @@ from linnet_profiler.showing.render import (
     render_targets,
 )
 from linnet_profiler.showing.report import offload_report, profile_report, target_report
-from linnet_profiler.targets import Target, bare_core, find_target
+from linnet_profiler.target_choice import chosen_targets
+from linnet_profiler.targets import Target, bare_core
 from linnet_profiler.targets import targets as known_targets
 from linnet_profiler.tflite.parser import MAX_MODEL_BYTES
 
@@ -138,19 +139,7 @@ def _targets(
         raise UnknownTargetError("target: give one of --target, --core and --all-targets")
     if core is not None:
         return [bare_core(core, kernels, clock_hz or 1_000_000)]
-    if target is not None:
-        found = [find_target(target)]
-    else:
-        found = [
-            one
-            for one in known_targets().values()
-            if kernels is None or kernels in one.core.libraries
-        ]
-    if not found:
-        raise UnknownTargetError(f"kernels: no board has {kernels!r}")
-    if kernels is not None:
-        found = [one.with_kernels(kernels) for one in found]
-    return found if clock_hz is None else [one.with_clock(clock_hz) for one in found]
+    return chosen_targets([] if target is None else [target], kernels, clock_hz)
 
 
 def _read(file: Path) -> bytes:
