@@ -1,7 +1,7 @@
 """Reads pods, their logs and events, but only of Jobs that give a reason to."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,6 +63,11 @@ class Inspection:
     def forget(self, uid: str) -> None:
         """Drop what is known of a launch."""
         self._known.pop(uid, None)
+
+    def forget_all_but(self, uids: Collection[str]) -> None:
+        """Drop what was learned of launches that went while they were looked at."""
+        for uid in self._known.keys() - uids:
+            del self._known[uid]
 
     async def look(self, jobs: Mapping[str, Object]) -> None:
         """Read the pods of each Job, by launch uid, that something is to be learned from.

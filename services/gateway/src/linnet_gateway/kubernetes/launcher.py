@@ -90,6 +90,7 @@ class KubernetesLauncher:
             await self._watch.list()
         jobs = dict(self._watch.jobs)
         await self._inspection.look(jobs)
+        self._inspection.forget_all_but(self._watch.jobs.keys())
         found = await self._remaining()
         now = self._clock.now()
         for uid, job in jobs.items():
