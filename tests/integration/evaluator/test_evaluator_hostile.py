@@ -2,15 +2,14 @@
 
 import struct
 import time
-from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from linnet_runtime.errors import LinnetError
 from linnet_runtime.rpc.status import from_rpc_error
-from linnet_runtime.s3 import S3Store
 
+from tests.support.evaluated_run import MODELS
 from tests.support.evaluator_process import (
     evaluator,
     npy_bytes,
@@ -20,37 +19,23 @@ from tests.support.evaluator_process import (
     stub_of,
 )
 
-MODELS = Path(__file__).parents[1] / "data" / "evaluator"
 GOOD = (MODELS / "dense.int8.tflite").read_bytes()
 CLASSES = [f"c{i}" for i in range(7)]
 WALL_S = 8.0
 
 
 @pytest.fixture(scope="module")
-def service(seaweed, tmp_path_factory):
-    S3Store(seaweed).create_bucket()
+def service(location, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluator")
     with evaluator(
-        seaweed, folder, model_wall_s=str(WALL_S), model_memory_bytes=str(1 << 29)
+        location, folder, model_wall_s=str(WALL_S), model_memory_bytes=str(1 << 29)
     ) as endpoints:
         yield endpoints
 
 
 @pytest.fixture(scope="module")
-def stub(service):
-    with stub_of(service) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def store(seaweed):
-    return S3Store(seaweed)
-
-
-@pytest.fixture(scope="module")
-def files():
-    with np.load(MODELS / "dense.npz") as data:
-        return {"features.npy": data["features"], "labels.npy": data["labels"]}
+def files(table):
+    return dict(zip(("features.npy", "labels.npy"), table, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +145,11 @@ def test_a_model_of_other_classes_names_both(stub, store, dataset):
 
 
 def test_a_model_that_takes_too_long_ends_at_its_deadline(
-    seaweed, store, dataset, tmp_path_factory
+    location, store, dataset, tmp_path_factory
 ):
     """Past its time a model is ended with a reason of its own, not with the client's patience."""
     folder = tmp_path_factory.mktemp("short")
-    with evaluator(seaweed, folder, model_wall_s="0.001") as endpoints, stub_of(endpoints) as stub:
+    with evaluator(location, folder, model_wall_s="0.001") as endpoints, stub_of(endpoints) as stub:
         assert _outcome(stub, _run(store, "late", GOOD), dataset)[0] == "MODEL_DEADLINE_EXCEEDED"
 
 

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from linnet.v1 import evaluation_pb2, run_pb2, training_service_pb2
 from linnet_evaluator.report import render
-from linnet_runtime.s3 import S3Store
 
-from tests.support.evaluator_process import evaluator, npz_bytes, push, request_of, stub_of
+from tests.support.evaluated_run import CLASSES, MODELS
+from tests.support.evaluator_process import npz_bytes, push, request_of
 
-MODELS = Path(__file__).parents[1] / "data" / "evaluator"
-CLASSES = [f"class {i}" for i in range(7)]
 FOLDS = 3
 SPEC = {
     "fit": {"epochs": 6, "learning_rate": 0.01},
@@ -40,19 +38,13 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluation(seaweed, trained, tmp_path_factory):
-    store = S3Store(seaweed)
-    store.create_bucket()
+def evaluation(store, stub, trained):
     data = {name: (trained / name).read_bytes() for name in ("features.npy", "labels.npy")}
     data["samples.npz"] = npz_bytes(group=np.array([f"s{i % 10}" for i in range(600)]))
     dataset = push(store, "projects/p/datasets/f", data)
     files = {path.name: path.read_bytes() for path in (trained / "out").iterdir() if path.is_file()}
     run = push(store, "projects/p/runs/f", files)
-    with (
-        evaluator(seaweed, tmp_path_factory.mktemp("evaluator")) as endpoints,
-        stub_of(endpoints) as stub,
-    ):
-        return stub.Evaluate(request_of(run, dataset, CLASSES), timeout=120).evaluation
+    return stub.Evaluate(request_of(run, dataset, CLASSES), timeout=120).evaluation
 
 
 def test_each_fold_has_the_scores_that_its_training_ended_with(trained, evaluation):

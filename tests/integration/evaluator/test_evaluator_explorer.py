@@ -1,7 +1,5 @@
 """The feature explorer through the real service and store."""
 
-from pathlib import Path
-
 import grpc
 import numpy as np
 import pytest
@@ -9,38 +7,16 @@ from linnet.v1 import evaluation_pb2
 from linnet.v1 import evaluator_service_pb2 as pb
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.rpc.status import from_rpc_error
-from linnet_runtime.s3 import S3Store
 
+from tests.support.evaluated_run import MODELS, ROWS
 from tests.support.evaluator_process import evaluator, npy_bytes, npz_bytes, push, stub_of
 
-MODELS = Path(__file__).parents[1] / "data" / "evaluator"
-ROWS = 600
 PCA = evaluation_pb2.PROJECTION_METHOD_PCA
 PREFIX = "projects/p/explorer"
 
 
 @pytest.fixture(scope="module")
-def service(seaweed, tmp_path_factory):
-    S3Store(seaweed).create_bucket()
-    with evaluator(seaweed, tmp_path_factory.mktemp("evaluator")) as endpoints:
-        yield endpoints
-
-
-@pytest.fixture(scope="module")
-def stub(service):
-    with stub_of(service) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def table():
-    with np.load(MODELS / "dense.npz") as data:
-        return data["features"], data["labels"]
-
-
-@pytest.fixture(scope="module")
-def make_request(seaweed, table):
-    store = S3Store(seaweed)
+def make_request(store, table):
     features, labels = table
     dataset = push(
         store,
@@ -130,14 +106,15 @@ def test_pages_join_to_the_whole(stub, make_request):
     assert isinstance(from_rpc_error(caught.value), InvalidInput)
 
 
-def test_a_second_process_answers_from_the_store(seaweed, stub, make_request, tmp_path_factory):
+def test_a_second_process_answers_from_the_store(
+    location, store, stub, make_request, tmp_path_factory
+):
     """What was computed once is read from the store, bit for bit, by a process that has no time."""
     first = stub.Explore(make_request())
-    store = S3Store(seaweed)
     assert len(list(store.list(PREFIX))) >= 2
     folder = tmp_path_factory.mktemp("second")
     with (
-        evaluator(seaweed, folder, projection_wall_s="0.001") as endpoints,
+        evaluator(location, folder, projection_wall_s="0.001") as endpoints,
         stub_of(endpoints) as other,
     ):
         assert other.Explore(make_request()) == first
