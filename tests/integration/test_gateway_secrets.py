@@ -33,7 +33,9 @@ async def test_a_whole_run_leaves_no_secret_behind(tmp_path: Path, s3_location: 
         run = await bench.submit("one")
         # The folder of a launch goes with it: its token is read while there is one.
         async with asyncio.timeout(60):
-            while not (tokens := await asyncio.to_thread(read_tokens, tmp_path)):
+            while True:
+                if tokens := await asyncio.to_thread(read_tokens, tmp_path):
+                    break
                 await asyncio.sleep(0.01)
         done = await bench.until_state(
             run.name, run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_FAILED
