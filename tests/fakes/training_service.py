@@ -6,7 +6,6 @@ Runs train by counting epochs. Faults are asked for: `refuse` answers the next c
 """
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -60,7 +59,7 @@ class FakeTrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self._store = store
         self._token = token
         self._epochs = epochs
-        self._changed = threading.Condition()
+        self._life = timedelta(minutes=5)
 
     def _enter(self, context: grpc.ServicerContext) -> None:
         self.calls += 1
@@ -91,7 +90,7 @@ class FakeTrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             dataset_pb2.PresignedRequest(
                 name=f.name,
                 method="PUT",
-                url=self._store.presign("PUT", f"{name}/{f.name}", timedelta(minutes=5)),
+                url=self._store.presign("PUT", f"{name}/{f.name}", self._life),
             )
             for f in request.files
         ]
@@ -122,6 +121,21 @@ class FakeTrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         more = str(begin + 2) if begin + 2 < len(names) else ""
         return Q.ListDatasetsResponse(
             datasets=[self.datasets[name] for name in page], next_page_token=more
+        )
+
+    def DownloadDataset(self, request, context):
+        self._enter(context)
+        return Q.DownloadDatasetResponse(
+            downloads=[
+                dataset_pb2.PresignedRequest(
+                    name=f.name,
+                    method="GET",
+                    url=self._store.presign("GET", f"{request.name}/{f.name}", self._life),
+                    size_bytes=f.size_bytes,
+                    sha256=f.sha256,
+                )
+                for f in self.datasets[request.name].files
+            ]
         )
 
     def DeleteDataset(self, request, context):
@@ -278,7 +292,7 @@ class FakeTrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         return dataset_pb2.PresignedRequest(
             name=request.artifact,
             method="GET",
-            url=self._store.presign("GET", key, timedelta(minutes=5)),
+            url=self._store.presign("GET", key, self._life),
         )
 
 

@@ -134,6 +134,7 @@ async def test_roles_hold_in_every_project(bench: Bench) -> None:
         ("stranger", "CreateRun", create),
         ("stranger", "CancelRun", pb.CancelRunRequest(name=run.name)),
         ("stranger", "GetDataset", pb.GetDatasetRequest(name=watch)),
+        ("stranger", "DownloadDataset", pb.DownloadDatasetRequest(name=watch)),
         (
             "stranger",
             "DownloadArtifact",

@@ -1,19 +1,28 @@
 """A run's way through a gateway: real SQL, S3 and gRPC; trainer processes without TensorFlow."""
 
 import contextlib
+import hashlib
 import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as pb
-from linnet_runtime.errors import Unavailable
+from linnet_runtime.errors import NotAllowedInState, Unavailable
 from linnet_runtime.s3 import S3Location
 
 from tests.fakes.analysts import broken
-from tests.fakes.gateway import PARENT, Bench, running, until
+from tests.fakes.gateway import (
+    PARENT,
+    Bench,
+    create_dataset_request,
+    dataset_files,
+    running,
+    until,
+)
 
 ENDS = (run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_CANCELLED)
 
@@ -42,6 +51,25 @@ async def test_a_run_is_trained_analyzed_and_reported(bench: Bench) -> None:
     assert [e.number for e in report.epochs] == [1, 2, 3, 4]
     assert len(report.evaluation.sets) == 4
     assert len(report.profiles) == 2
+
+
+async def test_a_dataset_is_read_back(bench: Bench) -> None:
+    """A ready dataset gives an address a file, with its digest; one that is awaited gives none."""
+    await bench.push()
+    request = pb.DownloadDatasetRequest(name=f"{PARENT}/datasets/watch")
+    answer = await bench.call("DownloadDataset", request)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        found = {d.name: (await client.get(d.url)).content for d in answer.downloads}
+    assert found == dataset_files()
+    assert {d.name: d.sha256 for d in answer.downloads} == {
+        name: hashlib.sha256(data).hexdigest() for name, data in found.items()
+    }
+    await bench.call("CreateDataset", create_dataset_request("awaited", dataset_files()))
+    with pytest.raises(NotAllowedInState) as caught:
+        await bench.call(
+            "DownloadDataset", pb.DownloadDatasetRequest(name=f"{PARENT}/datasets/awaited")
+        )
+    assert caught.value.reason == "DATASET_NOT_READY"
 
 
 async def test_a_running_run_is_cancelled(bench: Bench) -> None:

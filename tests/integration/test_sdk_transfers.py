@@ -3,6 +3,9 @@
 import contextlib
 import hashlib
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +74,60 @@ async def test_the_asyncio_client_pushes_and_downloads(
 
     assert dataset.state == dataset_pb2.DATASET_STATE_READY
     assert path.read_bytes() == b"TFL3 int8"
+
+
+def test_a_dataset_comes_back_as_it_was_pushed(
+    service: FakeTrainingService, address: ServerAddress, s3_store: S3Store, tmp_path: Path
+) -> None:
+    """Each file is downloaded byte for byte; one that is not as announced leaves no file."""
+    with Client(address, retry=NEVER) as client:
+        dataset = client.push(arrays(), dataset_id="back")
+        paths = client.download_dataset("back", tmp_path / "whole")
+        digests = {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in paths.items()}
+        assert digests == {file.name: file.sha256 for file in dataset.files}
+        assert paths["samples.npz"] == tmp_path / "whole" / "samples.npz"
+
+        s3_store.put(f"{dataset.name}/labels.npy", b"something else")
+        with pytest.raises(Internal) as raised:
+            client.download_dataset("back", tmp_path / "broken")
+        assert raised.value.reason == "DIGEST_MISMATCH"
+        assert not (tmp_path / "broken" / "labels.npy").exists()
+
+        service.datasets[dataset.name].files[0].name = ".bashrc"
+        with pytest.raises(Internal) as raised:
+            client.download_dataset("back", tmp_path / "escape")
+        assert raised.value.reason == "UNKNOWN_FILE"
+        assert not (tmp_path / "escape").exists()
+
+
+async def test_the_asyncio_client_downloads_a_dataset(
+    address: ServerAddress, tmp_path: Path
+) -> None:
+    """The asyncio client writes every file of a dataset."""
+    async with AsyncClient(address, retry=NEVER) as client:
+        dataset = await client.push(arrays())
+        paths = await client.download_dataset(dataset.name, tmp_path)
+
+    assert set(paths) == {"features.npy", "labels.npy", "samples.npz"}
+    assert all(path.stat().st_size for path in paths.values())
+
+
+def test_the_command_downloads_a_dataset(address: ServerAddress, tmp_path: Path) -> None:
+    """`linnet datasets download` writes the files to the folder and names them."""
+    with Client(address, retry=NEVER) as client:
+        client.push(arrays(), dataset_id="back")
+    words = ["datasets", "download", "back", "--to", str(tmp_path), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "linnet_sdk", *words, "--server", address.target],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["files"]
+    assert set(told) == {"features.npy", "labels.npy", "samples.npz"}
+    assert all(Path(path).stat().st_size for path in told.values())
 
 
 def test_a_refused_dataset_names_the_field(address: ServerAddress) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from linnet.v1 import dataset_pb2, run_pb2
+from linnet_sdk import Client, ServerAddress
 from sklearn.datasets import load_wine
 
 from tests.fakes.training_service import FakeTrainingService, serving
@@ -29,6 +31,11 @@ def command(*words):
 
 def run(*words):
     return subprocess.run(command(*words), capture_output=True, text=True, check=False, timeout=200)
+
+
+def linnet(*words, at):
+    command = [sys.executable, "-m", "linnet_sdk", *words, "--server", at, "--json"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
 
 
 def spec(path: Path, **fit) -> Path:
@@ -65,27 +72,38 @@ def test_a_run_is_reproduced_from_its_manifest(tmp_path, files):
 
 
 def test_linnet_reproduces_a_run_of_a_gateway(tmp_path, files, s3_store):
-    """`linnet runs reproduce` reads the manifest from the gateway and trains here."""
-    out = tmp_path / "out"
-    assert run("fit", spec(tmp_path / "spec.json"), *files, "--out", out).returncode == 0
-    manifest = manifest_of(out)
-    digests = [hashlib.sha256((tmp_path / n).read_bytes()).hexdigest() for n in ("x.npy", "y.npy")]
-    manifest["dataset"]["sha256"] = hashlib.sha256("".join(digests).encode()).hexdigest()
+    """`linnet runs reproduce` reads manifest, dataset and first weights of the gateway, and trains.
+
+    Files that are given are taken instead: others than the run's are named as the difference.
+    """
+    first, out = tmp_path / "first", tmp_path / "out"
+    given = spec(tmp_path / "spec.json", epochs=2)
+    assert run("fit", given, *files, "--out", first).returncode == 0
+    initial = first / "model.keras"
+    words = ["fit", given, *files, "--out", out, "--initial-model", initial]
+    assert run(*words).returncode == 0
     service = FakeTrainingService(s3_store)
-    service.artifacts["manifest.json"] = json.dumps(manifest).encode()
-    with serving(service) as address:
-        words = ["runs", "reproduce", "projects/default/runs/r1", *files, "--server", address]
-        done = subprocess.run(
-            [sys.executable, "-m", "linnet_sdk", *words, "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=200,
-        )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    paths = {"features.npy": tmp_path / "x.npy", "labels.npy": tmp_path / "y.npy"}
+    with serving(service) as address, Client(ServerAddress(address)) as client:
+        record = dataset_pb2.Dataset(classes=["a", "b", "c"])
+        dataset = client.create_dataset(record, paths, dataset_id="wine")
+        manifest = manifest_of(out)
+        digests = "".join(file.sha256 for file in dataset.files)
+        manifest["dataset"]["sha256"] = hashlib.sha256(digests.encode()).hexdigest()
+        service.artifacts["manifest.json"] = json.dumps(manifest).encode()
+        service.artifacts["model.keras"] = initial.read_bytes()
+        trained = run_pb2.Run()
+        trained.spec.dataset = dataset.name
+        trained.spec.init_from = "projects/default/runs/r0"
+        client.create_run(trained, run_id="r1")
+        np.save(tmp_path / "x.npy", np.load(tmp_path / "x.npy") + 1)
+        same, other = (linnet("runs", "reproduce", "r1", *more, at=address) for more in ((), files))
+    assert same.returncode == 0, same.stderr
+    told = json.loads(same.stdout)
     assert told["equal"]
     assert told["differences"] == []
+    assert other.returncode == 1, other.stderr
+    assert "another digest" in other.stdout
 
 
 def test_what_is_no_manifest_is_refused(tmp_path, files):

@@ -51,6 +51,10 @@ class Maker:
         """Make the request of one dataset."""
         return service.GetDatasetRequest(name=self._dataset(dataset))
 
+    def download_dataset(self, dataset: str) -> service.DownloadDatasetRequest:
+        """Make the request of a dataset's addresses."""
+        return service.DownloadDatasetRequest(name=self._dataset(dataset))
+
     def list_datasets(self, page_token: str) -> service.ListDatasetsRequest:
         """Make the request of a page of datasets."""
         return service.ListDatasetsRequest(

@@ -27,7 +27,7 @@ from linnet.v1.evaluator_service_pb2 import CompareScoresResponse
 from linnet.v1.run_pb2 import Run
 from pyqwest import Client, SyncClient
 
-from .training_service_pb2 import CancelBatchRequest, CancelRunRequest, CompareRunsRequest, CreateBatchRequest, CreateBatchResponse, CreateDatasetRequest, CreateDatasetResponse, CreateRunRequest, DeleteDatasetRequest, DeleteRunRequest, DownloadArtifactRequest, ExportBatchRequest, FinalizeDatasetRequest, GetBatchRequest, GetDatasetRequest, GetEvaluationRequest, GetExplorerRequest, GetExplorerResponse, GetProfileRequest, GetProfileResponse, GetReportRequest, GetRunRequest, GetThresholdsRequest, ListBatchesRequest, ListBatchesResponse, ListDatasetsRequest, ListDatasetsResponse, ListLayerTypesRequest, ListLayerTypesResponse, ListPresetsRequest, ListPresetsResponse, ListRunsRequest, ListRunsResponse, ListTargetsRequest, ListTargetsResponse, RenderScriptRequest, RenderScriptResponse, Report, ResumeBatchRequest, RetryFailedRequest, StreamLogRequest, StreamLogResponse, SuspendBatchRequest, ValidateSpecRequest, ValidateSpecResponse, WatchBatchRequest, WatchBatchResponse, WatchRunRequest, WatchRunResponse
+from .training_service_pb2 import CancelBatchRequest, CancelRunRequest, CompareRunsRequest, CreateBatchRequest, CreateBatchResponse, CreateDatasetRequest, CreateDatasetResponse, CreateRunRequest, DeleteDatasetRequest, DeleteRunRequest, DownloadArtifactRequest, DownloadDatasetRequest, DownloadDatasetResponse, ExportBatchRequest, FinalizeDatasetRequest, GetBatchRequest, GetDatasetRequest, GetEvaluationRequest, GetExplorerRequest, GetExplorerResponse, GetProfileRequest, GetProfileResponse, GetReportRequest, GetRunRequest, GetThresholdsRequest, ListBatchesRequest, ListBatchesResponse, ListDatasetsRequest, ListDatasetsResponse, ListLayerTypesRequest, ListLayerTypesResponse, ListPresetsRequest, ListPresetsResponse, ListRunsRequest, ListRunsResponse, ListTargetsRequest, ListTargetsResponse, RenderScriptRequest, RenderScriptResponse, Report, ResumeBatchRequest, RetryFailedRequest, StreamLogRequest, StreamLogResponse, SuspendBatchRequest, ValidateSpecRequest, ValidateSpecResponse, WatchBatchRequest, WatchBatchResponse, WatchRunRequest, WatchRunResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -70,6 +70,14 @@ class TrainingService(Protocol):
     async def list_datasets(self, request: ListDatasetsRequest, ctx: RequestContext[ListDatasetsRequest, ListDatasetsResponse], /) -> ListDatasetsResponse:
         """
         Lists datasets, newest first.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def download_dataset(self, request: DownloadDatasetRequest, ctx: RequestContext[DownloadDatasetRequest, DownloadDatasetResponse], /) -> DownloadDatasetResponse:
+        """
+        Gives addresses to read the files of a dataset from.
+
+        Errors: FAILED_PRECONDITION while its files are awaited.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -305,6 +313,17 @@ class TrainingServiceASGIApplication(ConnectASGIApplication[TrainingService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.list_datasets,
+                ),
+                "/linnet.v1.TrainingService/DownloadDataset": Endpoint.unary(
+                    method=MethodInfo(
+                        name="DownloadDataset",
+                        service_name="linnet.v1.TrainingService",
+                        input=DownloadDatasetRequest,
+                        output=DownloadDatasetResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.download_dataset,
                 ),
                 "/linnet.v1.TrainingService/DeleteDataset": Endpoint.unary(
                     method=MethodInfo(
@@ -754,6 +773,31 @@ class TrainingServiceClient(ConnectClient):
                 service_name="linnet.v1.TrainingService",
                 input=ListDatasetsRequest,
                 output=ListDatasetsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def download_dataset(
+        self,
+        request: DownloadDatasetRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DownloadDatasetResponse:
+        """
+        Gives addresses to read the files of a dataset from.
+
+        Errors: FAILED_PRECONDITION while its files are awaited.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DownloadDataset",
+                service_name="linnet.v1.TrainingService",
+                input=DownloadDatasetRequest,
+                output=DownloadDatasetResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),
@@ -1459,6 +1503,14 @@ class TrainingServiceSync(Protocol):
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
+    def download_dataset(self, request: DownloadDatasetRequest, ctx: RequestContext[DownloadDatasetRequest, DownloadDatasetResponse], /) -> DownloadDatasetResponse:
+        """
+        Gives addresses to read the files of a dataset from.
+
+        Errors: FAILED_PRECONDITION while its files are awaited.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     def delete_dataset(self, request: DeleteDatasetRequest, ctx: RequestContext[DeleteDatasetRequest, Empty], /) -> Empty:
         """
         Deletes a dataset that no live run uses.
@@ -1689,6 +1741,17 @@ class TrainingServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.list_datasets,
+                ),
+                "/linnet.v1.TrainingService/DownloadDataset": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="DownloadDataset",
+                        service_name="linnet.v1.TrainingService",
+                        input=DownloadDatasetRequest,
+                        output=DownloadDatasetResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.download_dataset,
                 ),
                 "/linnet.v1.TrainingService/DeleteDataset": EndpointSync.unary(
                     method=MethodInfo(
@@ -2138,6 +2201,31 @@ class TrainingServiceClientSync(ConnectClientSync):
                 service_name="linnet.v1.TrainingService",
                 input=ListDatasetsRequest,
                 output=ListDatasetsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def download_dataset(
+        self,
+        request: DownloadDatasetRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DownloadDatasetResponse:
+        """
+        Gives addresses to read the files of a dataset from.
+
+        Errors: FAILED_PRECONDITION while its files are awaited.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DownloadDataset",
+                service_name="linnet.v1.TrainingService",
+                input=DownloadDatasetRequest,
+                output=DownloadDatasetResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

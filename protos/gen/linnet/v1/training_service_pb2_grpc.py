@@ -61,6 +61,11 @@ class TrainingServiceStub:
                 request_serializer=linnet_dot_v1_dot_training__service__pb2.ListDatasetsRequest.SerializeToString,
                 response_deserializer=linnet_dot_v1_dot_training__service__pb2.ListDatasetsResponse.FromString,
                 _registered_method=True)
+        self.DownloadDataset = channel.unary_unary(
+                '/linnet.v1.TrainingService/DownloadDataset',
+                request_serializer=linnet_dot_v1_dot_training__service__pb2.DownloadDatasetRequest.SerializeToString,
+                response_deserializer=linnet_dot_v1_dot_training__service__pb2.DownloadDatasetResponse.FromString,
+                _registered_method=True)
         self.DeleteDataset = channel.unary_unary(
                 '/linnet.v1.TrainingService/DeleteDataset',
                 request_serializer=linnet_dot_v1_dot_training__service__pb2.DeleteDatasetRequest.SerializeToString,
@@ -237,6 +242,15 @@ class TrainingServiceServicer:
 
     def ListDatasets(self, request, context):
         """Lists datasets, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadDataset(self, request, context):
+        """Gives addresses to read the files of a dataset from.
+
+        Errors: FAILED_PRECONDITION while its files are awaited.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -468,6 +482,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.ListDatasets,
                     request_deserializer=linnet_dot_v1_dot_training__service__pb2.ListDatasetsRequest.FromString,
                     response_serializer=linnet_dot_v1_dot_training__service__pb2.ListDatasetsResponse.SerializeToString,
+            ),
+            'DownloadDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.DownloadDataset,
+                    request_deserializer=linnet_dot_v1_dot_training__service__pb2.DownloadDatasetRequest.FromString,
+                    response_serializer=linnet_dot_v1_dot_training__service__pb2.DownloadDatasetResponse.SerializeToString,
             ),
             'DeleteDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDataset,
@@ -724,6 +743,33 @@ class TrainingService:
             '/linnet.v1.TrainingService/ListDatasets',
             linnet_dot_v1_dot_training__service__pb2.ListDatasetsRequest.SerializeToString,
             linnet_dot_v1_dot_training__service__pb2.ListDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linnet.v1.TrainingService/DownloadDataset',
+            linnet_dot_v1_dot_training__service__pb2.DownloadDatasetRequest.SerializeToString,
+            linnet_dot_v1_dot_training__service__pb2.DownloadDatasetResponse.FromString,
             options,
             channel_credentials,
             insecure,

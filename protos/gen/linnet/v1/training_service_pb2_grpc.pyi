@@ -50,6 +50,11 @@ class TrainingServiceStub:
     """Reads a dataset."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListDatasetsRequest, _training_service_pb2.ListDatasetsResponse]
     """Lists datasets, newest first."""
+    DownloadDataset: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DownloadDatasetRequest, _training_service_pb2.DownloadDatasetResponse]
+    """Gives addresses to read the files of a dataset from.
+
+    Errors: FAILED_PRECONDITION while its files are awaited.
+    """
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteDatasetRequest, _empty_pb2.Empty]
     """Deletes a dataset that no live run uses."""
     CreateRun: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CreateRunRequest, _run_pb2.Run]
@@ -127,6 +132,11 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Reads a dataset."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListDatasetsRequest, _training_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
     """Lists datasets, newest first."""
+    DownloadDataset: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DownloadDatasetRequest, _training_service_pb2.DownloadDatasetResponse]  # type: ignore[assignment]
+    """Gives addresses to read the files of a dataset from.
+
+    Errors: FAILED_PRECONDITION while its files are awaited.
+    """
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteDatasetRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a dataset that no live run uses."""
     CreateRun: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CreateRunRequest, _run_pb2.Run]  # type: ignore[assignment]
@@ -225,6 +235,17 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_training_service_pb2.ListDatasetsResponse, _abc.Awaitable[_training_service_pb2.ListDatasetsResponse]]:
         """Lists datasets, newest first."""
+
+    @_abc_1.abstractmethod
+    def DownloadDataset(
+        self,
+        request: _training_service_pb2.DownloadDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.DownloadDatasetResponse, _abc.Awaitable[_training_service_pb2.DownloadDatasetResponse]]:
+        """Gives addresses to read the files of a dataset from.
+
+        Errors: FAILED_PRECONDITION while its files are awaited.
+        """
 
     @_abc_1.abstractmethod
     def DeleteDataset(

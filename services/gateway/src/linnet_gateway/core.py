@@ -6,6 +6,7 @@ from datetime import timedelta
 from linnet_runtime.clock import Clock
 from linnet_runtime.objectstore import ObjectStore
 
+from linnet_gateway.addresses import Addresses
 from linnet_gateway.api.guard import RateLimits
 from linnet_gateway.api.pagination import Pager
 from linnet_gateway.api.training_api import TrainingApi
@@ -75,6 +76,7 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
     """Make TrainingService without a transport."""
     records = core.records
     files = DatasetFiles(core.store)
+    addresses = Addresses(core.store, clock)
     resources = ResourceLimits(
         default_cpu_millis=settings.default_cpu_millis,
         max_cpu_millis=settings.max_cpu_millis,
@@ -86,7 +88,7 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
     specs = SpecResolution(records.datasets, records.runs, core.targets, files, resources)
     runs = RunRequests(records.runs, specs, clock, max_live=settings.max_queued_runs)
     return TrainingApi(
-        datasets=DatasetRequests(records.datasets, files, core.store, clock),
+        datasets=DatasetRequests(records.datasets, files, addresses, clock),
         runs=runs,
         filling=BatchFilling(
             batches=records.batches,
@@ -104,11 +106,11 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
             store=core.store,
             profiler=core.profiler,
             targets=core.targets,
-            clock=clock,
+            addresses=addresses,
         ),
         insights=Insights(records.runs, records.datasets, core.evaluator),
         preview=SpecPreview(specs, core.profiler),
         targets=core.targets,
         pager=core.pager,
-        clock=clock,
+        addresses=addresses,
     )

@@ -1,4 +1,4 @@
-"""`linnet datasets`: push, list, get, delete."""
+"""`linnet datasets`: push, list, get, download, delete."""
 
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from linnet_sdk.cli.spec_options import INPUT_KINDS, input_kind
 from linnet_sdk.dataset_files import FEATURES_FILE, LABELS_FILE, SAMPLES_FILE
 from linnet_sdk.names import short_name
 
-app = typer.Typer(help="Push, list and read datasets.", no_args_is_help=True)
+app = typer.Typer(help="Push, list, read and download datasets.", no_args_is_help=True)
 
 DatasetName = Annotated[str, typer.Argument(help="The dataset's id or full name.")]
 
@@ -97,6 +97,22 @@ def get(session: Session, dataset: DatasetName) -> None:
             tables.dataset_line(found),
             tables.class_counts(found, boxed=session.console.is_terminal),
         ),
+    )
+
+
+@app.command()
+@connected
+def download(
+    session: Session,
+    dataset: DatasetName,
+    *,
+    to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(),
+) -> None:
+    """Download the files of a dataset."""
+    paths = session.client.download_dataset(dataset, to)
+    session.show(
+        {"files": {name: str(path) for name, path in paths.items()}},
+        lambda: "\n".join(f"{name}  {path}" for name, path in paths.items()),
     )
 
 

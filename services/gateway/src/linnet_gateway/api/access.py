@@ -27,6 +27,7 @@ METHODS: Mapping[str, Role] = {
     "ListLayerTypes": Role.NONE,
     "GetDataset": Role.VIEWER,
     "ListDatasets": Role.VIEWER,
+    "DownloadDataset": Role.VIEWER,
     "GetRun": Role.VIEWER,
     "ListRuns": Role.VIEWER,
     "WatchRun": Role.VIEWER,

@@ -15,16 +15,16 @@ from linnet.v1 import (
     run_pb2,
 )
 from linnet.v1 import training_service_pb2 as pb
-from linnet_runtime.clock import Clock
 from linnet_runtime.ids import parse_name
 
+from linnet_gateway.addresses import Addresses
 from linnet_gateway.api import catalog, run_filter
 from linnet_gateway.api.pagination import Pager
 from linnet_gateway.batches.filling import BatchFilling
 from linnet_gateway.batches.results import BatchResults
 from linnet_gateway.batches.steering import BatchRequests, BatchView
 from linnet_gateway.converters import batch_message, dataset_message, run_message
-from linnet_gateway.datasets.lifecycle import UPLOAD_LIFE, DatasetRequests
+from linnet_gateway.datasets.lifecycle import DatasetRequests
 from linnet_gateway.records import BatchCounts, FileRecord
 from linnet_gateway.runs.insights import Insights
 from linnet_gateway.runs.lifecycle import RunRequests
@@ -51,7 +51,7 @@ class TrainingApi:
         preview: SpecPreview,
         targets: Targets,
         pager: Pager,
-        clock: Clock,
+        addresses: Addresses,
     ) -> None:
         self._datasets = datasets
         self._runs = runs
@@ -64,7 +64,7 @@ class TrainingApi:
         self._preview = preview
         self._targets = targets
         self._pager = pager
-        self._clock = clock
+        self._addresses = addresses
 
     async def create_dataset(self, request: pb.CreateDatasetRequest) -> pb.CreateDatasetResponse:
         """Create a dataset and give addresses to put its files to."""
@@ -78,17 +78,7 @@ class TrainingApi:
             files=[FileRecord(f.name, "", f.size_bytes, f.sha256) for f in request.files],
             request_id=request.request_id,
         )
-        response = pb.CreateDatasetResponse(dataset=dataset_message(dataset))
-        for file, url in uploads:
-            upload = response.uploads.add(
-                name=file.name,
-                method="PUT",
-                url=url,
-                size_bytes=file.size_bytes,
-                sha256=file.sha256,
-            )
-            upload.expire_time.FromDatetime(self._clock.now() + UPLOAD_LIFE)
-        return response
+        return pb.CreateDatasetResponse(dataset=dataset_message(dataset), uploads=uploads)
 
     async def finalize_dataset(self, request: pb.FinalizeDatasetRequest) -> dataset_pb2.Dataset:
         """Validate the uploaded files and make the dataset ready."""
@@ -98,6 +88,13 @@ class TrainingApi:
     async def get_dataset(self, request: pb.GetDatasetRequest) -> dataset_pb2.Dataset:
         """Read a dataset."""
         return dataset_message(await self._datasets.get(parse_name(request.name, "datasets")))
+
+    async def download_dataset(
+        self, request: pb.DownloadDatasetRequest
+    ) -> pb.DownloadDatasetResponse:
+        """Give addresses to read the files of a dataset from."""
+        name = parse_name(request.name, "datasets")
+        return pb.DownloadDatasetResponse(downloads=await self._datasets.downloads(name))
 
     async def list_datasets(self, request: pb.ListDatasetsRequest) -> pb.ListDatasetsResponse:
         """List datasets, newest first."""
@@ -222,9 +219,8 @@ class TrainingApi:
 
     async def export_batch(self, request: pb.ExportBatchRequest) -> dataset_pb2.PresignedRequest:
         """Give an address to read the results of a batch from."""
-        return self._reports.presigned(
-            await self._results.make(parse_name(request.name, "batches"))
-        )
+        file = await self._results.make(parse_name(request.name, "batches"))
+        return self._addresses.download(file)
 
     async def create_batch(
         self, requests: AsyncIterator[pb.CreateBatchRequest]

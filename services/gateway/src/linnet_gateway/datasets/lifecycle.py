@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 
+from linnet.v1 import dataset_pb2
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import Conflict, InvalidInput, NotAllowedInState
 from linnet_runtime.ids import ResourceName, new_id
-from linnet_runtime.objectstore import ObjectStore
 
+from linnet_gateway.addresses import Addresses
 from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.dataset_keys import dataset_prefix
 from linnet_gateway.datasets.files import DatasetFiles, check_declared
@@ -25,7 +25,6 @@ from linnet_gateway.records import (
 from linnet_gateway.states import DatasetState
 from linnet_gateway.uids import new_uid
 
-UPLOAD_LIFE = timedelta(hours=1)
 _CHECKS_AT_ONCE = 2
 
 
@@ -33,11 +32,11 @@ class DatasetRequests:
     """The use cases of datasets."""
 
     def __init__(
-        self, datasets: Datasets, files: DatasetFiles, store: ObjectStore, clock: Clock
+        self, datasets: Datasets, files: DatasetFiles, addresses: Addresses, clock: Clock
     ) -> None:
         self._datasets = datasets
         self._files = files
-        self._store = store
+        self._addresses = addresses
         self._clock = clock
         self._checks = asyncio.Semaphore(_CHECKS_AT_ONCE)
 
@@ -52,7 +51,7 @@ class DatasetRequests:
         feature_names: Sequence[str],
         files: Sequence[FileRecord],
         request_id: str = "",
-    ) -> tuple[DatasetRecord, Sequence[tuple[FileRecord, str]]]:
+    ) -> tuple[DatasetRecord, Sequence[dataset_pb2.PresignedRequest]]:
         """Create a dataset whose files are awaited, and say where to put each.
 
         Raises:
@@ -84,10 +83,7 @@ class DatasetRequests:
         known = await self._datasets.create(asked)
         # What is ready stays as it is: nobody gets an address to write over it.
         awaited = known.files if known.state is DatasetState.UPLOADING else ()
-        return known, [
-            (f, self._store.presign("PUT", f.key, UPLOAD_LIFE, size_bytes=f.size_bytes))
-            for f in awaited
-        ]
+        return known, [self._addresses.upload(file) for file in awaited]
 
     async def finalize(self, name: ResourceName) -> DatasetRecord:
         """Check the uploaded files and make the dataset ready; a bad one is deleted.
@@ -110,6 +106,21 @@ class DatasetRequests:
     async def get(self, name: ResourceName) -> DatasetRecord:
         """Read one; raises `NotFound`."""
         return await self._datasets.get(name.project, name.id)
+
+    async def downloads(self, name: ResourceName) -> Sequence[dataset_pb2.PresignedRequest]:
+        """Give an address to read each file from.
+
+        Raises:
+            NotAllowedInState: Its files are not checked yet.
+        """
+        dataset = await self._datasets.get(name.project, name.id)
+        if dataset.state is not DatasetState.READY:
+            raise NotAllowedInState(
+                f"dataset {dataset.name} is {dataset.state.name}, its files are not all there",
+                reason="DATASET_NOT_READY",
+                metadata={"dataset": dataset.name, "state": dataset.state.name},
+            )
+        return [self._addresses.download(file) for file in dataset.files]
 
     async def list(self, project: str, page: Page) -> Sequence[DatasetRecord]:
         """List a page, newest first."""

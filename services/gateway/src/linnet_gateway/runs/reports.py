@@ -1,7 +1,6 @@
 """What came of a run: report, evaluation, profiles, artifacts."""
 
 import asyncio
-from datetime import timedelta
 from typing import TypeVar
 
 from google.protobuf import json_format
@@ -14,19 +13,18 @@ from linnet.v1 import (
     spec_pb2,
     training_service_pb2,
 )
-from linnet_runtime.clock import Clock
 from linnet_runtime.errors import LinnetError, NotAllowedInState, NotFound
 from linnet_runtime.ids import ResourceName
 from linnet_runtime.objectstore import ObjectStore
 
+from linnet_gateway.addresses import Addresses
 from linnet_gateway.converters import merged_epochs, run_message
 from linnet_gateway.ports import Runs, Trainings
 from linnet_gateway.reconciling.analysis_clients import ProfilerClient, models_of
-from linnet_gateway.records import FileRecord, RunRecord
+from linnet_gateway.records import RunRecord
 from linnet_gateway.states import StageKind, StageState
 from linnet_gateway.targets import Targets
 
-DOWNLOAD_LIFE = timedelta(minutes=15)
 _PROFILE_TIMEOUT_S = 60.0
 M = TypeVar("M", bound=Message)
 
@@ -42,14 +40,14 @@ class Reports:
         store: ObjectStore,
         profiler: ProfilerClient,
         targets: Targets,
-        clock: Clock,
+        addresses: Addresses,
     ) -> None:
         self._runs = runs
         self._trainings = trainings
         self._store = store
         self._profiler = profiler
         self._targets = targets
-        self._clock = clock
+        self._addresses = addresses
 
     async def report(self, name: ResourceName) -> training_service_pb2.Report:
         """Give everything that is known of a run; what has not ended or failed is left out."""
@@ -141,16 +139,4 @@ class Reports:
         file = next((f for f in run.artifacts if f.name == artifact), None)
         if file is None:
             raise NotFound("artifact", f"{run.name}/{artifact}")
-        return self.presigned(file)
-
-    def presigned(self, file: FileRecord) -> dataset_pb2.PresignedRequest:
-        """Make an address to read a file from."""
-        request = dataset_pb2.PresignedRequest(
-            name=file.name,
-            method="GET",
-            url=self._store.presign("GET", file.key, DOWNLOAD_LIFE),
-            size_bytes=file.size_bytes,
-            sha256=file.sha256,
-        )
-        request.expire_time.FromDatetime(self._clock.now() + DOWNLOAD_LIFE)
-        return request
+        return self._addresses.download(file)

@@ -13,6 +13,7 @@ from linnet_runtime.ids import parse_name
 from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway import attempts, transitions
+from linnet_gateway.addresses import Addresses
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.converters import dataset_message, read_failure
 from linnet_gateway.ports import Datasets, Launches, Runs, Trainings
@@ -28,7 +29,6 @@ from linnet_gateway.trainers.checkpoints import (
 )
 from linnet_gateway.trainers.tokens import LaunchClaim, RunClaim, Tokens
 
-_MAX_PRESIGN = timedelta(days=7)
 _SLACK = timedelta(minutes=15)
 _MANIFEST = "manifest.json"
 _MODEL = "model.keras"
@@ -67,6 +67,7 @@ class Runner:
         self._launches = launches
         self._store = store
         self._tokens = tokens
+        self._addresses = Addresses(store, clock)
         self._clock = clock
         self._limits = limits
         self._crash_of = crash_of
@@ -129,29 +130,13 @@ class Runner:
         )
         message.time_used.FromTimedelta(run.time_used)
         for file in dataset.files:
-            message.inputs.append(self._presigned("GET", file, life))
+            message.inputs.append(self._addresses.download(file, life))
         for file in await self._checkpoint(run):
-            message.checkpoint.append(self._presigned("GET", file, life))
+            message.checkpoint.append(self._addresses.download(file, life))
         initial = await self._initial_model(run)
         if initial is not None:
-            message.initial_model.CopyFrom(self._presigned("GET", initial, life))
+            message.initial_model.CopyFrom(self._addresses.download(initial, life))
         return message
-
-    def _presigned(
-        self, method: str, file: FileRecord, life: timedelta
-    ) -> dataset_pb2.PresignedRequest:
-        life = min(life, _MAX_PRESIGN)
-        request = dataset_pb2.PresignedRequest(
-            name=file.name,
-            method=method,
-            url=self._store.presign(
-                method, file.key, life, size_bytes=file.size_bytes if method == "PUT" else None
-            ),
-            size_bytes=file.size_bytes,
-            sha256=file.sha256,
-        )
-        request.expire_time.FromDatetime(self._clock.now() + life)
-        return request
 
     async def _checkpoint(self, run: RunRecord) -> Sequence[FileRecord]:
         for files in reversed(list(checkpoints(run.checkpoint).values())):
@@ -225,7 +210,7 @@ class Runner:
         if saved:
             await self._runs.change(run.uid, partial(remember, attempt=claim.attempt, new=saved))
         life = (run.deadline or timedelta(hours=24)) + _SLACK
-        return [self._presigned("PUT", record, life) for record in records]
+        return [self._addresses.upload(record, life) for record in records]
 
     async def finish(
         self, claim: RunClaim, request: runner_service_pb2.FinishRunRequest
