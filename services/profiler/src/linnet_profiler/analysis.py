@@ -8,6 +8,7 @@ from typing import Final
 from linnet_profiler.basis import Basis, weakest
 from linnet_profiler.cost.instructions import InstructionCount, count_instructions
 from linnet_profiler.cost.timing import timing_of
+from linnet_profiler.errors import ModelError
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.memory.abi import ABI_SIZES, Abi
 from linnet_profiler.memory.arena import ArenaPlan, replay
@@ -24,6 +25,8 @@ from linnet_profiler.tflite.parser import parse
 from linnet_profiler.untrained.quantized import quantized
 
 STACK_BYTES: Final = 2048
+# Beyond are damaged shapes, and counts that a message can't hold.
+MAX_MACS: Final = 2**62
 # Static data besides interpreter and resolver in the measured builds.
 STATICS_BYTES: Final = 128
 
@@ -32,7 +35,11 @@ class Analysis:
     """A parsed model and what is known of it so far; profiles it for any number of targets."""
 
     def __init__(self, model: Model) -> None:
-        """Take a parsed model."""
+        """Take a parsed model.
+
+        Raises:
+            ModelError: It has more multiply-accumulates than 64 bits count.
+        """
         self.model = model
         self.unsupported = unsupported_operators(model)
         self.precision = precision_of(model)
@@ -40,6 +47,9 @@ class Analysis:
         self._facts = [
             facts_of(graph, operator) for graph in model.subgraphs for operator in graph.operators
         ]
+        macs = sum(facts.macs for facts in self._facts)
+        if macs > MAX_MACS:
+            raise ModelError(f"model: at most {MAX_MACS} multiply-accumulates, got {macs}")
         self._plans: dict[tuple[Abi, KernelSet], ArenaPlan] = {}
         self._counts: dict[Counts, list[InstructionCount]] = {}
         self._flash: dict[tuple[str, Basis], Flash] = {}

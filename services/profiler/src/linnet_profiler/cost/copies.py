@@ -12,7 +12,7 @@ from math import gcd
 
 from linnet_profiler.cost.armv6m import copy_instructions, fill_instructions
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.tflite.geometry import Axis, Window, inside
+from linnet_profiler.tflite.geometry import Axis, Steps, Window, pairs_inside
 
 Terms = dict[str, float]
 _WORD = 4
@@ -97,10 +97,12 @@ def _remainders(axis: Axis, *, source: int, place: int, tap: int) -> Counter[tup
     period = _WORD // gcd(_WORD, source * axis.stride)
     period = period * 2 // gcd(period, 2)
     for start in range(min(period, axis.out)):
-        for number in range(axis.kernel):
-            # Output positions start, start + period, ... leave the same remainders.
+        for number in range(min(_WORD, axis.kernel)):
+            # Positions start, start + period, ... and every fourth tap leave the same remainders.
             first = start * axis.stride - axis.pad + number * axis.dilation
-            times = inside(first, period * axis.stride, -(-(axis.out - start) // period), axis.size)
+            positions = Steps(period * axis.stride, -(-(axis.out - start) // period))
+            taps = Steps(_WORD * axis.dilation, -(-(axis.kernel - number) // _WORD))
+            times = pairs_inside(first, positions, taps, axis.size)
             if times:
                 key = (first * source % _WORD, start * place % 2, number * tap % _WORD)
                 found[key] += times
@@ -128,8 +130,8 @@ def _first_taps(axis: Axis, *, source: int, target: int) -> Counter[tuple[int, i
     """How many output positions have each remainder of where they read and write first."""
     found: Counter[tuple[int, int]] = Counter()
     edge = min(axis.out, -(-axis.pad // axis.stride))
-    for position in range(edge):
-        found[0, position * target % _WORD] += 1
+    for start in range(min(_WORD, edge)):
+        found[0, start * target % _WORD] += -(-(edge - start) // _WORD)
     for start in range(edge, min(edge + _WORD, axis.out)):
         times = -(-(axis.out - start) // _WORD)
         read = (start * axis.stride - axis.pad) * source % _WORD

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from linnet_profiler.cost.counted import Counted
 from linnet_profiler.cost.mve import blocks, mve_convolution
 from linnet_profiler.kernel_sets import KernelSet
@@ -18,8 +16,7 @@ from linnet_profiler.memory.cmsis import depthwise_runs_as_convolution
 from linnet_profiler.tflite.geometry import Window
 
 _MVE_CHANNEL_BLOCK: Final = 124
-# Larger images than any arena holds are averaged over.
-_PIXELS_LOOKED_AT: Final = 1 << 22
+_LANES: Final = 4
 
 
 def reference_depthwise(window: Window) -> Counted:
@@ -107,15 +104,10 @@ def _depthwise_columns(window: Window, kernels: KernelSet) -> Counted:
 def _mve_depthwise(window: Window) -> Counted:
     fours, left = divmod(window.positions, 4)
     clean = _clean_fours(window)
-    groups = sum(
-        blocks(min(_MVE_CHANNEL_BLOCK, window.channels_in - start), 4)
-        for start in range(0, window.channels_in, _MVE_CHANNEL_BLOCK)
-    )
+    whole, rest = divmod(window.channels_in, _MVE_CHANNEL_BLOCK)
+    groups = whole * blocks(_MVE_CHANNEL_BLOCK, 4) + blocks(rest, 4)
     slices = blocks(window.channels_in, _MVE_CHANNEL_BLOCK)
-    copies = sum(
-        blocks(min(_MVE_CHANNEL_BLOCK, window.channels_in - start), 16)
-        for start in range(0, window.channels_in, _MVE_CHANNEL_BLOCK)
-    )
+    copies = whole * blocks(_MVE_CHANNEL_BLOCK, 16) + blocks(rest, 16)
     taps = window.valid_taps
     outside = window.positions * window.taps - taps
     return Counted(
@@ -141,15 +133,21 @@ def _mve_depthwise(window: Window) -> Counted:
 
 def _clean_fours(window: Window) -> int:
     """Groups of four output pixels of which no tap lies outside the image."""
-    positions = window.height.out * window.width.out
-    rows, columns = (
-        np.array([axis.clean(place) for place in range(axis.out)], dtype=np.bool_)
-        for axis in (window.height, window.width)
+    wide = window.width.out
+    rows, columns = window.height.clean_positions(), window.width.clean_positions()
+    if columns == (0, wide):
+        return _fours_within(rows[0] * wide, rows[1] * wide)
+    # Rows whose numbers leave the same remainder begin at the same place of a group.
+    return sum(
+        _fours_within(first * wide + columns[0], first * wide + columns[1])
+        * -(-(rows[1] - first) // _LANES)
+        for first in range(rows[0], min(rows[0] + _LANES, rows[1]))
     )
-    if positions > _PIXELS_LOOKED_AT:
-        return int(rows.mean() * columns.mean() * positions) // 4
-    flags = np.outer(rows, columns).ravel()
-    return int(flags[: positions // 4 * 4].reshape(-1, 4).all(axis=1).sum())
+
+
+def _fours_within(start: int, end: int) -> int:
+    """Groups of four, counted from 0, that lie in [start, end)."""
+    return max(0, end // _LANES - -(-start // _LANES))
 
 
 def _generic_depthwise(window: Window, kernels: KernelSet) -> Counted:

@@ -9,7 +9,7 @@ from linnet_profiler.cost.copies import Runs, copy_terms
 from linnet_profiler.cost.counted import Counted, Terms
 from linnet_profiler.cost.mve import mve_convolution
 from linnet_profiler.kernel_sets import KernelSet
-from linnet_profiler.tflite.geometry import Axis, Window, inside, same_padding
+from linnet_profiler.tflite.geometry import Axis, Steps, Window, pairs_inside, same_padding
 from linnet_profiler.tflite.model import Operator, Subgraph
 
 _IMAGE_RANK: Final = 4
@@ -19,8 +19,6 @@ _BLOCK_CHANNELS: Final = {
     KernelSet.CMSIS_DSP: 4,
     KernelSet.CMSIS_MVE: 16,
 }
-# Longer images than any memory holds are not looked at row by row.
-_LONGEST_AXIS: Final = 1 << 16
 
 
 def transpose_conv_terms(graph: Subgraph, operator: Operator, kernels: KernelSet) -> Counted:
@@ -44,7 +42,7 @@ def transpose_conv_terms(graph: Subgraph, operator: Operator, kernels: KernelSet
         for place, kernel in ((1, kernel_h), (2, kernel_w)):
             size, out, stride = image.shape[place], output.shape[place], strides[place - 1]
             pad = same_padding(out, size, kernel, stride, 1) if same else 0
-            valid *= sum(inside(tap - pad, stride, size, out) for tap in range(kernel))
+            valid *= pairs_inside(-pad, Steps(1, kernel), Steps(stride, size), out)
         return Counted(
             "scatter",
             {
@@ -104,12 +102,9 @@ def _rolling(
     """Terms of arm_transpose_conv_s8: four input pixels at a time into a rolling buffer."""
     high, wide = window.height, window.width
     pads = (high.kernel - 1 - high.pad, wide.kernel - 1 - wide.pad)
-    rows, written = 0, 0
-    for row in range(min(image[1], _LONGEST_AXIS)):
-        above = max(0, pads[0] - row * strides[0])
-        below = max(0, row * strides[0] + high.kernel - pads[0] - high.out - 1)
-        rows += max(0, high.kernel - above - below)
-        written += strides[0] if above == 0 else 0
+    # The kernel lets one row more than the output has pass, into the buffer only.
+    rows = pairs_inside(-pads[0], Steps(strides[0], image[1]), Steps(1, high.kernel), high.out + 1)
+    written = strides[0] * max(0, image[1] - -(-pads[0] // strides[0]))
     fours, left = divmod(image[2], 4)
     groups = fours + left // 2 + left % 2
     runs = window.batches * rows * groups * window.channels_out

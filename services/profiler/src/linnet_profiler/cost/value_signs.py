@@ -6,6 +6,7 @@ zero. The shares are those of symmetric random values, carried through the graph
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,19 +57,20 @@ SYMMETRIC: Final = Signs(negative=0.5, zero=0.0)
 def signs_of(graph: Subgraph, tensor: int) -> Signs:
     """Shares of negative and zero values of a tensor, from what computed it."""
     chain: list[Operator] = []
-    for operator in reversed(graph.operators):
-        if tensor not in operator.outputs:
-            continue
-        chain.append(operator)
-        if len(chain) == _LONGEST_CHAIN:
+    before = len(graph.operators)
+    while len(chain) < _LONGEST_CHAIN:
+        writers = graph.writers.get(tensor, ())
+        place = bisect_left(writers, before)
+        if place == 0:
             break
+        before = writers[place - 1]
+        operator = graph.operators[before]
+        chain.append(operator)
         if operator.name == "SPLIT":
             tensor = operator.inputs[1] if len(operator.inputs) > 1 else -1
         elif operator.name in _PASSING or operator.name in ("RELU", "RELU6") or _is_pool(operator):
             tensor = operator.inputs[0] if operator.inputs else -1
         else:
-            break
-        if tensor < 0:
             break
     signs = SYMMETRIC
     for operator in reversed(chain):

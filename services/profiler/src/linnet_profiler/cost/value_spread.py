@@ -41,9 +41,10 @@ def _window(pool: Operator) -> int:
 def _values_of(graph: Subgraph, tensor: int, depth: int) -> tuple[float, float]:
     if tensor < 0:
         return 0.0, _NORMAL_DEVIATION
-    maker = next((operator for operator in graph.operators if tensor in operator.outputs), None)
-    if maker is None:
+    writers = graph.writers.get(tensor)
+    if not writers:
         return 0.0, _EVEN_DEVIATION
+    maker = graph.operators[writers[0]]
     if depth and maker.inputs and maker.activation == "none":
         if maker.name == "AVERAGE_POOL_2D":
             return _averages(graph, maker, depth - 1)

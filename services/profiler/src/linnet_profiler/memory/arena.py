@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from linnet_profiler.errors import ModelError
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.memory.abi import ABI_SIZES, Abi, AbiSizes
 from linnet_profiler.memory.cmsis import cmsis_memory
@@ -21,6 +22,8 @@ from linnet_profiler.tflite.model import Model, Operator, Subgraph, Tensor
 
 # kMaxScratchBuffersPerOp: room for requests that the next operator may make.
 _SPARE_REQUESTS: Final = 12
+# Far beyond any arena, and small enough that the sum of all requests is exact in 64 bits.
+_MAX_REQUEST_BYTES: Final = 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,9 @@ def replay(model: Model, abi: Abi, kernels: KernelSet) -> ArenaPlan:
 
     Returns:
         What the arena holds and what it needs.
+
+    Raises:
+        ModelError: An operator's options ask for buffers that no arena can hold.
     """
     sizes = ABI_SIZES[abi]
     nodes = _nodes(model, abi, kernels)
@@ -144,8 +150,19 @@ def _nodes(model: Model, abi: Abi, kernels: KernelSet) -> list[_Node]:
             size = assigned.get((graph.index, operator.index))
             if size is not None:
                 memory = replace(memory, persistent=(*memory.persistent, size))
+            _check(operator, memory)
             nodes.append((graph, operator, memory))
     return nodes
+
+
+def _check(operator: Operator, memory: OperatorMemory) -> None:
+    """Refuse what only damaged options ask for."""
+    for size in (*memory.persistent, *memory.scratch):
+        if not 0 <= size <= _MAX_REQUEST_BYTES:
+            raise ModelError(
+                f"operator {operator.index} ({operator.name}): its buffers take 0 to "
+                f"{_MAX_REQUEST_BYTES} bytes, got {size}"
+            )
 
 
 def _interpreter_structs(model: Model, tail: _Tail, sizes: AbiSizes) -> None:

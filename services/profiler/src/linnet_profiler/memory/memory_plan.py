@@ -12,7 +12,7 @@ from typing import Final
 from linnet_profiler.memory.planner import PlanRequest, greedy_offsets
 from linnet_profiler.memory.resource_variables import handle_tensors
 from linnet_profiler.tflite.control_flow import called_subgraphs
-from linnet_profiler.tflite.model import Model, Subgraph, Tensor
+from linnet_profiler.tflite.model import Model, Subgraph
 
 ALIGNMENT: Final = 16
 
@@ -115,10 +115,9 @@ def memory_plan(model: Model, requests: list[tuple[int, int, int]]) -> tuple[Pla
     described: list[tuple[str, BufferKind, int, int, int]] = []
     offline = iter(model.offline_plan or ())
     for graph in model.subgraphs:
-        writers = {
-            index: operator.index for operator in graph.operators for index in operator.outputs
-        }
         handles = handle_tensors(graph)
+        kinds = dict.fromkeys(graph.outputs, BufferKind.OUTPUT)
+        kinds |= dict.fromkeys(graph.inputs, BufferKind.INPUT)
         for tensor in graph.tensors:
             offset = next(offline, -1)
             fixed_variable = tensor.is_variable and offset >= 0
@@ -129,8 +128,9 @@ def memory_plan(model: Model, requests: list[tuple[int, int, int]]) -> tuple[Pla
             first, last = lifetimes.tensors[graph.index, tensor.index]
             size = align_up(tensor.size_bytes, ALIGNMENT)
             wanted.append(PlanRequest(size, first, last, offset))
-            writer = writers.get(tensor.index, -1)
-            described.append((tensor.name, _kind(graph, tensor), graph.index, tensor.index, writer))
+            writer = graph.writers.get(tensor.index, (-1,))[-1]
+            kind = kinds.get(tensor.index, BufferKind.ACTIVATION)
+            described.append((tensor.name, kind, graph.index, tensor.index, writer))
     for number, (graph_index, operator_index, size) in enumerate(requests):
         first, last = lifetimes.scratch[number]
         wanted.append(PlanRequest(align_up(size, ALIGNMENT), first, last))
@@ -161,9 +161,3 @@ def memory_plan(model: Model, requests: list[tuple[int, int, int]]) -> tuple[Pla
             described, wanted, offsets, strict=True
         )
     )
-
-
-def _kind(graph: Subgraph, tensor: Tensor) -> BufferKind:
-    if tensor.index in graph.inputs:
-        return BufferKind.INPUT
-    return BufferKind.OUTPUT if tensor.index in graph.outputs else BufferKind.ACTIVATION

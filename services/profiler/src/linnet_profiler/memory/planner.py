@@ -85,26 +85,29 @@ class _PlaceMany:
     def __init__(self, requests: Sequence[PlanRequest]) -> None:
         self.offsets = [0] * len(requests)
         self._starts: list[int] = []
-        self._requests = np.array(
-            [(one.first_used, one.last_used, one.size_bytes) for one in requests], dtype=np.int64
-        )
-        # Columns: offset, first use, last use, end; rows in order of offset.
-        self._placed = np.zeros((len(requests), 4), dtype=np.int64)
+        # Columns: offset, end, first use, last use; in order of offset.
+        self._placed = np.zeros((4, len(requests)), dtype=np.int64)
+        self._requests = requests
 
     def put(self, index: int, offset: int) -> None:
         """Place a request."""
         self.offsets[index] = offset
-        row, count = bisect_right(self._starts, offset), len(self._starts)
-        first, last, size = self._requests[index]
-        self._placed[row + 1 : count + 1] = self._placed[row:count].copy()
-        self._placed[row] = (offset, first, last, offset + size)
-        self._starts.insert(row, offset)
+        column, count = bisect_right(self._starts, offset), len(self._starts)
+        request = self._requests[index]
+        self._placed[:, column + 1 : count + 1] = self._placed[:, column:count]
+        self._placed[:, column] = (
+            offset,
+            offset + request.size_bytes,
+            request.first_used,
+            request.last_used,
+        )
+        self._starts.insert(column, offset)
 
     def first_gap(self, request: PlanRequest) -> int:
         """The lowest offset at which a request fits."""
-        placed = self._placed[: len(self._starts)]
-        alive = (placed[:, 1] <= request.last_used) & (placed[:, 2] >= request.first_used)
-        offsets, ends = placed[alive, 0], placed[alive, 3]
+        offsets, ends, first, last = self._placed[:, : len(self._starts)]
+        alive = (first <= request.last_used) & (last >= request.first_used)
+        offsets, ends = offsets[alive], ends[alive]
         reached = np.maximum.accumulate(np.concatenate([[0], ends]))
         fits = np.flatnonzero(offsets - reached[:-1] >= request.size_bytes)
         return int(reached[fits[0]] if fits.size else reached[-1])

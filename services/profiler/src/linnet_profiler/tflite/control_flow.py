@@ -9,6 +9,8 @@ from linnet_profiler.tflite.model import Operator, Subgraph
 
 # Each run is planned on its own, and two runs of two runs of two grow without bound.
 MAX_SUBGRAPH_RUNS: Final = 256
+# Operators of those runs together: a subgraph that many operators call is walked each time.
+MAX_OPERATOR_RUNS: Final = 65_536
 
 
 def called_subgraphs(operator: Operator) -> tuple[int, ...]:
@@ -33,24 +35,35 @@ def check_control_flow(subgraphs: tuple[Subgraph, ...]) -> None:
                         f"of {len(subgraphs)}"
                     )
                 calls[graph.index].append(called)
-    runs: dict[int, int] = {}
-    for start in calls:
-        _count(start, calls, (), runs)
-    if max(runs.values()) > MAX_SUBGRAPH_RUNS:
+    runs = _planned(calls, [1] * len(subgraphs))
+    if runs > MAX_SUBGRAPH_RUNS:
         raise ModelError(
-            f"subgraphs: they run one another {max(runs.values())} times, at most "
-            f"{MAX_SUBGRAPH_RUNS}"
+            f"subgraphs: they run one another {runs} times, at most {MAX_SUBGRAPH_RUNS}"
+        )
+    walked = _planned(calls, [len(graph.operators) for graph in subgraphs])
+    if walked > MAX_OPERATOR_RUNS:
+        raise ModelError(
+            f"subgraphs: they run {walked} operators in one another, at most {MAX_OPERATOR_RUNS}"
         )
 
 
-def _count(
-    index: int, calls: dict[int, list[int]], path: tuple[int, ...], runs: dict[int, int]
+def _planned(calls: dict[int, list[int]], weights: list[int]) -> int:
+    """The largest weight of a subgraph and all that it runs, each as often as it runs."""
+    found: dict[int, int] = {}
+    return max(_weight(start, calls, (), found, weights) for start in calls)
+
+
+def _weight(
+    index: int,
+    calls: dict[int, list[int]],
+    path: tuple[int, ...],
+    found: dict[int, int],
+    weights: list[int],
 ) -> int:
-    """How often subgraphs are planned when one of them is: itself and all that it runs."""
     if index in path:
         raise ModelError(f"subgraph {index}: calls itself")
-    if index not in runs:
-        runs[index] = 1 + sum(
-            _count(called, calls, (*path, index), runs) for called in calls[index]
+    if index not in found:
+        found[index] = weights[index] + sum(
+            _weight(called, calls, (*path, index), found, weights) for called in calls[index]
         )
-    return runs[index]
+    return found[index]

@@ -162,12 +162,19 @@ class Table:
         raw = bytes(self.buffer.data[start : start + count])
         return raw.decode("utf-8", errors="replace")[:limit]
 
-    def children(self, index: int, what: str) -> list[Table]:
-        """A vector of tables, empty where the field is absent."""
+    def length(self, index: int, width: int, what: str) -> int:
+        """How many elements of a width in bytes a vector has, 0 where the field is absent."""
+        span = self.span(index, width, what)
+        return 0 if span is None else span[1]
+
+    def children(self, index: int, what: str, most: int) -> list[Table]:
+        """A vector of tables, empty where the field is absent; more than most are refused."""
         span = self.span(index, 4, what)
         if span is None:
             return []
         start, count = span
+        if count > most:
+            raise ModelError(f"{what}: at most {most} of them, got {count}")
         self.buffer.spend(count, what)
         tables = []
         for number in range(count):

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from linnet_profiler.tflite.model import Operator, Subgraph
-
-# Longer images than any memory holds are not looked at pixel by pixel.
-_LONGEST_AXIS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +29,62 @@ class Axis:
 
     def valid_taps(self) -> int:
         """Taps that fall inside the image, summed over the output positions."""
-        if self.out <= self.kernel:
-            return sum(self.taps_at(position) for position in range(self.out))
-        return sum(self._positions_of(tap) for tap in range(self.kernel))
+        steps = Steps(self.stride, self.out)
+        return pairs_inside(-self.pad, steps, Steps(self.dilation, self.kernel), self.size)
 
-    def taps_at(self, position: int) -> int:
-        """Taps inside the image at one output position."""
-        start = position * self.stride - self.pad
-        return inside(start, self.dilation, self.kernel, self.size)
-
-    def clean(self, position: int) -> bool:
-        """True where every tap at one output position lies inside the image."""
-        return self.taps_at(position) == self.kernel
-
-    def _positions_of(self, tap: int) -> int:
-        return inside(tap * self.dilation - self.pad, self.stride, self.out, self.size)
+    def clean_positions(self) -> tuple[int, int]:
+        """First output position of which every tap lies inside the image, and first after those."""
+        reach = (self.kernel - 1) * self.dilation
+        first = -(-self.pad // self.stride)
+        after = (self.size - 1 - reach + self.pad) // self.stride + 1
+        return min(first, self.out), max(min(first, self.out), min(after, self.out))
 
 
-def inside(start: int, step: int, count: int, size: int) -> int:
-    """How many of start, start + step, ... (count of them) lie in [0, size)."""
-    first = max(0, -(start // step)) if start < 0 else 0
-    last = min(count - 1, (size - 1 - start) // step)
-    return max(0, last - first + 1)
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The numbers 0, step, 2 * step, ...: count of them, step at least 1."""
+
+    step: int
+    count: int
+
+
+def pairs_inside(start: int, first: Steps, second: Steps, size: int) -> int:
+    """How many sums of start, one of the first steps and one of the second lie in [0, size)."""
+    return _pairs_to(size - 1 - start, first, second) - _pairs_to(-1 - start, first, second)
+
+
+def _pairs_to(limit: int, first: Steps, second: Steps) -> int:
+    """How many pairs of steps sum up to at most a limit."""
+    if limit < 0 or first.count <= 0 or second.count <= 0:
+        return 0
+    reached = min(first.count, limit // first.step + 1)
+    # Of the first ones, those that leave room for all of the second.
+    room = limit - (second.count - 1) * second.step
+    whole = min(reached, room // first.step + 1) if room >= 0 else 0
+    rest = reached - whole
+    left = limit - (reached - 1) * first.step
+    return whole * second.count + rest + floor_sum(rest, second.step, first.step, left)
+
+
+def floor_sum(count: int, divisor: int, factor: int, offset: int) -> int:
+    """Sum of (factor * i + offset) // divisor over i in [0, count), in logarithmic time.
+
+    The lattice points under a line, by Euclid's algorithm on its slope.
+
+    Args:
+        count: At least 0.
+        divisor: At least 1.
+        factor: At least 0.
+        offset: At least 0.
+    """
+    total = 0
+    while count > 0:
+        total += count * (count - 1) // 2 * (factor // divisor) + count * (offset // divisor)
+        factor, offset = factor % divisor, offset % divisor
+        top = factor * count + offset
+        count, offset = divmod(top, divisor)
+        divisor, factor = factor, divisor
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +155,6 @@ def window_of(graph: Subgraph, operator: Operator) -> Window | None:
         max(1, operator.number("dilation_h", 1)),
         max(1, operator.number("dilation_w", 1)),
     )
-    if max(*image.shape[1:3], *output.shape[1:3], *kernel) > _LONGEST_AXIS:
-        return None
     same = operator.options.get("padding") == "same"
     axes = [
         Axis(

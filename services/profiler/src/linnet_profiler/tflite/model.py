@@ -5,7 +5,7 @@ Field numbers follow tensorflow/lite/schema/schema.fbs, version 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 Option = int | float | bool | str
+# TFLM counts bytes in 32 bits; a tensor beyond this can't exist on any target.
+MAX_TENSOR_BYTES: Final = 2**31 - 1
 _SMALL_CONSTANT: Final = 64
 
 _DTYPES: Final[dict[str, str]] = {
@@ -54,8 +56,8 @@ class Tensor:
     dtype: str
     element_bits: int
     data: memoryview | None = field(repr=False)
-    scales: tuple[float, ...]
-    zero_points: tuple[int, ...]
+    scales: Sequence[float]
+    zero_points: Sequence[int]
     quantized_dimension: int
     is_variable: bool
 
@@ -131,7 +133,17 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Subgraph:
-    """One subgraph, in execution order."""
+    """One subgraph, in execution order.
+
+    Attributes:
+        index: Place in the file.
+        name: As in the file.
+        tensors: By index.
+        inputs: Tensor indices.
+        outputs: Tensor indices.
+        operators: In execution order, each at its own index.
+        writers: Tensor -> indices of the operators that write it, in order.
+    """
 
     index: int
     name: str
@@ -139,6 +151,15 @@ class Subgraph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     operators: tuple[Operator, ...]
+    writers: Mapping[int, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note which operators write each tensor, in order, so that no one has to search."""
+        found: dict[int, list[int]] = {}
+        for operator in self.operators:
+            for tensor in dict.fromkeys(operator.outputs):
+                found.setdefault(tensor, []).append(operator.index)
+        object.__setattr__(self, "writers", {tensor: tuple(at) for tensor, at in found.items()})
 
     def input(self, operator: Operator, place: int) -> Tensor | None:
         """An operator's input by place; None where it is left out."""

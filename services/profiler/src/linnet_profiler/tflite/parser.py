@@ -8,7 +8,14 @@ from typing import Final
 from linnet_profiler.errors import ModelError
 from linnet_profiler.tflite.control_flow import check_control_flow
 from linnet_profiler.tflite.flatbuffer import Buffer, Table
-from linnet_profiler.tflite.model import Model, Operator, Option, Subgraph, Tensor
+from linnet_profiler.tflite.model import (
+    MAX_TENSOR_BYTES,
+    Model,
+    Operator,
+    Option,
+    Subgraph,
+    Tensor,
+)
 from linnet_profiler.tflite.schema import (
     ACTIVATIONS,
     CUSTOM,
@@ -24,8 +31,12 @@ MAX_TENSORS: Final = 8192
 MAX_OPERATORS: Final = 4096
 MAX_SUBGRAPHS: Final = 64
 MAX_RANK: Final = 8
-# TFLM counts bytes in 32 bits; a tensor beyond this can't exist on any target.
-MAX_TENSOR_BYTES: Final = 2**31 - 1
+MAX_BUFFERS: Final = 32_768
+MAX_METADATA: Final = 256
+# Inputs, outputs and intermediates of all operators and subgraphs together.
+MAX_PLACES: Final = 65_536
+# Numbers, tables and characters that a file may hold besides a quarter of its length.
+_LEAST_BUDGET: Final = 200_000
 _OFFLINE_PLAN: Final = "OfflineMemoryAllocation"
 
 
@@ -48,17 +59,17 @@ def parse(data: bytes) -> Model:
         raise ModelError(
             f"model: expected a .tflite file (identifier TFL3 at byte 4), got {data[4:8]!r}"
         )
-    buffer = Buffer(bytes(data), budget=200_000 + 4 * len(data))
+    buffer = Buffer(bytes(data), budget=_LEAST_BUDGET + len(data) // 4)
     root = buffer.root()
     version = root.integer(0, "u32")
     if version != SCHEMA_VERSION:
         raise ModelError(f"model: expected schema version {SCHEMA_VERSION}, got {version}")
     buffers = _constants(root, buffer)
-    codes = [_code(table) for table in root.children(1, "operator code")]
-    tables = root.children(2, "subgraph")
-    if not 1 <= len(tables) <= MAX_SUBGRAPHS:
-        raise ModelError(f"model: expected 1 to {MAX_SUBGRAPHS} subgraphs, got {len(tables)}")
-    room = _Room(MAX_TENSORS, MAX_OPERATORS)
+    codes = [_code(table) for table in root.children(1, "operator code", MAX_OPERATORS)]
+    tables = root.children(2, "subgraph", MAX_SUBGRAPHS)
+    if not tables:
+        raise ModelError(f"model: expected 1 to {MAX_SUBGRAPHS} subgraphs, got 0")
+    room = _Room(MAX_TENSORS, MAX_OPERATORS, MAX_PLACES)
     subgraphs = tuple(
         _subgraph(index, table, buffers, codes, room) for index, table in enumerate(tables)
     )
@@ -73,11 +84,12 @@ def parse(data: bytes) -> Model:
 
 
 class _Room:
-    """How many tensors and operators a file may still hold."""
+    """How many tensors, operators and uses of tensors a file may still hold."""
 
-    def __init__(self, tensors: int, operators: int) -> None:
+    def __init__(self, tensors: int, operators: int, places: int) -> None:
         self.tensors = tensors
         self.operators = operators
+        self.places = places
 
     def take(self, tensors: int, operators: int) -> None:
         self.tensors -= tensors
@@ -85,11 +97,16 @@ class _Room:
         if self.tensors < 0 or self.operators < 0:
             raise ModelError(f"model: at most {MAX_TENSORS} tensors and {MAX_OPERATORS} operators")
 
+    def use(self, places: int, what: str) -> None:
+        self.places -= places
+        if self.places < 0:
+            raise ModelError(f"{what}: a model may use tensors at most {MAX_PLACES} times")
+
 
 def _constants(root: Table, buffer: Buffer) -> list[memoryview | None]:
     view = memoryview(buffer.data)
     constants: list[memoryview | None] = []
-    for number, table in enumerate(root.children(4, "buffer")):
+    for number, table in enumerate(root.children(4, "buffer", MAX_BUFFERS)):
         what = f"buffer {number}"
         span = table.span(0, 1, what)
         offset, size = table.integer(1, "u64"), table.integer(2, "u64")
@@ -129,27 +146,28 @@ def _subgraph(
     room.take(tensor_span[1] if tensor_span else 0, operator_span[1] if operator_span else 0)
     tensors = tuple(
         _tensor(number, child, buffers)
-        for number, child in enumerate(table.children(0, f"{what}: tensor"))
+        for number, child in enumerate(table.children(0, f"{what}: tensor", MAX_TENSORS))
     )
     operators = tuple(
-        _operator(number, child, codes, len(tensors))
-        for number, child in enumerate(table.children(3, f"{what}: operator"))
+        _operator(number, child, codes, len(tensors), room)
+        for number, child in enumerate(table.children(3, f"{what}: operator", MAX_OPERATORS))
     )
     return Subgraph(
         index=index,
         name=table.text(4, what),
         tensors=tensors,
-        inputs=_indices(table, 1, f"{what}: inputs", len(tensors), optional=False),
-        outputs=_indices(table, 2, f"{what}: outputs", len(tensors), optional=False),
+        inputs=_indices(table, 1, f"{what}: inputs", len(tensors), room),
+        outputs=_indices(table, 2, f"{what}: outputs", len(tensors), room),
         operators=operators,
     )
 
 
 def _tensor(index: int, table: Table, buffers: list[memoryview | None]) -> Tensor:
     what = table.what
+    rank = table.length(0, 4, f"{what}: shape")
+    if rank > MAX_RANK:
+        raise ModelError(f"{what}: at most {MAX_RANK} dimensions, got {rank}")
     shape = table.integers(0, "i32", f"{what}: shape") or ()
-    if len(shape) > MAX_RANK:
-        raise ModelError(f"{what}: at most {MAX_RANK} dimensions, got {len(shape)}")
     if any(size < 0 for size in shape):
         raise ModelError(f"{what}: dimensions must be known, got {list(shape)}")
     number = table.integer(1, "i8")
@@ -183,6 +201,9 @@ def _tensor(index: int, table: Table, buffers: list[memoryview | None]) -> Tenso
     )
     if tensor.size_bytes > MAX_TENSOR_BYTES:
         raise ModelError(f"{what}: {tensor.size_bytes} bytes, at most {MAX_TENSOR_BYTES}")
+    # Texts and handles have no size of their own.
+    if tensor.elements > MAX_TENSOR_BYTES:
+        raise ModelError(f"{what}: {tensor.elements} elements, at most {MAX_TENSOR_BYTES}")
     if tensor.data is not None and bits and len(tensor.data) < tensor.size_bytes:
         raise ModelError(
             f"{what}: its buffer holds {len(tensor.data)} bytes, its shape takes "
@@ -192,7 +213,7 @@ def _tensor(index: int, table: Table, buffers: list[memoryview | None]) -> Tenso
 
 
 def _operator(
-    index: int, table: Table, codes: list[tuple[str, str, int]], tensor_count: int
+    index: int, table: Table, codes: list[tuple[str, str, int]], tensor_count: int, room: _Room
 ) -> Operator:
     what = table.what
     place = table.integer(0, "u32")
@@ -204,18 +225,18 @@ def _operator(
         name=name,
         custom_code=custom,
         version=version,
-        inputs=_indices(table, 1, f"{what}: inputs", tensor_count, optional=True),
-        outputs=_indices(table, 2, f"{what}: outputs", tensor_count, optional=False),
-        intermediates=_indices(table, 8, f"{what}: intermediates", tensor_count, optional=True),
+        inputs=_indices(table, 1, f"{what}: inputs", tensor_count, room, lowest=-1),
+        outputs=_indices(table, 2, f"{what}: outputs", tensor_count, room),
+        intermediates=_indices(table, 8, f"{what}: intermediates", tensor_count, room, lowest=-1),
         options=MappingProxyType(_options(name, table)),
     )
 
 
 def _indices(
-    table: Table, field_id: int, what: str, tensor_count: int, *, optional: bool
+    table: Table, field_id: int, what: str, tensor_count: int, room: _Room, *, lowest: int = 0
 ) -> tuple[int, ...]:
+    room.use(table.length(field_id, 4, what), what)
     numbers = table.integers(field_id, "i32", what) or ()
-    lowest = -1 if optional else 0
     for number in numbers:
         if not lowest <= number < tensor_count:
             raise ModelError(f"{what}: tensor {number} of {tensor_count}")
@@ -254,14 +275,14 @@ def _offline_plan(
     root: Table, buffers: list[memoryview | None], tensor_count: int
 ) -> tuple[int, ...] | None:
     plan: tuple[int, ...] | None = None
-    for table in root.children(6, "metadata"):
+    for table in root.children(6, "metadata", MAX_METADATA):
         if table.text(0, "metadata") != _OFFLINE_PLAN:
             continue
         place = table.integer(1, "u32")
         if place >= len(buffers):
             raise ModelError(f"metadata {_OFFLINE_PLAN}: buffer {place} of {len(buffers)}")
         data = buffers[place]
-        words = () if data is None else tuple(data[: len(data) // 4 * 4].cast("i"))
+        words = memoryview(data or b"")[: len(data or b"") // 4 * 4].cast("i")
         if len(words) < 3 + tensor_count or words[2] != tensor_count:
             raise ModelError(
                 f"metadata {_OFFLINE_PLAN}: expected one offset for each of {tensor_count} tensors"

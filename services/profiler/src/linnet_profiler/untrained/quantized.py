@@ -52,8 +52,8 @@ def _tensor(tensor: Tensor, axes: dict[int, int], biases: set[int]) -> Tensor:
             tensor,
             dtype="INT32",
             data=data,
-            scales=(1.0,) * channels,
-            zero_points=(0,) * channels,
+            scales=range(1, channels + 1),
+            zero_points=range(channels),
         )
     axis = axes.get(tensor.index, 0)
     by_channel = tensor.index in axes and tensor.is_constant and len(tensor.shape) > axis
@@ -63,7 +63,8 @@ def _tensor(tensor: Tensor, axes: dict[int, int], biases: set[int]) -> Tensor:
         dtype="INT8",
         element_bits=_INT8_BITS,
         data=data,
-        scales=(1.0,) * channels,
-        zero_points=(0,) * channels,
+        # Only how many there are counts, and a range takes no memory, however many share it.
+        scales=range(1, channels + 1),
+        zero_points=range(channels),
         quantized_dimension=axis,
     )
