@@ -13,7 +13,7 @@ from linnet_gateway.records import (
 )
 from linnet_gateway.sql.store import Records
 from linnet_gateway.states import RunState
-from linnet_runtime.errors import AlreadyExists, NotAllowedInState
+from linnet_runtime.errors import AlreadyExists, InvalidInput, NotAllowedInState
 
 from tests.fakes.records import FAILURE, T0, a_report, a_run, begun
 
@@ -37,6 +37,20 @@ async def test_a_run_comes_back_as_it_was_stored(records: Records) -> None:
     await records.runs.create(run)
     assert await records.runs.get("demo", "u1") == run
     assert await records.runs.get_uid("u1") == run
+
+
+async def test_text_that_can_not_be_stored_is_bad_input(records: Records) -> None:
+    """A NUL in a title comes back or is refused as bad input: nobody is told to try again."""
+    run = a_run(display_name="a\0b")
+    if records.single:
+        await records.runs.create(run)
+        assert await records.runs.get("demo", "u1") == run
+        return
+    with pytest.raises(InvalidInput) as caught:
+        await records.runs.create(run)
+    assert caught.value.reason == "UNSTORABLE_VALUE"
+    with pytest.raises(InvalidInput):
+        await records.runs.list("demo", Page(1), RunFilter(dataset="a\0b"))
 
 
 async def test_a_repeated_request_gives_the_first_run(records: Records) -> None:

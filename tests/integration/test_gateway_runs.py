@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.fakes.analysts import broken
 from tests.fakes.gateway import (
     PARENT,
     Bench,
+    a_spec,
     create_dataset_request,
     dataset_files,
     running,
@@ -127,6 +129,40 @@ async def test_a_failure_that_the_trainer_reports_is_final(bench: Bench) -> None
     assert done.failure.reason == run_pb2.FAILURE_REASON_DIVERGED
     assert done.failure.message == "told to fail"
     assert not done.artifacts
+
+
+@pytest.mark.parametrize("gone", ["datasets", "runs"])
+async def test_a_run_whose_inputs_are_gone_fails(
+    tmp_path: Path, s3_location: S3Location, gone: str
+) -> None:
+    """Without its dataset, or the model that it starts from, a run fails by name, at once."""
+    async with running(tmp_path, s3_location, process_shards=1) as bench:
+        await bench.push()
+        await bench.push("other")
+        first = await bench.submit("source", epochs=1)
+        await bench.until_state(first.name, run_pb2.RUN_STATE_SUCCEEDED)
+        bench.control(hold=2)
+        before = await bench.submit("before", epochs=2)
+        await bench.until_state(before.name, run_pb2.RUN_STATE_TRAINING)
+        spec = a_spec()
+        spec.dataset, spec.init_from = f"{PARENT}/datasets/other", first.name
+        run = await bench.call(
+            "CreateRun", pb.CreateRunRequest(parent=PARENT, run=run_pb2.Run(spec=spec))
+        )
+        # As if it had been deleted in the moment before the run was stored.
+        with contextlib.closing(sqlite3.connect(tmp_path / "records.db", timeout=30)) as records:
+            name = {"datasets": "other", "runs": "source"}[gone]
+            records.execute(f"DELETE FROM {gone} WHERE id = ?", [name])
+            records.commit()
+        bench.control()
+        done = await bench.until_state(run.name, *ENDS)
+        assert (done.state, done.failure.reason) == (
+            run_pb2.RUN_STATE_FAILED,
+            run_pb2.FAILURE_REASON_INVALID_DATA,
+        )
+        assert "does not exist any more" in done.failure.message
+        assert done.attempt == 1
+        await bench.until_state(before.name, run_pb2.RUN_STATE_SUCCEEDED)
 
 
 async def test_a_log_resumes_from_any_token(bench: Bench) -> None:

@@ -102,7 +102,7 @@ class Pager:
             body: list[int | str] = [int(microseconds), str(uid)]
             after = _EPOCH + timedelta(microseconds=int(microseconds))
             genuine = hmac.compare_digest(str(signature), self._signature(body, arguments))
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             genuine = False
         if not genuine:
             raise InvalidInput.of(

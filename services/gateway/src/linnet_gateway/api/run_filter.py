@@ -3,6 +3,7 @@
 import re
 
 from linnet_runtime.errors import InvalidInput
+from linnet_runtime.ids import parse_name
 
 from linnet_gateway.queries import RunFilter
 from linnet_gateway.states import RunState
@@ -14,8 +15,11 @@ _TERM = re.compile(
 _EXPECTED = 'expected terms joined by AND, each state, batch, dataset or labels.KEY = "value"'
 
 
-def parse(text: str) -> RunFilter:
-    """Read a filter; an empty one means all.
+_COLLECTIONS = {"batch": "batches", "dataset": "datasets"}
+
+
+def parse(project: str, text: str) -> RunFilter:
+    """Read a filter of a project's runs; an empty one means all.
 
     Raises:
         InvalidInput: It is no such filter; says where it stops being one.
@@ -37,7 +41,7 @@ def parse(text: str) -> RunFilter:
         elif field == "state":
             states.add(_state(value))
         else:
-            found[field] = value.rsplit("/", 1)[-1]
+            found[field] = _id(project, field, value)
         position = match.end()
         if position == len(text):
             break
@@ -50,6 +54,17 @@ def parse(text: str) -> RunFilter:
         dataset=found.get("dataset", ""),
         labels=labels,
     )
+
+
+def _id(project: str, field: str, value: str) -> str:
+    if "/" not in value:
+        return value
+    name = parse_name(value, _COLLECTIONS[field], field="filter")
+    if name.project != project:
+        raise InvalidInput.of(
+            "filter", f"expected a {field} of project {project!r}, received {value!r}"
+        )
+    return name.id
 
 
 def _state(value: str) -> RunState:

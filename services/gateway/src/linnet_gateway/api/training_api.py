@@ -131,7 +131,7 @@ class TrainingApi:
     async def list_runs(self, request: pb.ListRunsRequest) -> pb.ListRunsResponse:
         """List runs, newest first."""
         project = parse_name(request.parent, field="parent").project
-        which = run_filter.parse(request.filter)
+        which = run_filter.parse(project, request.filter)
         runs, token = await self._pager.page(
             request.page_size,
             request.page_token,

@@ -33,12 +33,12 @@ def set_field(spec: Message, path: str, value: struct_pb2.Value, where: str) -> 
         known = ", ".join(sorted(message.DESCRIPTOR.fields_by_name))
         raise InvalidInput.of(where, f"expected one of {known}, received {path!r}")
     message.ClearField(last)
-    plain: Any = json_format.MessageToDict(value)
-    if isinstance(plain, float) and plain.is_integer():
-        plain = int(plain)
     try:
+        plain: Any = json_format.MessageToDict(value)
+        if isinstance(plain, float) and plain.is_integer():
+            plain = int(plain)
         json_format.ParseDict({last: plain}, message)
-    except json_format.ParseError as error:
+    except (json_format.Error, ValueError) as error:
         raise InvalidInput.of(where, f"expected a value for {path!r}: {error}") from error
 
 

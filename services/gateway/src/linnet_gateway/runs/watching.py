@@ -20,6 +20,9 @@ _HEARTBEAT_S = 15.0
 _LOG_PAGE = 100
 _ENTRIES_A_MESSAGE = 1000
 
+_NUMBER_LIMIT = 2**63
+"""What the records hold as a number ends there."""
+
 Position = tuple[int, int]
 
 
@@ -50,12 +53,12 @@ def _read_token(text: str, count: int) -> tuple[int, ...]:
         return (0,) * count
     try:
         numbers = json.loads(base64.urlsafe_b64decode(text.encode()))
-    except ValueError:
+    except (ValueError, RecursionError):
         numbers = None
     if (
         not isinstance(numbers, list)
         or len(numbers) != count
-        or not all(type(n) is int and n >= 0 for n in numbers)
+        or not all(type(n) is int and 0 <= n < _NUMBER_LIMIT for n in numbers)
     ):
         raise InvalidInput.of(
             "resume_token", "expected a token of this stream, received something else"

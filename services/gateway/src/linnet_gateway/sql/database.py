@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from linnet_runtime.errors import Internal, LinnetError, Unavailable
+from linnet_runtime.errors import Internal, InvalidInput, LinnetError, Unavailable
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 T = TypeVar("T")
@@ -219,6 +219,13 @@ class Database:
     def _translated(self, error: BaseException, operation: str) -> LinnetError:
         if isinstance(error, LinnetError):
             return error
+        if isinstance(error, DataError):
+            return InvalidInput.of(
+                "request",
+                f"expected values that the records can hold, received one that they can't: "
+                f"{error.orig}",
+                reason="UNSTORABLE_VALUE",
+            )
         unavailable = isinstance(error, DBAPIError | PoolTimeoutError)
         if self._metrics is not None:
             self._metrics.error(operation, "unavailable" if unavailable else "internal")
@@ -232,7 +239,9 @@ class Database:
 def _transient(error: BaseException) -> bool:
     # A unique violation is another replica that was quicker: the work then finds its row.
     return isinstance(error, IntegrityError) or (
-        isinstance(error, DBAPIError) and not isinstance(error.orig, TypeError)
+        isinstance(error, DBAPIError)
+        and not isinstance(error, DataError)
+        and not isinstance(error.orig, TypeError)
     )
 
 

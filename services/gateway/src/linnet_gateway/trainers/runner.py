@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from linnet.v1 import dataset_pb2, runner_service_pb2, spec_pb2
@@ -18,7 +18,7 @@ from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.converters import dataset_message, read_failure
 from linnet_gateway.ports import Datasets, Launches, Runs, Trainings
 from linnet_gateway.records import FileRecord, LaunchRecord, RunRecord
-from linnet_gateway.states import Failure, RunState
+from linnet_gateway.states import Failure, FailureReason, RunState
 from linnet_gateway.trainers.artifact_names import check_artifact_names
 from linnet_gateway.trainers.checkpoints import (
     CHECKPOINT,
@@ -88,10 +88,18 @@ class Runner:
             Unavailable: Another trainer of the shard is connected; try again when it is gone.
             InvalidInput: The launch has no such shard.
         """
-        run = await self._trainings.hand_out(
-            claim.launch_uid, shard, partial(self._choose, shard=shard)
-        )
-        return None if run is None else await self._assignment(run)
+        choose = partial(self._choose, shard=shard)
+        while True:
+            run = await self._trainings.hand_out(claim.launch_uid, shard, choose)
+            if run is None:
+                return None
+            try:
+                return await self._assignment(run)
+            except NotFound as gone:
+                # No later attempt finds it either, and the rest of the shard has its own inputs.
+                failure = Failure(FailureReason.INVALID_DATA, f"{gone.message} any more")
+                now = self._clock.now()
+                await self._runs.change(run.uid, partial(_give_up, of=run, why=failure, now=now))
 
     def _choose(
         self,
@@ -165,11 +173,11 @@ class Runner:
         if not spec.init_from:
             return None
         name = parse_name(spec.init_from, "runs", field="init_from")
-        try:
-            source = await self._runs.get(name.project, name.id)
-        except NotFound:
-            return None
-        return next((f for f in source.artifacts if f.name == _MODEL), None)
+        source = await self._runs.get(name.project, name.id)
+        for file in source.artifacts:
+            if file.name == _MODEL:
+                return file
+        raise NotFound("artifact", f"{source.name}/{_MODEL}")
 
     async def open_attempt(self, claim: RunClaim) -> Attempt:
         """Begin a stream of reports; raises `PermissionDenied` if the attempt is not current."""
@@ -269,6 +277,11 @@ class Runner:
                 reason="FILE_MISSING",
             )
         return files
+
+
+def _give_up(current: RunRecord, *, of: RunRecord, why: Failure, now: datetime) -> RunRecord:
+    attempts.check_attempt(current, of.attempt)
+    return transitions.fail(current, why, now)
 
 
 def _same(run: RunRecord, request: runner_service_pb2.FinishRunRequest) -> bool:
