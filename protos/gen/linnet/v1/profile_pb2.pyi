@@ -71,6 +71,9 @@ class Profile(_message.Message):
     KERNELS_FIELD_NUMBER: _builtins.int
     PARAMETER_COUNT_FIELD_NUMBER: _builtins.int
     MAC_COUNT_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    CORE_FIELD_NUMBER: _builtins.int
+    CLOCK_HZ_FIELD_NUMBER: _builtins.int
     target: _builtins.str
     """The target's id."""
     variant: _run_pb2.Variant.ValueType
@@ -83,6 +86,12 @@ class Profile(_message.Message):
     """Parameters of the model."""
     mac_count: _builtins.int
     """Multiply-accumulate operations of one inference."""
+    precision: _builtins.str
+    """`int8`, `int8 with float input and output`, `int16`, `float32` or `mixed`."""
+    core: _builtins.str
+    """The core, such as `cortex-m4f`."""
+    clock_hz: _builtins.int
+    """Clock that the times are for, in Hz."""
     @_builtins.property
     def ram(self) -> Global___RamProfile:
         """RAM."""
@@ -127,14 +136,128 @@ class Profile(_message.Message):
         kernels: _builtins.str = ...,
         parameter_count: _builtins.int = ...,
         mac_count: _builtins.int = ...,
+        precision: _builtins.str = ...,
+        core: _builtins.str = ...,
+        clock_hz: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["flash", b"flash", "latency", b"latency", "ram", b"ram", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flash", b"flash", "kernels", b"kernels", "latency", b"latency", "mac_count", b"mac_count", "model_sha256", b"model_sha256", "operators", b"operators", "parameter_count", b"parameter_count", "ram", b"ram", "suggestions", b"suggestions", "target", b"target", "unsupported", b"unsupported", "variant", b"variant", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_hz", b"clock_hz", "core", b"core", "flash", b"flash", "kernels", b"kernels", "latency", b"latency", "mac_count", b"mac_count", "model_sha256", b"model_sha256", "operators", b"operators", "parameter_count", b"parameter_count", "precision", b"precision", "ram", b"ram", "suggestions", b"suggestions", "target", b"target", "unsupported", b"unsupported", "variant", b"variant", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class CustomTarget(_message.Message):
+    """A target from a user's few numbers. Its times are estimated, with a band of at least a factor
+    of 2.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CORE_FIELD_NUMBER: _builtins.int
+    CLOCK_HZ_FIELD_NUMBER: _builtins.int
+    RAM_BYTES_FIELD_NUMBER: _builtins.int
+    FLASH_BYTES_FIELD_NUMBER: _builtins.int
+    KERNELS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What to call it: kebab case, no board's id. Default `custom`."""
+    core: _builtins.str
+    """The core, such as `cortex-m33`."""
+    clock_hz: _builtins.int
+    """Core clock, in Hz."""
+    ram_bytes: _builtins.int
+    """RAM that a program can use, in bytes."""
+    flash_bytes: _builtins.int
+    """Flash that a program can use, in bytes."""
+    kernels: _builtins.str
+    """Kernel library: `cmsis-nn`, `esp-nn` or `reference`. Default: the core's optimised one."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        core: _builtins.str = ...,
+        clock_hz: _builtins.int = ...,
+        ram_bytes: _builtins.int = ...,
+        flash_bytes: _builtins.int = ...,
+        kernels: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_hz", b"clock_hz", "core", b"core", "flash_bytes", b"flash_bytes", "kernels", b"kernels", "name", b"name", "ram_bytes", b"ram_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomTarget: _TypeAlias = CustomTarget  # noqa: Y015
+
+@_typing.final
+class InterpreterCheck(_message.Message):
+    """What TensorFlow Lite Micro's own interpreter says of a model, run in a sandbox with the reference
+    kernels in 64 bits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    LOADED_FIELD_NUMBER: _builtins.int
+    RAN_FIELD_NUMBER: _builtins.int
+    CRASHED_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    ARENA_BYTES_FIELD_NUMBER: _builtins.int
+    HEAD_BYTES_FIELD_NUMBER: _builtins.int
+    REPLAYED_BYTES_FIELD_NUMBER: _builtins.int
+    AGREES_FIELD_NUMBER: _builtins.int
+    variant: _run_pb2.Variant.ValueType
+    """Which variant of a run; unspecified for a file that is no run's."""
+    available: _builtins.bool
+    """Whether the interpreter is installed where the profiler runs."""
+    loaded: _builtins.bool
+    """Whether AllocateTensors succeeded."""
+    ran: _builtins.bool
+    """Whether one inference succeeded."""
+    crashed: _builtins.bool
+    """Whether the interpreter ended its process, or ran past its deadline."""
+    problem: _builtins.str
+    """What went wrong; empty if nothing did."""
+    arena_bytes: _builtins.int
+    """Its own count of the arena, in bytes; absent if it did not load."""
+    head_bytes: _builtins.int
+    """Its own count of the arena's head, in bytes; absent if it did not load."""
+    replayed_bytes: _builtins.int
+    """The replay's count of the same arena, in bytes."""
+    agrees: _builtins.bool
+    """Whether both counts of the arena are equal."""
+    def __init__(
+        self,
+        *,
+        variant: _run_pb2.Variant.ValueType = ...,
+        available: _builtins.bool = ...,
+        loaded: _builtins.bool = ...,
+        ran: _builtins.bool = ...,
+        crashed: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+        arena_bytes: _builtins.int | None = ...,
+        head_bytes: _builtins.int | None = ...,
+        replayed_bytes: _builtins.int = ...,
+        agrees: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arena_bytes", b"_arena_bytes", "_head_bytes", b"_head_bytes", "arena_bytes", b"arena_bytes", "head_bytes", b"head_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arena_bytes", b"_arena_bytes", "_head_bytes", b"_head_bytes", "agrees", b"agrees", "arena_bytes", b"arena_bytes", "available", b"available", "crashed", b"crashed", "head_bytes", b"head_bytes", "loaded", b"loaded", "problem", b"problem", "ran", b"ran", "replayed_bytes", b"replayed_bytes", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__arena_bytes: _TypeAlias = _typing.Literal["arena_bytes"]  # noqa: Y015
+    _WhichOneofArgType__arena_bytes: _TypeAlias = _typing.Literal["_arena_bytes", b"_arena_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__head_bytes: _TypeAlias = _typing.Literal["head_bytes"]  # noqa: Y015
+    _WhichOneofArgType__head_bytes: _TypeAlias = _typing.Literal["_head_bytes", b"_head_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__arena_bytes) -> _WhichOneofReturnType__arena_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__head_bytes) -> _WhichOneofReturnType__head_bytes | None: ...
+
+Global___InterpreterCheck: _TypeAlias = InterpreterCheck  # noqa: Y015
 
 @_typing.final
 class RamProfile(_message.Message):
@@ -152,6 +275,8 @@ class RamProfile(_message.Message):
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     BUFFERS_FIELD_NUMBER: _builtins.int
+    STATICS_BYTES_FIELD_NUMBER: _builtins.int
+    SCRATCH_BYTES_FIELD_NUMBER: _builtins.int
     arena_used_bytes: _builtins.int
     """`arena_used_bytes()` after AllocateTensors."""
     arena_declare_bytes: _builtins.int
@@ -170,6 +295,10 @@ class RamProfile(_message.Message):
     """All of it."""
     basis: Global___Basis.ValueType
     """How the figures were come by."""
+    statics_bytes: _builtins.int
+    """Static data of the C library and TensorFlow Lite Micro, outside the arena."""
+    scratch_bytes: _builtins.int
+    """Sum of the operators' scratch requests."""
     @_builtins.property
     def buffers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedBuffer]:
         """Planned buffers of the head."""
@@ -187,10 +316,12 @@ class RamProfile(_message.Message):
         total_bytes: _builtins.int = ...,
         basis: Global___Basis.ValueType = ...,
         buffers: _abc.Iterable[Global___PlannedBuffer] | None = ...,
+        statics_bytes: _builtins.int = ...,
+        scratch_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_declare_bytes", b"arena_declare_bytes", "arena_used_bytes", b"arena_used_bytes", "basis", b"basis", "buffers", b"buffers", "head_bytes", b"head_bytes", "interpreter_bytes", b"interpreter_bytes", "resolver_bytes", b"resolver_bytes", "stack_bytes", b"stack_bytes", "tail_bytes", b"tail_bytes", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_declare_bytes", b"arena_declare_bytes", "arena_used_bytes", b"arena_used_bytes", "basis", b"basis", "buffers", b"buffers", "head_bytes", b"head_bytes", "interpreter_bytes", b"interpreter_bytes", "resolver_bytes", b"resolver_bytes", "scratch_bytes", b"scratch_bytes", "stack_bytes", b"stack_bytes", "statics_bytes", b"statics_bytes", "tail_bytes", b"tail_bytes", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -208,6 +339,7 @@ class PlannedBuffer(_message.Message):
     FIRST_OPERATOR_FIELD_NUMBER: _builtins.int
     LAST_OPERATOR_FIELD_NUMBER: _builtins.int
     SCRATCH_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The tensor's name or the operator that asked for scratch."""
     offset_bytes: _builtins.int
@@ -220,6 +352,8 @@ class PlannedBuffer(_message.Message):
     """Index of the last operator that needs it."""
     scratch: _builtins.bool
     """Whether it is scratch of an operator rather than a tensor."""
+    kind: _builtins.str
+    """What it holds: `input`, `output`, `activation` or `scratch`."""
     def __init__(
         self,
         *,
@@ -229,10 +363,11 @@ class PlannedBuffer(_message.Message):
         first_operator: _builtins.int = ...,
         last_operator: _builtins.int = ...,
         scratch: _builtins.bool = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_operator", b"first_operator", "last_operator", b"last_operator", "name", b"name", "offset_bytes", b"offset_bytes", "scratch", b"scratch", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_operator", b"first_operator", "kind", b"kind", "last_operator", b"last_operator", "name", b"name", "offset_bytes", b"offset_bytes", "scratch", b"scratch", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -250,6 +385,8 @@ class FlashProfile(_message.Message):
     BASIS_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     INT8_REGISTRATIONS_CODE_BYTES_FIELD_NUMBER: _builtins.int
+    LOW_BYTES_FIELD_NUMBER: _builtins.int
+    HIGH_BYTES_FIELD_NUMBER: _builtins.int
     model_bytes: _builtins.int
     """The model file, rounded up to 16."""
     code_bytes: _builtins.int
@@ -260,6 +397,10 @@ class FlashProfile(_message.Message):
     """How the code's size was come by."""
     int8_registrations_code_bytes: _builtins.int
     """The code's size with INT8-only registrations."""
+    low_bytes: _builtins.int
+    """Lower end of the total's band."""
+    high_bytes: _builtins.int
+    """Upper end of the total's band."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlashPart]:
         """The code by part."""
@@ -273,10 +414,12 @@ class FlashProfile(_message.Message):
         basis: Global___Basis.ValueType = ...,
         parts: _abc.Iterable[Global___FlashPart] | None = ...,
         int8_registrations_code_bytes: _builtins.int = ...,
+        low_bytes: _builtins.int = ...,
+        high_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "code_bytes", b"code_bytes", "int8_registrations_code_bytes", b"int8_registrations_code_bytes", "model_bytes", b"model_bytes", "parts", b"parts", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "code_bytes", b"code_bytes", "high_bytes", b"high_bytes", "int8_registrations_code_bytes", b"int8_registrations_code_bytes", "low_bytes", b"low_bytes", "model_bytes", b"model_bytes", "parts", b"parts", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -290,19 +433,23 @@ class FlashPart(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     size_bytes: _builtins.int
     """Its size, in bytes."""
+    kind: _builtins.str
+    """`runtime`, `kernel` or `shared` by several kernels."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -320,6 +467,7 @@ class LatencyProfile(_message.Message):
     CYCLES_FIELD_NUMBER: _builtins.int
     INSTRUCTIONS_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_BASIS_FIELD_NUMBER: _builtins.int
     milliseconds: _builtins.float
     """Milliseconds."""
     low_milliseconds: _builtins.float
@@ -332,6 +480,8 @@ class LatencyProfile(_message.Message):
     """Instructions."""
     basis: Global___Basis.ValueType
     """How the time was come by."""
+    instructions_basis: Global___Basis.ValueType
+    """How the instructions were come by."""
     def __init__(
         self,
         *,
@@ -341,10 +491,11 @@ class LatencyProfile(_message.Message):
         cycles: _builtins.float = ...,
         instructions: _builtins.float = ...,
         basis: Global___Basis.ValueType = ...,
+        instructions_basis: Global___Basis.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "cycles", b"cycles", "high_milliseconds", b"high_milliseconds", "instructions", b"instructions", "low_milliseconds", b"low_milliseconds", "milliseconds", b"milliseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "cycles", b"cycles", "high_milliseconds", b"high_milliseconds", "instructions", b"instructions", "instructions_basis", b"instructions_basis", "low_milliseconds", b"low_milliseconds", "milliseconds", b"milliseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,6 +506,27 @@ class OperatorProfile(_message.Message):
     """One operator of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___OptionValue: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___OptionValue | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     INDEX_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
@@ -367,8 +539,13 @@ class OperatorProfile(_message.Message):
     LATENCY_US_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
+    SUBGRAPH_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    VALID_MAC_COUNT_FIELD_NUMBER: _builtins.int
+    CYCLES_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Its index, in order of execution."""
+    """Its index in its subgraph, in order of execution."""
     kind: _builtins.str
     """Its kind, such as `CONV_2D`."""
     dtype: _builtins.str
@@ -384,7 +561,15 @@ class OperatorProfile(_message.Message):
     share: _builtins.float
     """Share of the inference's time, in [0, 1]."""
     basis: Global___Basis.ValueType
-    """How the time was come by."""
+    """How the instructions were come by."""
+    subgraph: _builtins.int
+    """Its subgraph."""
+    path: _builtins.str
+    """Kernel path that the instructions are for, such as `CONV_2D|INT8|1x1`."""
+    valid_mac_count: _builtins.int
+    """Multiply-accumulate operations on taps inside the image."""
+    cycles: _builtins.float
+    """Cycles."""
     @_builtins.property
     def input_shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Shape of its main input."""
@@ -392,6 +577,10 @@ class OperatorProfile(_message.Message):
     @_builtins.property
     def output_shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Shape of its output."""
+
+    @_builtins.property
+    def options(self) -> _containers.MessageMap[_builtins.str, Global___OptionValue]:
+        """Its options by name, such as `stride_h`."""
 
     def __init__(
         self,
@@ -407,14 +596,55 @@ class OperatorProfile(_message.Message):
         latency_us: _builtins.float = ...,
         share: _builtins.float = ...,
         basis: Global___Basis.ValueType = ...,
+        subgraph: _builtins.int = ...,
+        path: _builtins.str = ...,
+        options: _abc.Mapping[_builtins.str, Global___OptionValue] | None = ...,
+        valid_mac_count: _builtins.int = ...,
+        cycles: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "dtype", b"dtype", "index", b"index", "input_shape", b"input_shape", "instructions", b"instructions", "kind", b"kind", "latency_us", b"latency_us", "mac_count", b"mac_count", "output_shape", b"output_shape", "parameter_count", b"parameter_count", "share", b"share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "cycles", b"cycles", "dtype", b"dtype", "index", b"index", "input_shape", b"input_shape", "instructions", b"instructions", "kind", b"kind", "latency_us", b"latency_us", "mac_count", b"mac_count", "options", b"options", "output_shape", b"output_shape", "parameter_count", b"parameter_count", "path", b"path", "share", b"share", "subgraph", b"subgraph", "valid_mac_count", b"valid_mac_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OperatorProfile: _TypeAlias = OperatorProfile  # noqa: Y015
+
+@_typing.final
+class OptionValue(_message.Message):
+    """Value of an operator's option; none is set where the file holds no number."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTEGER_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    FLAG_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    integer: _builtins.int
+    """An integer."""
+    number: _builtins.float
+    """A number."""
+    flag: _builtins.bool
+    """Yes or no."""
+    text: _builtins.str
+    """A text or the name of a choice."""
+    def __init__(
+        self,
+        *,
+        integer: _builtins.int = ...,
+        number: _builtins.float = ...,
+        flag: _builtins.bool = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flag", b"flag", "integer", b"integer", "number", b"number", "text", b"text", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flag", b"flag", "integer", b"integer", "number", b"number", "text", b"text", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["integer", "number", "flag", "text"]  # noqa: Y015
+    _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
+
+Global___OptionValue: _TypeAlias = OptionValue  # noqa: Y015
 
 @_typing.final
 class UnsupportedOperator(_message.Message):
@@ -425,22 +655,30 @@ class UnsupportedOperator(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     REMEDY_FIELD_NUMBER: _builtins.int
+    SUBGRAPH_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Its index."""
     kind: _builtins.str
     """Its kind."""
     remedy: _builtins.str
-    """What to use instead."""
+    """What is wrong and what to use instead."""
+    subgraph: _builtins.int
+    """Its subgraph."""
+    problem: _builtins.str
+    """What is wrong."""
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         kind: _builtins.str = ...,
         remedy: _builtins.str = ...,
+        subgraph: _builtins.int = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "kind", b"kind", "remedy", b"remedy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "kind", b"kind", "problem", b"problem", "remedy", b"remedy", "subgraph", b"subgraph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -459,6 +697,7 @@ class Verdict(_message.Message):
     RAM_HEADROOM_BYTES_FIELD_NUMBER: _builtins.int
     FLASH_HEADROOM_BYTES_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    LATENCY_HEADROOM_MS_FIELD_NUMBER: _builtins.int
     fits: _builtins.bool
     """Whether everything below fits and every operator is supported."""
     ram_fits: _builtins.bool
@@ -471,6 +710,8 @@ class Verdict(_message.Message):
     """RAM left, in bytes; negative if it does not fit."""
     flash_headroom_bytes: _builtins.int
     """Flash left, in bytes; negative if it does not fit."""
+    latency_headroom_ms: _builtins.float
+    """Time left, in milliseconds; negative if it does not fit, absent without a budget."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it does not fit, one sentence each."""
@@ -485,12 +726,15 @@ class Verdict(_message.Message):
         ram_headroom_bytes: _builtins.int = ...,
         flash_headroom_bytes: _builtins.int = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
+        latency_headroom_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency_headroom_ms", b"_latency_headroom_ms", "latency_headroom_ms", b"latency_headroom_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fits", b"fits", "flash_fits", b"flash_fits", "flash_headroom_bytes", b"flash_headroom_bytes", "latency_fits", b"latency_fits", "ram_fits", b"ram_fits", "ram_headroom_bytes", b"ram_headroom_bytes", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency_headroom_ms", b"_latency_headroom_ms", "fits", b"fits", "flash_fits", b"flash_fits", "flash_headroom_bytes", b"flash_headroom_bytes", "latency_fits", b"latency_fits", "latency_headroom_ms", b"latency_headroom_ms", "ram_fits", b"ram_fits", "ram_headroom_bytes", b"ram_headroom_bytes", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__latency_headroom_ms: _TypeAlias = _typing.Literal["latency_headroom_ms"]  # noqa: Y015
+    _WhichOneofArgType__latency_headroom_ms: _TypeAlias = _typing.Literal["_latency_headroom_ms", b"_latency_headroom_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_headroom_ms) -> _WhichOneofReturnType__latency_headroom_ms | None: ...
 
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 

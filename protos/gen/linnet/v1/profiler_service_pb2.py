@@ -29,7 +29,7 @@ from linnet.v1 import run_pb2 as linnet_dot_v1_dot_run__pb2
 from linnet.v1 import spec_pb2 as linnet_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n linnet/v1/profiler_service.proto\x12\tlinnet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17linnet/v1/dataset.proto\x1a\x17linnet/v1/profile.proto\x1a\x13linnet/v1/run.proto\x1a\x14linnet/v1/spec.proto\"\x84\x01\n\rProfiledModel\x12#\n\x07variant\x18\x01 \x01(\x0e\x32\x12.linnet.v1.Variant\x12%\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x15.linnet.v1.StoredFileH\x00\x12\x1d\n\x07\x63ontent\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x02H\x00\x42\x08\n\x06source\"\xd4\x01\n\x0eProfileRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x34\n\x06models\x18\x02 \x03(\x0b\x32\x18.linnet.v1.ProfiledModelB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x10\x12\x1a\n\x07targets\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x0f\n\x07kernels\x18\x04 \x01(\t\x12\x19\n\x08\x63lock_hz\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12#\n\x07\x62udgets\x18\x06 \x01(\x0b\x32\x12.linnet.v1.Budgets\x12\x12\n\nresult_key\x18\x07 \x01(\t\"w\n\x0fProfileResponse\x12$\n\x08profiles\x18\x01 \x03(\x0b\x32\x12.linnet.v1.Profile\x12%\n\x06result\x18\x02 \x01(\x0b\x32\x15.linnet.v1.StoredFile\x12\x17\n\x0fsmallest_target\x18\x03 \x01(\t\"\x9f\x02\n\x0f\x45stimateRequest\x12,\n\x06layers\x18\x01 \x01(\x0b\x32\x14.linnet.v1.LayerListB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x0binput_shape\x18\x02 \x03(\x03\x42\x10\xbaH\r\x92\x01\n\x08\x01\x10\x03\"\x04\"\x02 \x00\x12 \n\x0b\x63lass_count\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01\x12(\n\x06\x65xport\x18\x04 \x01(\x0b\x32\x18.linnet.v1.ExportOptions\x12\x1a\n\x07targets\x18\x05 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x0f\n\x07kernels\x18\x06 \x01(\t\x12\x19\n\x08\x63lock_hz\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12#\n\x07\x62udgets\x18\x08 \x01(\x0b\x32\x12.linnet.v1.Budgets\"Q\n\x10\x45stimateResponse\x12$\n\x08profiles\x18\x01 \x03(\x0b\x32\x12.linnet.v1.Profile\x12\x17\n\x0fsmallest_target\x18\x02 \x01(\t\"#\n!ProfilerServiceListTargetsRequest\"H\n\"ProfilerServiceListTargetsResponse\x12\"\n\x07targets\x18\x01 \x03(\x0b\x32\x11.linnet.v1.Target2\x84\x02\n\x0fProfilerService\x12@\n\x07Profile\x12\x19.linnet.v1.ProfileRequest\x1a\x1a.linnet.v1.ProfileResponse\x12\x43\n\x08\x45stimate\x12\x1a.linnet.v1.EstimateRequest\x1a\x1b.linnet.v1.EstimateResponse\x12j\n\x0bListTargets\x12,.linnet.v1.ProfilerServiceListTargetsRequest\x1a-.linnet.v1.ProfilerServiceListTargetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n linnet/v1/profiler_service.proto\x12\tlinnet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17linnet/v1/dataset.proto\x1a\x17linnet/v1/profile.proto\x1a\x13linnet/v1/run.proto\x1a\x14linnet/v1/spec.proto\"\x84\x01\n\rProfiledModel\x12#\n\x07variant\x18\x01 \x01(\x0e\x32\x12.linnet.v1.Variant\x12%\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x15.linnet.v1.StoredFileH\x00\x12\x1d\n\x07\x63ontent\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x02H\x00\x42\x08\n\x06source\"\xaa\x02\n\x0eProfileRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x34\n\x06models\x18\x02 \x03(\x0b\x32\x18.linnet.v1.ProfiledModelB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x10\x12\x1a\n\x07targets\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x0f\n\x07kernels\x18\x04 \x01(\t\x12\x19\n\x08\x63lock_hz\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12#\n\x07\x62udgets\x18\x06 \x01(\x0b\x32\x12.linnet.v1.Budgets\x12\x12\n\nresult_key\x18\x07 \x01(\t\x12\x39\n\x0e\x63ustom_targets\x18\x08 \x03(\x0b\x32\x17.linnet.v1.CustomTargetB\x08\xbaH\x05\x92\x01\x02\x10 \x12\x19\n\x11\x63heck_interpreter\x18\t \x01(\x08\"\xa4\x01\n\x0fProfileResponse\x12$\n\x08profiles\x18\x01 \x03(\x0b\x32\x12.linnet.v1.Profile\x12%\n\x06result\x18\x02 \x01(\x0b\x32\x15.linnet.v1.StoredFile\x12\x17\n\x0fsmallest_target\x18\x03 \x01(\t\x12+\n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x1b.linnet.v1.InterpreterCheck\"\xda\x02\n\x0f\x45stimateRequest\x12,\n\x06layers\x18\x01 \x01(\x0b\x32\x14.linnet.v1.LayerListB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x0binput_shape\x18\x02 \x03(\x03\x42\x10\xbaH\r\x92\x01\n\x08\x01\x10\x03\"\x04\"\x02 \x00\x12 \n\x0b\x63lass_count\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01\x12(\n\x06\x65xport\x18\x04 \x01(\x0b\x32\x18.linnet.v1.ExportOptions\x12\x1a\n\x07targets\x18\x05 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x0f\n\x07kernels\x18\x06 \x01(\t\x12\x19\n\x08\x63lock_hz\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12#\n\x07\x62udgets\x18\x08 \x01(\x0b\x32\x12.linnet.v1.Budgets\x12\x39\n\x0e\x63ustom_targets\x18\t \x03(\x0b\x32\x17.linnet.v1.CustomTargetB\x08\xbaH\x05\x92\x01\x02\x10 \"Q\n\x10\x45stimateResponse\x12$\n\x08profiles\x18\x01 \x03(\x0b\x32\x12.linnet.v1.Profile\x12\x17\n\x0fsmallest_target\x18\x02 \x01(\t\"#\n!ProfilerServiceListTargetsRequest\"H\n\"ProfilerServiceListTargetsResponse\x12\"\n\x07targets\x18\x01 \x03(\x0b\x32\x11.linnet.v1.Target2\x84\x02\n\x0fProfilerService\x12@\n\x07Profile\x12\x19.linnet.v1.ProfileRequest\x1a\x1a.linnet.v1.ProfileResponse\x12\x43\n\x08\x45stimate\x12\x1a.linnet.v1.EstimateRequest\x1a\x1b.linnet.v1.EstimateResponse\x12j\n\x0bListTargets\x12,.linnet.v1.ProfilerServiceListTargetsRequest\x1a-.linnet.v1.ProfilerServiceListTargetsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILEREQUEST'].fields_by_name['targets']._serialized_options = b'\272H\006\222\001\003\020\310\001'
   _globals['_PROFILEREQUEST'].fields_by_name['clock_hz']._loaded_options = None
   _globals['_PROFILEREQUEST'].fields_by_name['clock_hz']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PROFILEREQUEST'].fields_by_name['custom_targets']._loaded_options = None
+  _globals['_PROFILEREQUEST'].fields_by_name['custom_targets']._serialized_options = b'\272H\005\222\001\002\020 '
   _globals['_ESTIMATEREQUEST'].fields_by_name['layers']._loaded_options = None
   _globals['_ESTIMATEREQUEST'].fields_by_name['layers']._serialized_options = b'\272H\003\310\001\001'
   _globals['_ESTIMATEREQUEST'].fields_by_name['input_shape']._loaded_options = None
@@ -54,20 +56,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ESTIMATEREQUEST'].fields_by_name['targets']._serialized_options = b'\272H\006\222\001\003\020\310\001'
   _globals['_ESTIMATEREQUEST'].fields_by_name['clock_hz']._loaded_options = None
   _globals['_ESTIMATEREQUEST'].fields_by_name['clock_hz']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_ESTIMATEREQUEST'].fields_by_name['custom_targets']._loaded_options = None
+  _globals['_ESTIMATEREQUEST'].fields_by_name['custom_targets']._serialized_options = b'\272H\005\222\001\002\020 '
   _globals['_PROFILEDMODEL']._serialized_start=170
   _globals['_PROFILEDMODEL']._serialized_end=302
   _globals['_PROFILEREQUEST']._serialized_start=305
-  _globals['_PROFILEREQUEST']._serialized_end=517
-  _globals['_PROFILERESPONSE']._serialized_start=519
-  _globals['_PROFILERESPONSE']._serialized_end=638
-  _globals['_ESTIMATEREQUEST']._serialized_start=641
-  _globals['_ESTIMATEREQUEST']._serialized_end=928
-  _globals['_ESTIMATERESPONSE']._serialized_start=930
-  _globals['_ESTIMATERESPONSE']._serialized_end=1011
-  _globals['_PROFILERSERVICELISTTARGETSREQUEST']._serialized_start=1013
-  _globals['_PROFILERSERVICELISTTARGETSREQUEST']._serialized_end=1048
-  _globals['_PROFILERSERVICELISTTARGETSRESPONSE']._serialized_start=1050
-  _globals['_PROFILERSERVICELISTTARGETSRESPONSE']._serialized_end=1122
-  _globals['_PROFILERSERVICE']._serialized_start=1125
-  _globals['_PROFILERSERVICE']._serialized_end=1385
+  _globals['_PROFILEREQUEST']._serialized_end=603
+  _globals['_PROFILERESPONSE']._serialized_start=606
+  _globals['_PROFILERESPONSE']._serialized_end=770
+  _globals['_ESTIMATEREQUEST']._serialized_start=773
+  _globals['_ESTIMATEREQUEST']._serialized_end=1119
+  _globals['_ESTIMATERESPONSE']._serialized_start=1121
+  _globals['_ESTIMATERESPONSE']._serialized_end=1202
+  _globals['_PROFILERSERVICELISTTARGETSREQUEST']._serialized_start=1204
+  _globals['_PROFILERSERVICELISTTARGETSREQUEST']._serialized_end=1239
+  _globals['_PROFILERSERVICELISTTARGETSRESPONSE']._serialized_start=1241
+  _globals['_PROFILERSERVICELISTTARGETSRESPONSE']._serialized_end=1313
+  _globals['_PROFILERSERVICE']._serialized_start=1316
+  _globals['_PROFILERSERVICE']._serialized_end=1576
 # @@protoc_insertion_point(module_scope)

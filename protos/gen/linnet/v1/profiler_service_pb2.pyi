@@ -69,6 +69,8 @@ class ProfileRequest(_message.Message):
     CLOCK_HZ_FIELD_NUMBER: _builtins.int
     BUDGETS_FIELD_NUMBER: _builtins.int
     RESULT_KEY_FIELD_NUMBER: _builtins.int
+    CUSTOM_TARGETS_FIELD_NUMBER: _builtins.int
+    CHECK_INTERPRETER_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     """The run, for logs and errors; empty for files that are no run's."""
     kernels: _builtins.str
@@ -77,17 +79,23 @@ class ProfileRequest(_message.Message):
     """Clock other than the targets' own, in Hz."""
     result_key: _builtins.str
     """Where the result is stored as JSON, key in the bucket; empty stores nothing."""
+    check_interpreter: _builtins.bool
+    """Also run each model on TensorFlow Lite Micro's own interpreter."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfiledModel]:
         """The models."""
 
     @_builtins.property
     def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Target ids; empty means every target that can have the kernels."""
+        """Target ids; empty without custom targets means every target that can have the kernels."""
 
     @_builtins.property
     def budgets(self) -> _spec_pb2.Budgets:
         """Budgets for the verdict."""
+
+    @_builtins.property
+    def custom_targets(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.CustomTarget]:
+        """Targets from a user's few numbers, besides the ids."""
 
     def __init__(
         self,
@@ -99,10 +107,12 @@ class ProfileRequest(_message.Message):
         clock_hz: _builtins.int = ...,
         budgets: _spec_pb2.Budgets | None = ...,
         result_key: _builtins.str = ...,
+        custom_targets: _abc.Iterable[_profile_pb2.CustomTarget] | None = ...,
+        check_interpreter: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "clock_hz", b"clock_hz", "kernels", b"kernels", "models", b"models", "result_key", b"result_key", "run", b"run", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "check_interpreter", b"check_interpreter", "clock_hz", b"clock_hz", "custom_targets", b"custom_targets", "kernels", b"kernels", "models", b"models", "result_key", b"result_key", "run", b"run", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -117,6 +127,7 @@ class ProfileResponse(_message.Message):
     PROFILES_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     SMALLEST_TARGET_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     smallest_target: _builtins.str
     """Id of the smallest target on which every model fits; empty if none."""
     @_builtins.property
@@ -127,16 +138,21 @@ class ProfileResponse(_message.Message):
     def result(self) -> _dataset_pb2.StoredFile:
         """The stored result; absent if none was asked for."""
 
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.InterpreterCheck]:
+        """One a model, in the order asked for; empty unless asked for."""
+
     def __init__(
         self,
         *,
         profiles: _abc.Iterable[_profile_pb2.Profile] | None = ...,
         result: _dataset_pb2.StoredFile | None = ...,
         smallest_target: _builtins.str = ...,
+        checks: _abc.Iterable[_profile_pb2.InterpreterCheck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles", "result", b"result", "smallest_target", b"smallest_target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "profiles", b"profiles", "result", b"result", "smallest_target", b"smallest_target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,6 +172,7 @@ class EstimateRequest(_message.Message):
     KERNELS_FIELD_NUMBER: _builtins.int
     CLOCK_HZ_FIELD_NUMBER: _builtins.int
     BUDGETS_FIELD_NUMBER: _builtins.int
+    CUSTOM_TARGETS_FIELD_NUMBER: _builtins.int
     class_count: _builtins.int
     """Units of the implied output."""
     kernels: _builtins.str
@@ -176,11 +193,15 @@ class EstimateRequest(_message.Message):
 
     @_builtins.property
     def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Target ids; empty means every target that can have the kernels."""
+        """Target ids; empty without custom targets means every target that can have the kernels."""
 
     @_builtins.property
     def budgets(self) -> _spec_pb2.Budgets:
         """Budgets for the verdict."""
+
+    @_builtins.property
+    def custom_targets(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.CustomTarget]:
+        """Targets from a user's few numbers, besides the ids."""
 
     def __init__(
         self,
@@ -193,10 +214,11 @@ class EstimateRequest(_message.Message):
         kernels: _builtins.str = ...,
         clock_hz: _builtins.int = ...,
         budgets: _spec_pb2.Budgets | None = ...,
+        custom_targets: _abc.Iterable[_profile_pb2.CustomTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "export", b"export", "layers", b"layers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "class_count", b"class_count", "clock_hz", b"clock_hz", "export", b"export", "input_shape", b"input_shape", "kernels", b"kernels", "layers", b"layers", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "class_count", b"class_count", "clock_hz", b"clock_hz", "custom_targets", b"custom_targets", "export", b"export", "input_shape", b"input_shape", "kernels", b"kernels", "layers", b"layers", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1447,15 +1447,23 @@ class GetProfileRequest(_message.Message):
     TARGETS_FIELD_NUMBER: _builtins.int
     KERNELS_FIELD_NUMBER: _builtins.int
     CLOCK_HZ_FIELD_NUMBER: _builtins.int
+    CUSTOM_TARGETS_FIELD_NUMBER: _builtins.int
+    CHECK_INTERPRETER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The run's name."""
     kernels: _builtins.str
     """Kernel set other than the targets' own."""
     clock_hz: _builtins.int
     """Clock other than the targets' own, in Hz."""
+    check_interpreter: _builtins.bool
+    """Also run each model on TensorFlow Lite Micro's own interpreter."""
     @_builtins.property
     def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Target ids; empty means every target."""
+        """Target ids; empty without custom targets means every target."""
+
+    @_builtins.property
+    def custom_targets(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.CustomTarget]:
+        """Targets from a user's few numbers, besides the ids."""
 
     def __init__(
         self,
@@ -1464,10 +1472,12 @@ class GetProfileRequest(_message.Message):
         targets: _abc.Iterable[_builtins.str] | None = ...,
         kernels: _builtins.str = ...,
         clock_hz: _builtins.int = ...,
+        custom_targets: _abc.Iterable[_profile_pb2.CustomTarget] | None = ...,
+        check_interpreter: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_hz", b"clock_hz", "kernels", b"kernels", "name", b"name", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_interpreter", b"check_interpreter", "clock_hz", b"clock_hz", "custom_targets", b"custom_targets", "kernels", b"kernels", "name", b"name", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1481,21 +1491,27 @@ class GetProfileResponse(_message.Message):
 
     PROFILES_FIELD_NUMBER: _builtins.int
     SMALLEST_TARGET_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     smallest_target: _builtins.str
     """Id of the smallest target on which every variant fits; empty if none."""
     @_builtins.property
     def profiles(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Profile]:
         """One a variant and target, in the order asked for."""
 
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.InterpreterCheck]:
+        """What the interpreter says of each variant; empty unless asked for."""
+
     def __init__(
         self,
         *,
         profiles: _abc.Iterable[_profile_pb2.Profile] | None = ...,
         smallest_target: _builtins.str = ...,
+        checks: _abc.Iterable[_profile_pb2.InterpreterCheck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles", "smallest_target", b"smallest_target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "profiles", b"profiles", "smallest_target", b"smallest_target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
