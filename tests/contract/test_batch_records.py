@@ -32,6 +32,11 @@ async def test_batches_fill_count_and_cancel(records: Records) -> None:
     counts = await records.batches.counts("b1")
     assert counts.states == {RunState.FAILED: 1, RunState.QUEUED: 2}
     assert counts.failures == {FailureReason.TRAINER_CRASHED: 1}
+    assert await records.work.batch_counts(1) == {
+        ("demo", "b", RunState.FAILED): 1,
+        ("demo", "b", RunState.QUEUED): 2,
+    }
+    assert await records.work.batch_counts(0) == {}
 
     def again(run: RunRecord, place: int) -> RunRecord:
         return a_run(f"retry-{place}", batch_uid="b1", batch_index=place, retry_of=run.uid)

@@ -8,11 +8,16 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from linnet.v1 import run_pb2
+from linnet.v1 import batch_pb2, run_pb2
+from linnet.v1 import training_service_pb2 as pb
 from linnet_runtime.s3 import S3Location
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.fakes.batches import fill, header, runs, until_batch
 from tests.fakes.gateway import Bench, running, settings_for, spawned, until
+
+Page = dict[str, dict[tuple[tuple[str, str], ...], float]]
+"""Values by name and labels."""
 
 MAX_MEMORY_MB = 170
 MAX_START_CPU_S = 2.5
@@ -66,9 +71,9 @@ async def test_memory_stays_small_after_work(tmp_path: Path, s3_location: S3Loca
         assert int(line.split()[1]) / 1024 < MAX_MEMORY_MB
 
 
-def scraped(page: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+def scraped(page: str) -> Page:
     """Read a metrics page."""
-    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    found: Page = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
             labels = tuple(sorted(sample.labels.items()))
@@ -76,7 +81,7 @@ def scraped(page: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     return found
 
 
-async def scrape(bench: Bench) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+async def scrape(bench: Bench) -> Page:
     url = f"http://{bench.endpoints['metrics']}/metrics"
     return scraped(await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode()))
 
@@ -114,3 +119,34 @@ async def test_metrics_follow_a_training(tmp_path: Path, s3_location: S3Location
         assert stages == {"train", "evaluate", "profile"}
         calls = page["linnet_rpc_requests_total"]
         assert calls[(("code", "OK"), ("method", "TrainingService/CreateRun"))] == 1.0
+
+
+async def test_metrics_follow_a_batch(tmp_path: Path, s3_location: S3Location) -> None:
+    """A live batch shows its runs by state; cancelled, each end is counted once and it goes."""
+    async with running(tmp_path, s3_location) as bench:
+        await bench.push()
+        bench.control(hold=2)
+        batch = batch_pb2.Batch(shard_size=3, parallelism=1)
+        request = pb.CreateBatchRequest(header=header("six", batch=batch), runs=runs(6, 3))
+        name = (await fill(bench, request))[-1].batch.name
+
+        def shown(page: Page, state: str) -> float | None:
+            labels = (("batch", "six"), ("project", "demo"), ("state", state))
+            return page.get("linnet_batch_runs", {}).get(labels)
+
+        async def trains() -> bool:
+            return shown(await scrape(bench), "training") == 1.0
+
+        await until(trains, 40)
+        await bench.call("CancelBatch", pb.CancelBatchRequest(name=name))
+        await until_batch(bench, name, batch_pb2.BATCH_STATE_DONE)
+        ended = (("outcome", "cancelled"), ("project", "demo"), ("reason", ""))
+
+        async def gone() -> bool:
+            now = await scrape(bench)
+            counted = now.get("linnet_runs_finished_total", {}).get(ended)
+            return counted == 6.0 and shown(now, "cancelled") is None
+
+        await until(gone, 40)
+        calls = (await scrape(bench))["linnet_store_requests_total"]
+        assert calls[(("code", "200"), ("verb", "HEAD"))] >= 1.0

@@ -10,10 +10,11 @@ import pytest
 from linnet.v1 import run_pb2
 from linnet_gateway.kubernetes.patient_calls import ApiMetrics
 from linnet_gateway.kubernetes.watch import WatchMetrics
-from linnet_gateway.metrics import MAX_LIVE_RUNS, DatabaseMetrics, RunMetrics
+from linnet_gateway.metrics import MAX_LIVE_BATCHES, MAX_LIVE_RUNS, DatabaseMetrics, RunMetrics
 from linnet_gateway.records import RunRecord
 from linnet_gateway.states import RunState
 from linnet_runtime.rpc.interceptors import RpcMetrics
+from linnet_runtime.store_metrics import StoreMetrics
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -64,11 +65,28 @@ def test_projects_beyond_a_hundred_count_as_other() -> None:
     assert 'linnet_runs{project="other",state="queued"} 50.0' in lines
 
 
+def test_batches_have_a_series_a_state_while_they_live() -> None:
+    """A hundred batches of 10,000 runs in every state, and a thousand runs, stay below 20,000."""
+    registry = CollectorRegistry()
+    metrics = RunMetrics(registry)
+    counts = {(f"p{b}", f"b{b}", s): 1428 for b in range(MAX_LIVE_BATCHES) for s in RunState if s}
+    metrics.batches_counted(counts)
+    for index in range(MAX_LIVE_RUNS):
+        metrics.epoch(replace(RUN, uid=f"u{index}", id=f"r{index}"), EPOCH)
+    lines = page(registry)
+    assert sum(line.startswith("linnet_batch_runs{") for line in lines) == 7 * MAX_LIVE_BATCHES
+    assert 'linnet_batch_runs{batch="b7",project="p7",state="failed"} 1428.0' in lines
+    assert len(lines) < 20_000
+    metrics.batches_counted({})
+    assert not any("batch=" in line for line in page(registry))
+
+
 def everything() -> CollectorRegistry:
     """Give a registry with a sample of every metric that the gateway has."""
     registry = CollectorRegistry()
     metrics = RunMetrics(registry)
     metrics.counted({("demo", RunState.QUEUED): 1}, 3.0)
+    metrics.batches_counted({("demo", "b", RunState.QUEUED): 1})
     metrics.epoch(RUN, EPOCH)
     metrics.ended(replace(RUN, state=RunState.SUCCEEDED, end_time=NOW))
     database = DatabaseMetrics(registry)
@@ -78,6 +96,7 @@ def everything() -> CollectorRegistry:
     rpc.requests.labels("TrainingService/GetRun", "OK").inc()
     rpc.seconds.labels("TrainingService/GetRun").observe(0.1)
     rpc.streams.labels("TrainingService/WatchRun").set(1)
+    StoreMetrics(registry).called("GET", 200, 0.1)
     api = ApiMetrics(registry)
     api.duration_seconds.labels("POST", "jobs").observe(0.1)
     api.requests_total.labels("POST", "jobs", "201").inc()
@@ -89,6 +108,12 @@ def everything() -> CollectorRegistry:
 
 BOUNDED = {"project", "state", "outcome", "reason", "stage", "split", "op", "kind", "method"}
 BOUNDED |= {"code", "verb", "resource", "cause", "le"}
+LIVE = {
+    "linnet_run_loss": {"run"},
+    "linnet_run_accuracy": {"run"},
+    "linnet_batch_runs": {"batch"},
+}
+"""What names things that come and go, a thousand runs and a hundred batches at most."""
 
 
 def test_names_labels_and_help_follow_the_rules() -> None:
@@ -106,7 +131,7 @@ def test_names_labels_and_help_follow_the_rules() -> None:
         for sample in family.samples:
             if family.type == "counter":
                 assert sample.name.endswith(("_total", "_created")), sample.name
-            live = {"run"} if family.name in {"linnet_run_loss", "linnet_run_accuracy"} else set()
+            live = LIVE.get(family.name, set())
             assert sample.labels.keys() <= BOUNDED | live, sample
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
@@ -16,6 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from linnet_runtime.errors import InvalidInput, NotFound, Unavailable
 from linnet_runtime.objectstore import ObjectInfo
 from linnet_runtime.signed_uploads import UploadPlace, signed_upload
+from linnet_runtime.store_metrics import MeteredPool, StoreMetrics
 
 _TRANSIENT_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout"}
 
@@ -45,20 +47,25 @@ class S3Location:
     region: str = "us-east-1"
 
 
-def _client(location: S3Location, endpoint: str) -> Minio:
+def _client(location: S3Location, endpoint: str, metrics: StoreMetrics | None) -> Minio:
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise InvalidInput.of(
             "store_endpoint", f"expected http://host:port or https://host, received {endpoint!r}"
         )
+    options: dict[str, Any] = {
+        "timeout": urllib3.Timeout(connect=2.0, read=60.0),
+        "maxsize": 32,
+        "retries": False,
+    }
     return Minio(
         endpoint=parts.netloc,
         access_key=location.access_key,
         secret_key=location.secret_key,
         region=location.region,
         secure=parts.scheme == "https",
-        http_client=urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=2.0, read=60.0), maxsize=32, retries=False
+        http_client=(
+            urllib3.PoolManager(**options) if metrics is None else MeteredPool(metrics, **options)
         ),
     )
 
@@ -78,13 +85,18 @@ def _translated(key: str) -> Iterator[None]:
 
 
 class S3Store:
-    """One bucket of an S3 store."""
+    """One bucket of an S3 store.
 
-    def __init__(self, location: S3Location) -> None:
+    Args:
+        location: Where it is.
+        metrics: What counts the calls, if anything does.
+    """
+
+    def __init__(self, location: S3Location, metrics: StoreMetrics | None = None) -> None:
         self._location = location
         self._bucket = location.bucket
-        self._minio = _client(location, location.endpoint)
-        self._public = _client(location, location.public_endpoint or location.endpoint)
+        self._minio = _client(location, location.endpoint, metrics)
+        self._public = _client(location, location.public_endpoint or location.endpoint, metrics)
 
     @_again
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:

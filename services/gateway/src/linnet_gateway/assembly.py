@@ -17,6 +17,7 @@ from linnet_runtime.metrics_http import MetricsPage, new_registry
 from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import Drain, Server
 from linnet_runtime.s3 import S3Store
+from linnet_runtime.store_metrics import StoreMetrics
 
 from linnet_gateway.api.credentials import identity_of, server_credentials
 from linnet_gateway.api.guard import Guard
@@ -64,6 +65,7 @@ class Gateway:
         self.settings = settings
         self.clock = clock
         self.registry = new_registry()
+        self._store_metrics = StoreMetrics(self.registry)
         self.endpoints: dict[str, str] = {}
         self._stack = AsyncExitStack()
         self._log = logs.get("linnet.gateway")
@@ -133,7 +135,7 @@ class Gateway:
         await asyncio.to_thread(migrate.upgrade, settings.database_url)
         records = Records(settings.database_url, self.clock.now, DatabaseMetrics(self.registry))
         self._stack.callback(records.close)
-        store = S3Store(settings.store)
+        store = S3Store(settings.store, self._store_metrics)
         await asyncio.to_thread(store.create_bucket)
         tail = self._tail(records)
         evaluator = open_channel(settings.evaluator_address)
@@ -250,7 +252,7 @@ class Gateway:
 
     def _store_for_trainers(self) -> S3Store:
         # Trainers are where the gateway is: clients' address may lead nowhere from there.
-        return S3Store(replace(self.settings.store, public_endpoint=""))
+        return S3Store(replace(self.settings.store, public_endpoint=""), self._store_metrics)
 
     def _housekeeping(self, core: Core) -> Housekeeping:
         days = self.settings.run_life_days

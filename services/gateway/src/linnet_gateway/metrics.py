@@ -9,6 +9,7 @@ from linnet_gateway.records import RunRecord
 from linnet_gateway.states import RunState, StageKind
 
 MAX_LIVE_RUNS = 1000
+MAX_LIVE_BATCHES = 100
 _MAX_PROJECTS = 100
 _STAGE_BUCKETS_S = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
 _DATABASE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
@@ -61,8 +62,9 @@ class _LiveSeries:
 class RunMetrics:
     """Runs by state, how long their stages took, and what live ones report.
 
-    The number of series is bounded: a hundred projects, further ones count as `other`, and a
-    thousand live runs with four series each, further ones are counted.
+    The number of series is bounded: a hundred projects, further ones count as `other`, a hundred
+    live batches with one series a state, and a thousand live runs with four series each, further
+    ones are counted.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -116,6 +118,12 @@ class RunMetrics:
             "Live runs that got no series of their own.",
             registry=registry,
         )
+        self._batches = Gauge(
+            "linnet_batch_runs",
+            "Runs of batches that are not done, by state; of the hundred oldest such batches.",
+            ["project", "batch", "state"],
+            registry=registry,
+        )
         self._epochs = Counter("linnet_run_epochs", "Epochs reported.", registry=registry)
         self._projects: set[str] = set()
         self._live: dict[str, _LiveSeries] = {}
@@ -137,6 +145,12 @@ class RunMetrics:
         for key, count in totals.items():
             self._runs.labels(*key).set(count)
         self._oldest.set(oldest_s)
+
+    def batches_counted(self, counts: Mapping[tuple[str, str, RunState], int]) -> None:
+        """Take the numbers of runs by project, batch and state; a batch left out is gone."""
+        self._batches.clear()
+        for (project, batch, state), count in counts.items():
+            self._batches.labels(self._project(project), batch, state.name.lower()).set(count)
 
     def epoch(self, run: RunRecord, epoch: run_pb2.Epoch) -> None:
         """Take an epoch of a live run."""

@@ -195,6 +195,10 @@ class Work(Protocol):
         """Count live runs by project and state."""
         ...
 
+    async def batch_counts(self, limit: int) -> Mapping[tuple[str, str, RunState], int]:
+        """Count runs of the oldest batches that are not done, by project, batch id and state."""
+        ...
+
 
 class Batches(Protocol):
     """Records of batches."""

@@ -1,6 +1,7 @@
 """Follows events and keeps the run metrics up to date."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from linnet.v1 import run_pb2
@@ -8,7 +9,7 @@ from linnet_runtime import logs
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import LinnetError
 
-from linnet_gateway.metrics import RunMetrics
+from linnet_gateway.metrics import MAX_LIVE_BATCHES, RunMetrics
 from linnet_gateway.ports import Runs, Work
 from linnet_gateway.records import Event, EventKind, RunRecord
 from linnet_gateway.runs.logged_epochs import epochs_in
@@ -17,6 +18,8 @@ from linnet_gateway.tail import EventTail
 _PERIOD_S = 1.0
 _COUNT_EVERY = 5
 _AT_ONCE = 20
+_REMEMBERED_ENDS = 20_000
+"""Runs that ended: what is told of one again, by events that come late, is no second end."""
 
 
 class RunMeter:
@@ -32,6 +35,8 @@ class RunMeter:
         self._changed: set[str] = set()
         self._epochs: dict[str, run_pb2.Epoch] = {}
         self._known: dict[str, RunRecord] = {}
+        self._begun = clock.now()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._log = logs.get("linnet.meter")
         tail.listen(self._hear)
 
@@ -85,10 +90,18 @@ class RunMeter:
                 self._known[uid] = run
                 continue
             self._metrics.left(uid)
-            # A run that was terminal before this gateway heard of it was counted by another.
-            known = self._known.pop(uid, None)
-            if run is not None and known is not None and counts_ends():
+            self._known.pop(uid, None)
+            if run is not None and self._is_new_end(run) and counts_ends():
                 self._metrics.ended(run)
+
+    def _is_new_end(self, run: RunRecord) -> bool:
+        """Say whether a run ended in this gateway's time and was not seen to have ended before."""
+        if run.uid in self._ended or run.end_time is None or run.end_time < self._begun:
+            return False
+        self._ended[run.uid] = None
+        if len(self._ended) > _REMEMBERED_ENDS:
+            self._ended.popitem(last=False)
+        return True
 
     async def _count(self) -> None:
         counts = await self._work.counts()
@@ -97,3 +110,4 @@ class RunMeter:
         if waiting:
             oldest_s = (self._clock.now() - waiting[0].create_time).total_seconds()
         self._metrics.counted(counts, oldest_s)
+        self._metrics.batches_counted(await self._work.batch_counts(MAX_LIVE_BATCHES))

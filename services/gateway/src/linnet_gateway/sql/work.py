@@ -80,3 +80,25 @@ class SqlWork:
             return {(row[0], RunState(row[1])): int(row[2]) for row in connection.execute(query)}
 
         return await self._database.read(work)
+
+    async def batch_counts(self, limit: int) -> Mapping[tuple[str, str, RunState], int]:
+        """Count runs of the oldest batches that are not done, by project, batch id and state."""
+        columns = schema.runs.c
+        live = (
+            select(schema.batches.c.uid, schema.batches.c.project, schema.batches.c.id)
+            .where(schema.LIVE_BATCH)
+            .order_by(schema.batches.c.create_time, schema.batches.c.uid)
+            .limit(limit)
+            .subquery()
+        )
+        query = (
+            select(live.c.project, live.c.id, columns.state, func.count())
+            .join_from(live, schema.runs, columns.batch_uid == live.c.uid)
+            .group_by(live.c.project, live.c.id, columns.state)
+        )
+
+        def work(connection: Connection) -> dict[tuple[str, str, RunState], int]:
+            found = connection.execute(query)
+            return {(row[0], row[1], RunState(row[2])): int(row[3]) for row in found}
+
+        return await self._database.read(work)
