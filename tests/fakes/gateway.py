@@ -225,6 +225,11 @@ class GatewayProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, once it has ended."""
+        return self._process.returncode if self._process is not None else None
+
     async def start(self) -> None:
         """Start it and wait until it serves."""
         endpoints = self._folder / "endpoints.json"

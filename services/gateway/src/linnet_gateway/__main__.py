@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+from contextlib import AsyncExitStack
 
 from linnet_runtime import logs
 from linnet_runtime.clock import SystemClock
@@ -21,7 +22,15 @@ async def _serve(settings: GatewaySettings) -> None:
     # Signals are heard from the first moment on: a gateway that is starting can be stopped.
     terminated = asyncio.create_task(until_terminated())
     await asyncio.sleep(0)
-    async with Gateway(settings, SystemClock()):
+    async with AsyncExitStack() as stack:
+        gateway = Gateway(settings, SystemClock())
+        starting = asyncio.create_task(stack.enter_async_context(gateway))
+        await asyncio.wait({starting, terminated}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+            return
+        starting.result()
         _spare_collector()
         await terminated
 

@@ -42,6 +42,7 @@ from linnet_gateway.settings import GatewaySettings
 from linnet_gateway.sql import migrate
 from linnet_gateway.sql.lease import SqlLease
 from linnet_gateway.sql.store import Records
+from linnet_gateway.startup import reached
 from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
 from linnet_gateway.trainers.ingest import Ingest
@@ -136,7 +137,7 @@ class Gateway:
         records = Records(settings.database_url, self.clock.now, DatabaseMetrics(self.registry))
         self._stack.callback(records.close)
         store = S3Store(settings.store, self._store_metrics)
-        await asyncio.to_thread(store.create_bucket)
+        await reached("object store", store.create_bucket, self.clock)
         tail = self._tail(records)
         evaluator = open_channel(settings.evaluator_address)
         profiler = open_channel(settings.profiler_address)

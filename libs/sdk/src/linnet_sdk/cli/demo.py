@@ -51,7 +51,10 @@ def demo(
         raise typer.Exit(CommandExit.INTERRUPTED)
     if outcome.report is not None:
         show_report(outcome.report, console)
-    _show_places(outcome, place, console)
+    _show_places(outcome, console)
+    if address is None:
+        again = f"The server again: linnet up --home {place.path}"
+        console.print(again, markup=False, soft_wrap=True)
     if json:
         print_json(outcome.as_json())
     if not outcome.succeeded:
@@ -124,10 +127,9 @@ def _with_page(client: Client, outcome: Outcome, folder: Path) -> Outcome:
     return outcome
 
 
-def _show_places(outcome: Outcome, home: Home, console: Console) -> None:
+def _show_places(outcome: Outcome, console: Console) -> None:
     console.print()
     for name, place in outcome.artifacts.items():
         console.print(f"{name:<24} {place}", markup=False, soft_wrap=True)
     took = f"{outcome.seconds['total']:.1f} s, {outcome.seconds['train']:.1f} s of them training"
     console.print(f"{outcome.state} in {took}.")
-    console.print(f"The server again: linnet up --home {home.path}", markup=False, soft_wrap=True)
