@@ -1,6 +1,7 @@
 """What the records keep as a whole, on SQLite and PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -8,13 +9,15 @@ import pytest
 from linnet_gateway import transitions
 from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.records import (
+    BatchRecord,
     DatasetRecord,
     EventKind,
     FileRecord,
+    LaunchState,
 )
 from linnet_gateway.sql import migrate
 from linnet_gateway.sql.store import Records
-from linnet_gateway.states import DatasetState, RunState
+from linnet_gateway.states import BatchState, DatasetState, RunState
 from linnet_runtime.errors import NotAllowedInState, NotFound
 from sqlalchemy import create_engine, text
 
@@ -67,6 +70,48 @@ async def test_retention_names_the_oldest(records: Records, time: Time) -> None:
     await records.runs.delete("u0", T0)
     assert set(await records.keeping.expired_runs(before, 0, 10)) == set()
     assert [r.uid for r in await records.runs.list("demo", Page(10), RunFilter())][-1] == "u1"
+
+
+async def test_a_batch_goes_with_the_last_of_its_runs(records: Records) -> None:
+    """Runs of a live batch stay; a batch that ended goes, with its objects, once it has none."""
+    await records.batches.create(BatchRecord("b1", "demo", "b", T0, BatchState.FILLING))
+    members = [a_run(f"u{i}", batch_uid="b1", batch_id="b", batch_index=i) for i in range(2)]
+    await records.batches.add("b1", members, 0)
+    await records.batches.change("b1", lambda b: replace(b, state=BatchState.RUNNING))
+    late = T0 + timedelta(hours=1)
+    await records.runs.change("u0", lambda r: transitions.fail(r, FAILURE, T0))
+    assert list(await records.keeping.expired_runs(late, 0, 10)) == []
+    assert list(await records.keeping.expired_runs(None, 1, 10)) == []
+    await records.runs.change("u1", lambda r: transitions.fail(r, FAILURE, T0))
+    await records.batches.end_finished(T0)
+    assert set(await records.keeping.expired_runs(late, 0, 10)) == {"u0", "u1"}
+    assert set(await records.keeping.expired_runs(None, 1, 10)) == {"u0"}
+    await records.runs.delete("u0", T0)
+    assert await records.keeping.expire_batches(late, late) == 0
+    await records.runs.delete("u1", T0)
+    assert await records.keeping.expire_batches(T0, late) == 0
+    assert await records.keeping.expire_batches(late, late) == 1
+    assert "projects/demo/batches/b-b1/" in await records.keeping.doomed(10)
+    with pytest.raises(NotFound):
+        await records.batches.get("demo", "b")
+
+
+async def test_launches_are_forgotten_long_after_they_ended(records: Records) -> None:
+    """A launch that ended before the time goes; one that is under way or ended later stays."""
+    for number in "123":
+        await records.runs.create(a_run(f"u{number}"))
+        await records.launches.plan([(a_launch(f"l{number}"), [(f"u{number}", 0)])])
+    for uid, hours in (("l1", 0), ("l2", 2)):
+        ended = T0 + timedelta(hours=hours)
+        await records.launches.change(
+            uid,
+            lambda launch, at=ended: replace(launch, state=LaunchState.ENDED, end_time=at),  # type: ignore[misc]  # binds at
+        )
+    await records.keeping.forget_launches(T0 + timedelta(hours=1))
+    with pytest.raises(NotFound):
+        await records.launches.get("l1")
+    for uid in ("l2", "l3"):
+        assert (await records.launches.get(uid)).uid == uid
 
 
 async def test_the_audit_log_shows_what_was_changed(records: Records, url: str) -> None:

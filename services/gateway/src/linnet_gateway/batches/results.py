@@ -12,6 +12,7 @@ from linnet_runtime.ids import ResourceName
 from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.converters import run_message
+from linnet_gateway.object_keys import batch_prefix
 from linnet_gateway.ports import Batches
 from linnet_gateway.records import BatchRecord, FileRecord
 
@@ -47,7 +48,7 @@ class BatchResults:
                     raise DeadlineExceeded(
                         f"the results of {batch.name} took longer than {_TIMEOUT_S:.0f} s"
                     ) from None
-                key = f"projects/{batch.project}/batches/{batch.id}-{batch.uid}/{_NAME}"
+                key = f"{batch_prefix(batch.project, batch.id, batch.uid)}{_NAME}"
                 return await asyncio.to_thread(self._keep, path, key)
 
     async def _write(self, batch: BatchRecord, path: Path) -> None:

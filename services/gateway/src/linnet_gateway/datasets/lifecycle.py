@@ -13,8 +13,8 @@ from linnet_runtime.ids import ResourceName, new_id
 
 from linnet_gateway.addresses import Addresses
 from linnet_gateway.converters import etag as etag_of
-from linnet_gateway.dataset_keys import dataset_prefix
 from linnet_gateway.datasets.files import DatasetFiles, check_declared
+from linnet_gateway.object_keys import dataset_prefix
 from linnet_gateway.ports import Datasets
 from linnet_gateway.queries import Page
 from linnet_gateway.records import (

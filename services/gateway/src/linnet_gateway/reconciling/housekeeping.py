@@ -34,6 +34,7 @@ class KeepingLimits:
         run_life: Terminal runs; None keeps them for ever.
         runs_kept: Newest terminal runs of a project that are kept; 0 keeps all.
         upload_life: Datasets whose files were never finalized.
+        launch_life: Records of launches that have ended.
     """
 
     period_s: float = 5.0
@@ -43,6 +44,7 @@ class KeepingLimits:
     run_life: timedelta | None = None
     runs_kept: int = 0
     upload_life: timedelta = timedelta(hours=24)
+    launch_life: timedelta = timedelta(days=7)
 
 
 class Keeping(Protocol):
@@ -55,7 +57,18 @@ class Keeping(Protocol):
     async def expired_runs(
         self, ended_before: datetime | None, kept: int, limit: int
     ) -> Sequence[str]:
-        """Give uids of terminal runs that ended before a time or are beyond the newest `kept`."""
+        """Give uids of terminal runs that ended before a time or are beyond the newest `kept`.
+
+        Runs of a batch that is still live stay: its results are not complete yet.
+        """
+        ...
+
+    async def expire_batches(self, ended_before: datetime, now: datetime) -> int:
+        """Delete batches that ended before a time and whose runs are all gone; say how many."""
+        ...
+
+    async def forget_launches(self, ended_before: datetime) -> None:
+        """Delete records of launches that ended before a time."""
         ...
 
     async def abandon_uploads(self, older_than: datetime, now: datetime) -> int:
@@ -153,6 +166,7 @@ class Housekeeping:
         before = None if limits.run_life is None else now - limits.run_life
         for uid in await self._keeping.expired_runs(before, limits.runs_kept, _DELETE_AT_ONCE):
             await self._runs.delete(uid, now)
+        await self._keeping.expire_batches(now - (limits.run_life or limits.event_life), now)
 
     async def _abandon(self) -> None:
         now = self._clock.now()
@@ -172,4 +186,6 @@ class Housekeeping:
             self._store.delete(keys[start : start + _DELETE_AT_ONCE])
 
     async def _forget(self) -> None:
-        await self._keeping.forget_events(self._clock.now() - self._limits.event_life)
+        now = self._clock.now()
+        await self._keeping.forget_events(now - self._limits.event_life)
+        await self._keeping.forget_launches(now - self._limits.launch_life)

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
-from linnet_gateway.dataset_keys import dataset_prefix
+from linnet_gateway.object_keys import batch_prefix, dataset_prefix
 from linnet_gateway.records import EventKind
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.runs import doom
-from linnet_gateway.states import DatasetState, RunState
+from linnet_gateway.states import BatchState, DatasetState, RunState
+
+_AT_ONCE = 100_000
+"""Runs beyond the newest ones that are looked at together; SQL wants a limit beside an offset."""
 
 
 class SqlKeeping:
@@ -51,6 +54,36 @@ class SqlKeeping:
 
         return await self._database.read(work)
 
+    async def expire_batches(self, ended_before: datetime, now: datetime) -> int:
+        """Delete batches that ended before a time and whose runs are all gone; say how many."""
+        columns, runs = schema.batches.c, schema.runs.c
+        query = select(columns.project, columns.id, columns.uid).where(
+            columns.state == int(BatchState.DONE),
+            columns.end_time < to_us(ended_before),
+            ~select(runs.uid).where(runs.batch_uid == columns.uid).exists(),
+        )
+        if not await self._database.read(lambda c: c.execute(query.limit(1)).first()):
+            return 0
+
+        def work(connection: Connection) -> int:
+            found = connection.execute(query).all()
+            doom(connection, [batch_prefix(*row) for row in found], now)
+            uids = [row[2] for row in found]
+            connection.execute(delete(schema.batches).where(columns.uid.in_(uids)))
+            return len(uids)
+
+        return await self._database.write(work)
+
+    async def forget_launches(self, ended_before: datetime) -> None:
+        """Delete records of launches that ended before a time."""
+        columns = schema.launches.c
+        old = columns.end_time < to_us(ended_before)
+        if await self._database.read(
+            lambda c: c.execute(select(columns.uid).where(old).limit(1)).first()
+        ):
+            statement = delete(schema.launches).where(old)
+            await self._database.write(lambda c: c.execute(statement).rowcount)
+
     async def abandon_uploads(self, older_than: datetime, now: datetime) -> int:
         """Delete datasets that nobody finalized, doom their objects, and say how many."""
         columns = schema.datasets.c
@@ -84,11 +117,18 @@ class SqlKeeping:
         await self._database.write(lambda c: c.execute(statement).rowcount)
 
 
+def _free() -> ColumnElement[bool]:
+    """Give the condition that a run is of no batch that is still live."""
+    columns = schema.batches.c
+    of_live = columns.uid == schema.runs.c.batch_uid
+    return ~select(columns.uid).where(of_live, schema.LIVE_BATCH).exists()
+
+
 def _ended_before(connection: Connection, time: datetime, limit: int) -> list[str]:
     columns = schema.runs.c
     query = (
         select(columns.uid)
-        .where(columns.end_time < to_us(time), columns.state >= int(RunState.SUCCEEDED))
+        .where(columns.end_time < to_us(time), columns.state >= int(RunState.SUCCEEDED), _free())
         .order_by(columns.end_time)
         .limit(limit)
     )
@@ -99,14 +139,17 @@ def _beyond(connection: Connection, kept: int, limit: int) -> list[str]:
     """Give the oldest terminal runs of each project that has more than it may keep."""
     columns = schema.runs.c
     found: list[str] = []
+    free = _free()
     for project in connection.execute(select(columns.project).distinct()).scalars().all():
         terminal = (columns.project == project) & (columns.state >= int(RunState.SUCCEEDED))
-        query = (
+        beyond = (
             select(columns.uid)
             .where(terminal)
             .order_by(columns.create_time.desc(), columns.uid.desc())
             .offset(kept)
-            .limit(limit)
+            .limit(_AT_ONCE)
+            .subquery()
         )
+        query = select(columns.uid).where(columns.uid.in_(select(beyond.c.uid)), free).limit(limit)
         found += connection.execute(query).scalars()
     return found
