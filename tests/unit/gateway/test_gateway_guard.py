@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from linnet.v1 import run_pb2
+from linnet.v1 import batch_pb2, dataset_pb2, run_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_gateway.api.guard import Guard, RateLimits
 from linnet_gateway.api.identity import Identity, StaticTokens
@@ -13,6 +13,8 @@ from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import LinnetError, NotFound
 
 RUN = "projects/demo/runs/one"
+BATCH = "projects/demo/batches/many"
+DATASET = "projects/demo/datasets/watch"
 HEADER = "Bearer secret"
 
 
@@ -39,7 +41,10 @@ class Api:
 
     async def create_batch(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for _ in requests:
-            yield pb.CreateBatchResponse()
+            yield pb.CreateBatchResponse(batch=batch_pb2.Batch(name=BATCH))
+
+    async def create_dataset(self, _request: pb.CreateDatasetRequest) -> pb.CreateDatasetResponse:
+        return pb.CreateDatasetResponse(dataset=dataset_pb2.Dataset(name=DATASET))
 
 
 class Audit:
@@ -87,6 +92,24 @@ async def test_every_end_of_a_change_is_written_down(guard: Guard, api: Api, aud
     ]
 
 
+async def test_what_was_made_is_named(guard: Guard, audit: Audit) -> None:
+    """Entries name the dataset and the batch that came of a call; a mere check made nothing."""
+    await guard.unary("CreateDataset", HEADER, pb.CreateDatasetRequest(parent="projects/demo"))
+    checked = pb.CreateRunRequest(parent="projects/demo", validate_only=True)
+    await guard.unary("CreateRun", HEADER, checked)
+
+    async def once() -> AsyncIterator[pb.CreateBatchRequest]:
+        yield pb.CreateBatchRequest(header=pb.BatchHeader(parent="projects/demo"))
+
+    async for _ in guard.bidi("CreateBatch", HEADER, once()):
+        pass
+    assert [entry[1:3] for entry in audit.written] == [
+        ("CreateDataset", DATASET),
+        ("CreateRun", "projects/demo"),
+        ("CreateBatch", BATCH),
+    ]
+
+
 async def test_a_caller_who_goes_is_written_down(guard: Guard, api: Api, audit: Audit) -> None:
     """A call that is given up while it changes something leaves an entry that says so."""
     call = asyncio.create_task(guard.unary("CancelRun", HEADER, pb.CancelRunRequest(name=RUN)))
@@ -111,4 +134,4 @@ async def test_messages_of_a_stream_count_as_calls(guard: Guard, audit: Audit) -
     with pytest.raises(LinnetError) as caught:
         await anext(stream)
     assert caught.value.reason == "RATE_LIMITED"
-    assert audit.written == [("local-admin", "CreateBatch", "projects/demo", "RATE_LIMITED")]
+    assert audit.written == [("local-admin", "CreateBatch", BATCH, "RATE_LIMITED")]

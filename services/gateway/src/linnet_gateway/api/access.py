@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from google.protobuf.message import Message
 from linnet_runtime.errors import PermissionDenied
 from linnet_runtime.ids import parse_name
 
@@ -84,6 +85,14 @@ def resource_of(request: Any) -> str:
     if hasattr(request, "header"):
         return str(request.header.parent)
     return str(getattr(request, "name", "") or getattr(request, "parent", ""))
+
+
+def named_in(answer: Any) -> str:
+    """Give the name of the resource that an answer is, or holds; empty without one."""
+    for part in ("dataset", "batch"):
+        held = getattr(answer, part, None)
+        answer = held if isinstance(held, Message) else answer
+    return str(getattr(answer, "name", ""))
 
 
 def check_role(method: str, principal: Principal, request: Any) -> None:

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import DeadlineExceeded, InvalidInput, LinnetError, QuotaExceeded
 
-from linnet_gateway.api.access import MUTATING, Principal, check_role, resource_of
+from linnet_gateway.api.access import MUTATING, Principal, check_role, named_in, resource_of
 from linnet_gateway.api.identity import Identity
 from linnet_gateway.api.method_names import snake_case
 
@@ -78,7 +78,8 @@ class Guard:
         async with self._noted(method, principal, resource_of(request)) as note:
             check_role(method, principal, request)
             answer: Message = await getattr(self._api, snake_case(method))(request)
-            note.resource = str(getattr(answer, "name", "")) or note.resource
+            if not getattr(request, "validate_only", False):
+                note.resource = named_in(answer) or note.resource
             return answer
 
     async def stream(
@@ -100,10 +101,11 @@ class Guard:
             first = await self._next(method, requests)
             if first is None:
                 raise InvalidInput.of("request", "expected at least one message, received none")
-            async with self._noted(method, principal, resource_of(first)):
+            async with self._noted(method, principal, resource_of(first)) as note:
                 check_role(method, principal, first)
                 rest = self._rest(method, principal, first, requests)
                 async for response in getattr(self._api, snake_case(method))(rest):
+                    note.resource = named_in(response) or note.resource
                     yield response
 
     async def _rest(
