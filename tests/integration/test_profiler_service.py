@@ -1,14 +1,6 @@
 """The profiler as a process: real gRPC, real children, real metrics."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 import urllib.request
-import zipfile
-from pathlib import Path
 
 import grpc
 import pytest
@@ -19,41 +11,15 @@ from linnet_ml.spec import Layer, LayerKind, LayerList
 from linnet_profiler.estimate import estimate
 from linnet_profiler.serving.messages import profile_message
 from linnet_profiler.targets import find_target, targets
-from linnet_runtime.errors import InvalidInput, LinnetError
-from linnet_runtime.rpc.status import from_rpc_error
+from linnet_runtime.errors import InvalidInput
 
-MODELS = Path(__file__).parents[1] / "data" / "profiler" / "models.zip"
-
-
-def _model(name: str) -> bytes:
-    with zipfile.ZipFile(MODELS) as archive:
-        path = next(n for n in archive.namelist() if n.endswith(f"/{name}.tflite"))
-        return archive.read(path)
+from tests.support.profiler_process import model_file, network, profiler, refusal
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("profiler")
-    endpoints = folder / "endpoint.json"
-    environment = {
-        **os.environ,
-        "LINNET_PROFILER_ENDPOINT_FILE": str(endpoints),
-        "LINNET_PROFILER_STORE_ENDPOINT": "http://127.0.0.1:9",
-        "LINNET_PROFILER_STORE_ACCESS_KEY": "none",
-        "LINNET_PROFILER_STORE_SECRET_KEY": "none",
-    }
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "linnet_profiler"], env=environment, stderr=log
-        )
-    deadline = time.monotonic() + 30
-    while not endpoints.exists():
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < deadline, (folder / "log").read_text()
-        time.sleep(0.02)
-    yield json.loads(endpoints.read_text())
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
+    with profiler(tmp_path_factory.mktemp("profiler")) as endpoints:
+        yield endpoints
 
 
 @pytest.fixture
@@ -62,18 +28,12 @@ def stub(service):
         yield profiler_service_pb2_grpc.ProfilerServiceStub(channel)
 
 
-def _refusal(call) -> LinnetError:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    return from_rpc_error(caught.value)
-
-
 def test_a_model_is_profiled_for_every_target(stub):
     """A model without named targets comes back with one profile a target, and the smallest."""
     targets = {t.id for t in stub.ListTargets(pb.ProfilerServiceListTargetsRequest()).targets}
 
     response = stub.Profile(
-        pb.ProfileRequest(models=[pb.ProfiledModel(content=_model("dense00_i8"))])
+        pb.ProfileRequest(models=[pb.ProfiledModel(content=model_file("dense00_i8"))])
     )
 
     assert {profile.target for profile in response.profiles} == targets
@@ -85,20 +45,20 @@ def test_a_model_is_profiled_for_every_target(stub):
 def test_kernels_without_targets_mean_every_board_that_can_have_them(stub):
     """Boards of other cores are left out; kernels that no board has are refused by name."""
     request = pb.ProfileRequest(
-        models=[pb.ProfiledModel(content=_model("dense00_i8"))], kernels="cmsis-nn"
+        models=[pb.ProfiledModel(content=model_file("dense00_i8"))], kernels="cmsis-nn"
     )
 
     found = {profile.target for profile in stub.Profile(request).profiles}
 
     assert found == {one.id for one in targets().values() if "cmsis-nn" in one.core.libraries}
     request.kernels = "none-nn"
-    assert "none-nn" in _refusal(lambda: stub.Profile(request)).message
+    assert "none-nn" in refusal(lambda: stub.Profile(request)).message
 
 
 def test_budgets_decide_the_verdict(stub):
     """A budget below the need makes the verdict no, with the reason."""
     request = pb.ProfileRequest(
-        models=[pb.ProfiledModel(content=_model("dense00_i8"))], targets=["cortex-m4f-80mhz"]
+        models=[pb.ProfiledModel(content=model_file("dense00_i8"))], targets=["cortex-m4f-80mhz"]
     )
     request.budgets.ram_bytes = 100
 
@@ -113,10 +73,10 @@ def test_budgets_decide_the_verdict(stub):
 def test_an_unknown_target_is_refused_with_its_place(stub):
     """The second of two targets is unknown: the error names it and suggests one."""
     request = pb.ProfileRequest(
-        models=[pb.ProfiledModel(content=_model("dense00_i8"))], targets=["esp32", "esp23"]
+        models=[pb.ProfiledModel(content=model_file("dense00_i8"))], targets=["esp32", "esp23"]
     )
 
-    error = _refusal(lambda: stub.Profile(request))
+    error = refusal(lambda: stub.Profile(request))
 
     assert isinstance(error, InvalidInput)
     assert error.reason == "TARGET_UNKNOWN"
@@ -126,7 +86,7 @@ def test_an_unknown_target_is_refused_with_its_place(stub):
 @pytest.mark.parametrize("content", [b"", b"x", b"\0" * 64, b"TFL3" * 100])
 def test_a_file_that_is_no_model_is_refused_and_the_service_goes_on(stub, content):
     """Rubbish is a named error; the next call is served."""
-    error = _refusal(
+    error = refusal(
         lambda: stub.Profile(pb.ProfileRequest(models=[pb.ProfiledModel(content=content)]))
     )
 
@@ -134,23 +94,9 @@ def test_a_file_that_is_no_model_is_refused_and_the_service_goes_on(stub, conten
     assert stub.ListTargets(pb.ProfilerServiceListTargetsRequest()).targets
 
 
-def _network(**fields: object) -> pb.EstimateRequest:
-    layers = (
-        Layer(LayerKind.CONV1D, units=8),
-        Layer(LayerKind.FLATTEN, enabled=False),
-        Layer(LayerKind.DENSE, units=20),
-    )
-    return pb.EstimateRequest(
-        layers=wire.to_message(LayerList(layers), spec_pb2.LayerList),
-        input_shape=[50, 3],
-        class_count=4,
-        **fields,
-    )
-
-
 def test_a_layer_list_is_estimated_as_in_python(stub):
     """Each variant on each target has the figures that `estimate` gives in this process."""
-    request = _network(targets=["nucleo-l4r5zi", "esp32-s3"])
+    request = network(targets=["nucleo-l4r5zi", "esp32-s3"])
     layers = wire.from_message(LayerList, request.layers)
     here = estimate(layers, (50, 3), 4)
 
@@ -173,7 +119,7 @@ def test_a_layer_list_is_estimated_as_in_python(stub):
 
 def test_an_estimate_honours_export_clock_and_budgets(stub):
     """No int8 where the export skips it; twice the clock, half the time; a budget decides."""
-    request = _network(targets=["nucleo-l4r5zi"], clock_hz=60_000_000)
+    request = network(targets=["nucleo-l4r5zi"], clock_hz=60_000_000)
     request.export.skip_int8 = True
     request.budgets.flash_bytes = 1000
     slow = stub.Estimate(request)
@@ -190,7 +136,7 @@ def test_an_estimate_honours_export_clock_and_budgets(stub):
 
 def test_an_estimate_for_all_targets_names_the_smallest(stub):
     """Without targets every one is estimated, and the smallest on which both variants fit named."""
-    response = stub.Estimate(_network())
+    response = stub.Estimate(network())
 
     fitting = {
         p.target for p in response.profiles if p.verdict.fits and p.variant == run_pb2.VARIANT_INT8
@@ -201,12 +147,12 @@ def test_an_estimate_for_all_targets_names_the_smallest(stub):
 
 def test_a_layer_that_does_not_fit_is_refused_by_path(stub):
     """The error names the layer by its place in the list, disabled ones counted."""
-    request = _network()
+    request = network()
     request.layers.layers[1].CopyFrom(
         wire.to_message(Layer(LayerKind.CONV2D, units=4, enabled=True), spec_pb2.Layer)
     )
 
-    error = _refusal(lambda: stub.Estimate(request))
+    error = refusal(lambda: stub.Estimate(request))
 
     assert isinstance(error, InvalidInput)
     assert error.violations[0].field.startswith("architecture.layers.layers[1]")
@@ -217,12 +163,12 @@ def test_a_layer_that_does_not_fit_is_refused_by_path(stub):
 )
 def test_a_shape_without_elements_is_refused(stub, field, value):
     """Sizes below 1 and missing axes name their field."""
-    request = _network()
+    request = network()
     request.ClearField(field)
     if isinstance(value, list):
         request.input_shape.extend(value)
 
-    error = _refusal(lambda: stub.Estimate(request))
+    error = refusal(lambda: stub.Estimate(request))
 
     assert isinstance(error, InvalidInput)
     assert error.violations[0].field.startswith(field)

@@ -106,6 +106,27 @@ def test_piped_output_is_plain(models: list[str]) -> None:
     assert "CONV_2D" in out
 
 
+def test_piped_suggestions_say_what_they_save(models: list[str]) -> None:
+    """A piped suggestion names time, RAM and flash saved, as one in a terminal does."""
+    lines = run("profile", models[1], "--target", "nucleo-l4r5zi")[1].splitlines()
+    said = [line for line in lines if line.startswith("suggestion")]
+    assert any("Saves about" in line and "ms" in line for line in said)
+    quantize = next(line for line in said if "Quantize to int8" in line)
+    assert " of RAM" in quantize
+    assert " of flash." in quantize
+
+
+def test_many_targets_are_one_line_with_what_else_is_known(models: list[str]) -> None:
+    """The line of all boards holds each board's own line, the smallest, and the check."""
+    line = json.loads(run("profile", models[0], "--check", "--json")[1])
+    alone = json.loads(
+        run("profile", models[0], "--target", line["targets"][0]["target"], "--json")[1]
+    )
+    assert line["targets"][0] == alone
+    assert line["interpreter"]["agrees"] is True
+    assert list(line) == ["file", "targets", "smallest", "interpreter"]
+
+
 def test_targets_lists_every_board() -> None:
     """Each board is one line of JSON."""
     code, out = run("targets", "--json")

@@ -5,7 +5,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hostile_models import HOSTILE, Written, operator, schema, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linnet_profiler.analysis import Analysis
@@ -19,6 +18,8 @@ from linnet_profiler.tflite.control_flow import check_control_flow
 from linnet_profiler.tflite.geometry import Axis, Steps, Window, floor_sum, pairs_inside
 from linnet_profiler.tflite.model import Operator, Subgraph
 from linnet_profiler.tflite.parser import MAX_PLACES, parse
+
+from tests.support.hostile_models import HOSTILE, Written, operator, schema, written
 
 # One board of each way to count: Armv6-M's C library, reference, vectors, another library.
 BOARDS = ("raspberry-pi-pico", "nucleo-l4r5zi", "ek-ra8d1", "esp32-s3")

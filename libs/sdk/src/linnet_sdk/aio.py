@@ -14,6 +14,7 @@ from linnet.v1 import (
     dataset_pb2,
     evaluation_pb2,
     evaluator_service_pb2,
+    profile_pb2,
     run_pb2,
     spec_pb2,
     training_service_pb2,
@@ -255,10 +256,24 @@ class AsyncClient:
         return await self.calls.again(lambda: self._transfers.download(request, path))
 
     async def profiles(
-        self, run: str, targets: Sequence[str] = (), *, kernels: str = "", clock_hz: int = 0
+        self,
+        run: str,
+        targets: Sequence[str] = (),
+        custom_targets: Sequence[profile_pb2.CustomTarget] = (),
+        *,
+        kernels: str = "",
+        clock_hz: int = 0,
+        check_interpreter: bool = False,
     ) -> training_service_pb2.GetProfileResponse:
         """Profile the variants of a run for any targets; none named means all."""
-        request = self.make.get_profile(run, targets, kernels, clock_hz)
+        request = self.make.get_profile(
+            run,
+            targets,
+            custom_targets,
+            kernels=kernels,
+            clock_hz=clock_hz,
+            check_interpreter=check_interpreter,
+        )
         return await self.calls.unary(self.stub.GetProfile, request)
 
     async def list_layer_types(self) -> training_service_pb2.ListLayerTypesResponse:

@@ -13,6 +13,7 @@ from linnet.v1 import (
     dataset_pb2,
     evaluation_pb2,
     evaluator_service_pb2,
+    profile_pb2,
     run_pb2,
     spec_pb2,
     training_service_pb2,
@@ -267,10 +268,24 @@ class Client:
         return self.calls.again(lambda: self._transfers.download(request, path))
 
     def profiles(
-        self, run: str, targets: Sequence[str] = (), *, kernels: str = "", clock_hz: int = 0
+        self,
+        run: str,
+        targets: Sequence[str] = (),
+        custom_targets: Sequence[profile_pb2.CustomTarget] = (),
+        *,
+        kernels: str = "",
+        clock_hz: int = 0,
+        check_interpreter: bool = False,
     ) -> training_service_pb2.GetProfileResponse:
         """Profile the variants of a run for any targets; none named means all."""
-        request = self.make.get_profile(run, targets, kernels, clock_hz)
+        request = self.make.get_profile(
+            run,
+            targets,
+            custom_targets,
+            kernels=kernels,
+            clock_hz=clock_hz,
+            check_interpreter=check_interpreter,
+        )
         return self.calls.unary(self.stub.GetProfile, request)
 
     def list_layer_types(self) -> training_service_pb2.ListLayerTypesResponse:

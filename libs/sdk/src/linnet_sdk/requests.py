@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import prod
 
-from linnet.v1 import dataset_pb2, evaluation_pb2, run_pb2, spec_pb2
+from linnet.v1 import dataset_pb2, evaluation_pb2, profile_pb2, run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as service
 
 from linnet_sdk.batch_chunks import Item, after, chunks, digest
@@ -240,11 +240,23 @@ class Maker:
         )
 
     def get_profile(
-        self, run: str, targets: Sequence[str], kernels: str, clock_hz: int
+        self,
+        run: str,
+        targets: Sequence[str],
+        custom_targets: Sequence[profile_pb2.CustomTarget],
+        *,
+        kernels: str,
+        clock_hz: int,
+        check_interpreter: bool,
     ) -> service.GetProfileRequest:
         """Make the request of a run's profiles."""
         return service.GetProfileRequest(
-            name=self._run(run), targets=targets, kernels=kernels, clock_hz=clock_hz
+            name=self._run(run),
+            targets=targets,
+            kernels=kernels,
+            clock_hz=clock_hz,
+            custom_targets=custom_targets,
+            check_interpreter=check_interpreter,
         )
 
     def render_script(self, spec: spec_pb2.TrainingSpec) -> service.RenderScriptRequest:

@@ -71,9 +71,7 @@ def offload(model: bytes, accelerator: str, *, timeout_s: float = 60.0) -> Offlo
         InvalidInput: No such accelerator, the extra isn't installed, or the compiler gave up.
     """
     parse(model)
-    if accelerator not in ACCELERATORS:
-        known = ", ".join(ACCELERATORS)
-        raise _refused(f"expected one of {known}, received {accelerator!r}", "UNKNOWN_ACCELERATOR")
+    known_accelerator(accelerator)
     if find_spec("ethosu") is None:
         raise _refused("ethos-u-vela isn't installed (extra: ethos-u)", "VELA_MISSING")
     with tempfile.TemporaryDirectory() as folder:
@@ -108,6 +106,13 @@ def offload(model: bytes, accelerator: str, *, timeout_s: float = 60.0) -> Offlo
         flash_bytes=round(flash * _KIBIBYTE),
         basis=Basis.ESTIMATED,
     )
+
+
+def known_accelerator(accelerator: str) -> None:
+    """Refuse an accelerator that Vela doesn't know; raises InvalidInput."""
+    if accelerator not in ACCELERATORS:
+        known = ", ".join(ACCELERATORS)
+        raise _refused(f"expected one of {known}, received {accelerator!r}", "UNKNOWN_ACCELERATOR")
 
 
 def _refused(text: str, reason: str) -> InvalidInput:

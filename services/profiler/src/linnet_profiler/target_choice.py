@@ -6,20 +6,26 @@ from linnet_profiler.errors import UnknownTargetError
 from linnet_profiler.targets import Target, find_target, targets
 
 
-def chosen_targets(ids: Sequence[str], kernels: str | None, clock_hz: int | None) -> list[Target]:
+def chosen_targets(
+    ids: Sequence[str],
+    kernels: str | None,
+    clock_hz: int | None,
+    custom: Sequence[Target] = (),
+) -> list[Target]:
     """Give the targets of a request, with its kernels and clock where it names them.
 
     Args:
-        ids: Boards; empty means every board that can have the kernels.
+        ids: Boards; empty without custom targets means every board that can have the kernels.
         kernels: Kernel set other than the targets' own.
         clock_hz: Clock other than the targets' own.
+        custom: Targets that are no boards, after those.
 
     Raises:
         UnknownTargetError: A board is not known, its core has no build of the kernels, or no board
             has them.
     """
-    if ids:
-        found = [find_target(name) for name in ids]
+    if ids or custom:
+        found = [*map(find_target, ids), *custom]
     else:
         found = [
             one for one in targets().values() if kernels is None or kernels in one.core.libraries

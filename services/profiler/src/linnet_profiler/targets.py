@@ -94,6 +94,7 @@ class Target:
         kernels: Kernel set of the firmware.
         memory: Placement of code and data; None for a bare core.
         sources: Figure -> document it was read from.
+        custom: From a user's few numbers: no timing is its own, whatever its name.
     """
 
     id: str
@@ -106,6 +107,7 @@ class Target:
     kernels: KernelSet
     memory: Memory | None
     sources: Mapping[str, str] = field(default_factory=dict)
+    custom: bool = False
 
     def with_kernels(self, library: str) -> Target:
         """The same target with another kernel library.
@@ -284,6 +286,7 @@ def custom_target(
         ram_bytes=ram_bytes,
         flash_bytes=flash_bytes,
         memory=memory or _usual_memory(core_id),
+        custom=True,
     )
 
 

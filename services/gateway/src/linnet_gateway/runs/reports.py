@@ -110,7 +110,7 @@ class Reports:
 
         Raises:
             NotAllowedInState: It has no models yet.
-            InvalidInput: A target is not known.
+            InvalidInput: A target is not known, or a custom one makes no sense.
         """
         run = await self._runs.get(name.project, name.id)
         models = models_of(run)
@@ -127,10 +127,14 @@ class Reports:
             kernels=request.kernels,
             clock_hz=request.clock_hz,
             budgets=spec_pb2.TrainingSpec.FromString(run.spec).budgets,
+            custom_targets=request.custom_targets,
+            check_interpreter=request.check_interpreter,
         )
         answer = await self._profiler.ask(asked, _PROFILE_TIMEOUT_S)
         return training_service_pb2.GetProfileResponse(
-            profiles=answer.profiles, smallest_target=answer.smallest_target
+            profiles=answer.profiles,
+            smallest_target=answer.smallest_target,
+            checks=answer.checks,
         )
 
     async def artifact(self, name: ResourceName, artifact: str) -> dataset_pb2.PresignedRequest:

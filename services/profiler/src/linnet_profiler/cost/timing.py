@@ -127,7 +127,7 @@ def timing_of(target: Target, *, floating: bool) -> Timing:
     usual = target.kernels.library != "reference" or floating
     if usual:
         board = _calibration()["boards"].get(target.id, {}).get(kind)
-        if board is not None:
+        if board is not None and not target.custom:
             return _timing(board, Basis.CALIBRATED)
         family = _calibration()["families"].get(timing_class(target), {}).get(kind)
         if family is not None:

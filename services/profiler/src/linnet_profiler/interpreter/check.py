@@ -11,13 +11,15 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 from linnet_profiler.kernel_sets import KernelSet
 from linnet_profiler.memory.abi import Abi
 from linnet_profiler.memory.arena import replay
+from linnet_profiler.tflite.model import Model
 from linnet_profiler.tflite.parser import parse
 
 _MEMORY_BYTES: Final = 2 * 1024**3
@@ -61,10 +63,9 @@ def check_on_interpreter(model: bytes, *, timeout_s: float = 20.0) -> Interprete
     Raises:
         ModelError: The file can't be read.
     """
-    replayed = replay(parse(model), Abi.WHEEL, KernelSet.REFERENCE).arena_used_bytes
-    if find_spec("tflite_micro") is None:
-        problem = "the tflite-micro wheel isn't installed (extra: check)"
-        return InterpreterCheck(False, False, False, False, problem, None, None, replayed, False)
+    replayed = replayed_arena_bytes(parse(model))
+    if not installed():
+        return not_installed(replayed)
     command = [sys.executable, "-m", "linnet_profiler.interpreter.child"]
     try:
         done = subprocess.run(
@@ -76,20 +77,54 @@ def check_on_interpreter(model: bytes, *, timeout_s: float = 20.0) -> Interprete
             preexec_fn=_limit,
         )
     except subprocess.TimeoutExpired:
-        problem = f"still running after {timeout_s:g} s"
-        return InterpreterCheck(True, False, False, True, problem, None, None, replayed, False)
+        return judged(replayed, "", None, f"still running after {timeout_s:g} s")
     log = done.stderr.decode("utf-8", errors="replace")
+    said = _last_json(done.stdout) if done.returncode == 0 else None
+    return judged(replayed, log, said, f"the interpreter ended with code {done.returncode}")
+
+
+def replayed_arena_bytes(model: Model) -> int:
+    """The arena that the replay says the wheel's interpreter takes."""
+    return replay(model, Abi.WHEEL, KernelSet.REFERENCE).arena_used_bytes
+
+
+def installed() -> bool:
+    """Whether the wheel is there."""
+    return find_spec("tflite_micro") is not None
+
+
+def not_installed(replayed: int) -> InterpreterCheck:
+    """The check where the wheel is missing."""
+    problem = "the tflite-micro wheel isn't installed (extra: check)"
+    return InterpreterCheck(False, False, False, False, problem, None, None, replayed, False)
+
+
+def judged(
+    replayed: int, log: str, said: Mapping[str, Any] | None, ending: str
+) -> InterpreterCheck:
+    """Compare what the interpreter did with the replay.
+
+    Args:
+        replayed: The replay's arena in bytes.
+        log: What TFLM wrote.
+        said: `ran` and `problem` of the child; None where it ended without an answer.
+        ending: How it ended then.
+    """
     totals = {name: int(size) for name, size in _TOTAL.findall(log)}
-    said = _last_json(done.stdout)
-    crashed = done.returncode != 0 or said is None
-    arena = totals.get("total")
-    problem = "" if said and said["ran"] else _reason(log, said, done.returncode)
+    arena, ran = totals.get("total"), bool(said and said["ran"])
+    lines = [
+        line
+        for line in log.splitlines()
+        if line.strip() and not line.startswith("[RecordingMicroAlloc")
+    ]
+    detail = lines[-1][:300] if lines else ""
+    start = ending if said is None else said["problem"]
     return InterpreterCheck(
         available=True,
         loaded=arena is not None,
-        ran=bool(said and said["ran"]),
-        crashed=crashed,
-        problem=problem,
+        ran=ran,
+        crashed=said is None,
+        problem="" if ran else f"{start} {detail}".strip(),
         arena_bytes=arena,
         head_bytes=totals.get("head"),
         replayed_bytes=replayed,
@@ -108,13 +143,3 @@ def _last_json(output: bytes) -> dict[str, object] | None:
             loaded: dict[str, object] = json.loads(line)
             return loaded
     return None
-
-
-def _reason(log: str, said: dict[str, object] | None, code: int) -> str:
-    lines = [
-        line for line in log.splitlines() if line and not line.startswith("[RecordingMicroAlloc")
-    ]
-    detail = lines[-1][:300] if lines else ""
-    if said is not None:
-        return f"{said['problem']} {detail}".strip()
-    return f"the interpreter ended with code {code} {detail}".strip()

@@ -1,4 +1,4 @@
-"""Child of `interpreter_check`: loads and runs one model on the tflite-micro wheel.
+"""What an interpreter check's child does: loads and runs one model on the tflite-micro wheel.
 
 The wheel can end the process (too small an arena, scales of dead activations), so nothing else may
 live in it. Reads the model from standard input; the last line of standard output is JSON, what TFLM
@@ -14,20 +14,26 @@ from typing import Final
 ARENA_BYTES: Final = 64 * 1024 * 1024
 
 
-def main() -> int:
-    """Load, print allocations, run once with zeros."""
+def load_and_run(model: bytes) -> dict[str, bool | str]:
+    """Load a model, let TFLM print its allocations to descriptor 2, run once with zeros.
+
+    Returns:
+        `ran`, and the `problem` where it didn't.
+    """
     from tflite_micro import runtime
 
-    model = sys.stdin.buffer.read()
     try:
         interpreter = runtime.Interpreter.from_bytes(model, arena_size=ARENA_BYTES)
         interpreter.print_allocations()
-        loaded, ran, problem = True, False, ""
         interpreter.invoke()
-        ran = True
     except (RuntimeError, ValueError) as error:
-        loaded, ran, problem = "loaded" in dir(), False, str(error)
-    sys.stdout.write(json.dumps({"loaded": loaded, "ran": ran, "problem": problem}) + "\n")
+        return {"ran": False, "problem": str(error)}
+    return {"ran": True, "problem": ""}
+
+
+def main() -> int:
+    """Load and run what comes on standard input."""
+    sys.stdout.write(json.dumps(load_and_run(sys.stdin.buffer.read())) + "\n")
     return 0
 
 

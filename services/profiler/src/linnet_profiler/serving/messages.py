@@ -1,11 +1,18 @@
 """Profiles and targets as messages of the contract; pure."""
 
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
 from linnet.v1 import profile_pb2
 
 from linnet_profiler.basis import Basis
 from linnet_profiler.cost.timing import timing_of
+from linnet_profiler.interpreter.check import InterpreterCheck
 from linnet_profiler.profile import OperatorProfile, Profile, Ram, Verdict
+from linnet_profiler.program.flash import Flash
 from linnet_profiler.targets import Target
+from linnet_profiler.tflite.model import Option
 
 _BASES = {
     Basis.MEASURED: profile_pb2.BASIS_MEASURED,
@@ -36,17 +43,7 @@ def profile_message(profile: Profile) -> profile_pb2.Profile:
     return profile_pb2.Profile(
         target=profile.target.id,
         ram=_ram(profile.ram),
-        flash=profile_pb2.FlashProfile(
-            model_bytes=profile.flash.model_bytes,
-            code_bytes=profile.flash.code_bytes,
-            total_bytes=profile.flash.total_bytes,
-            basis=_BASES[profile.flash.basis],
-            parts=[
-                profile_pb2.FlashPart(name=part.name, size_bytes=part.size_bytes)
-                for part in profile.flash.parts
-            ],
-            int8_registrations_code_bytes=profile.flash.int8_code_bytes,
-        ),
+        flash=_flash(profile.flash),
         latency=profile_pb2.LatencyProfile(
             milliseconds=profile.latency.milliseconds,
             low_milliseconds=profile.latency.low,
@@ -54,11 +51,16 @@ def profile_message(profile: Profile) -> profile_pb2.Profile:
             cycles=profile.latency.cycles,
             instructions=profile.latency.instructions,
             basis=_BASES[profile.latency.basis],
+            instructions_basis=_BASES[profile.latency.instructions_basis],
         ),
         operators=[_operator(found) for found in profile.operators],
         unsupported=[
             profile_pb2.UnsupportedOperator(
-                index=found.operator, kind=found.name, remedy=f"{found.problem}; {found.remedy}"
+                index=found.operator,
+                kind=found.name,
+                remedy=f"{found.problem}; {found.remedy}",
+                subgraph=found.subgraph,
+                problem=found.problem,
             )
             for found in profile.unsupported
         ],
@@ -76,6 +78,52 @@ def profile_message(profile: Profile) -> profile_pb2.Profile:
         kernels=profile.target.kernels.value,
         parameter_count=profile.parameters,
         mac_count=profile.macs,
+        precision=profile.precision,
+        core=profile.target.core.id,
+        clock_hz=profile.target.clock_hz,
+    )
+
+
+def custom_target_values(message: profile_pb2.CustomTarget) -> dict[str, Any]:
+    """Give a custom target as the mapping that `read_custom_target` takes."""
+    return {
+        "name": message.name,
+        "core": message.core,
+        "clock_hz": message.clock_hz,
+        "ram_bytes": message.ram_bytes,
+        "flash_bytes": message.flash_bytes,
+        "kernels": message.kernels,
+    }
+
+
+def check_message(found: InterpreterCheck) -> profile_pb2.InterpreterCheck:
+    """Give what the interpreter says as a message, variant left out."""
+    return profile_pb2.InterpreterCheck(
+        available=found.available,
+        loaded=found.loaded,
+        ran=found.ran,
+        crashed=found.crashed,
+        problem=found.problem,
+        arena_bytes=found.arena_bytes,
+        head_bytes=found.head_bytes,
+        replayed_bytes=found.replayed_bytes,
+        agrees=found.agrees,
+    )
+
+
+def _flash(flash: Flash) -> profile_pb2.FlashProfile:
+    return profile_pb2.FlashProfile(
+        model_bytes=flash.model_bytes,
+        code_bytes=flash.code_bytes,
+        total_bytes=flash.total_bytes,
+        basis=_BASES[flash.basis],
+        parts=[
+            profile_pb2.FlashPart(name=part.name, size_bytes=part.size_bytes, kind=part.kind)
+            for part in flash.parts
+        ],
+        int8_registrations_code_bytes=flash.int8_code_bytes,
+        low_bytes=flash.low_bytes,
+        high_bytes=flash.high_bytes,
     )
 
 
@@ -99,9 +147,12 @@ def _ram(ram: Ram) -> profile_pb2.RamProfile:
                 first_operator=buffer.first_used - 1,
                 last_operator=buffer.last_used - 1,
                 scratch=buffer.tensor < 0,
+                kind=buffer.kind.value,
             )
             for buffer in plan.buffers
         ],
+        statics_bytes=ram.statics_bytes,
+        scratch_bytes=plan.scratch_bytes,
     )
 
 
@@ -118,7 +169,27 @@ def _operator(found: OperatorProfile) -> profile_pb2.OperatorProfile:
         latency_us=found.microseconds,
         share=found.share,
         basis=_BASES[found.basis],
+        subgraph=found.subgraph,
+        path=found.path,
+        options=_options(found.options),
+        valid_mac_count=found.valid_macs,
+        cycles=found.cycles,
     )
+
+
+def _options(options: Mapping[str, Option]) -> dict[str, profile_pb2.OptionValue]:
+    return {name: _option(value) for name, value in options.items()}
+
+
+def _option(value: Option) -> profile_pb2.OptionValue:
+    if isinstance(value, bool):
+        return profile_pb2.OptionValue(flag=value)
+    if isinstance(value, int):
+        return profile_pb2.OptionValue(integer=value)
+    if isinstance(value, str):
+        return profile_pb2.OptionValue(text=value)
+    # A damaged file may hold what is no number.
+    return profile_pb2.OptionValue(number=value) if isfinite(value) else profile_pb2.OptionValue()
 
 
 def _verdict(verdict: Verdict) -> profile_pb2.Verdict:
@@ -130,4 +201,5 @@ def _verdict(verdict: Verdict) -> profile_pb2.Verdict:
         ram_headroom_bytes=verdict.ram_headroom_bytes or 0,
         flash_headroom_bytes=verdict.flash_headroom_bytes or 0,
         reasons=verdict.reasons,
+        latency_headroom_ms=verdict.latency_headroom_ms,
     )

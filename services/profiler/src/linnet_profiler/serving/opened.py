@@ -8,7 +8,9 @@ from linnet_ml import wire
 from linnet_ml.spec import ExportOptions, LayerList
 
 from linnet_profiler.analysis import Analysis
+from linnet_profiler.custom_targets import read_custom_target
 from linnet_profiler.estimate import estimate
+from linnet_profiler.interpreter.check import replayed_arena_bytes
 from linnet_profiler.profile import Budgets
 from linnet_profiler.serving.messages import profile_message
 from linnet_profiler.target_choice import chosen_targets
@@ -16,20 +18,23 @@ from linnet_profiler.target_choice import chosen_targets
 
 def profile_model(
     arguments: Mapping[str, Any], inputs: Sequence[memoryview]
-) -> tuple[None, list[bytes]]:
+) -> tuple[int | None, list[bytes]]:
     """Profile one model for many targets; a sandbox function.
 
     Args:
-        arguments: `targets` (ids; empty means every target), `kernels`, `clock_hz`, and budgets
-            `ram_bytes`, `flash_bytes`, `latency_ms`; each may be None.
+        arguments: `targets` (ids), `custom_targets` (mappings; neither means every target),
+            `kernels`, `clock_hz`, and budgets `ram_bytes`, `flash_bytes`, `latency_ms`; each may be
+            None. `check`: whether the interpreter will be asked too.
         inputs: The .tflite file.
 
     Returns:
-        Nothing, and a serialised ProfileResponse with one profile a target.
+        The replay's arena of the interpreter's build if asked for, and a serialised
+        ProfileResponse with one profile a target.
     """
     analysis = Analysis.of(bytes(inputs[0]))
     response = profiler_service_pb2.ProfileResponse(profiles=_profiles(analysis, arguments))
-    return None, [response.SerializeToString()]
+    replayed = replayed_arena_bytes(analysis.model) if arguments["check"] else None
+    return replayed, [response.SerializeToString()]
 
 
 def estimate_layers(
@@ -70,6 +75,9 @@ def _profiles(analysis: Analysis, arguments: Mapping[str, Any]) -> Iterator[prof
         flash_bytes=arguments["flash_bytes"],
         latency_ms=arguments["latency_ms"],
     )
-    chosen = chosen_targets(arguments["targets"], arguments["kernels"], arguments["clock_hz"])
+    custom = [read_custom_target(given) for given in arguments["custom_targets"]]
+    chosen = chosen_targets(
+        arguments["targets"], arguments["kernels"], arguments["clock_hz"], custom
+    )
     for target in chosen:
         yield profile_message(analysis.profile(target, budgets))

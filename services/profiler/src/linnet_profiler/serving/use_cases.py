@@ -12,9 +12,12 @@ from google.protobuf import json_format
 from linnet.v1 import dataset_pb2, profile_pb2, profiler_service_pb2
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.objectstore import ObjectStore
-from linnet_runtime.sandbox import Limits, Sandbox, SharedBytes
+from linnet_runtime.sandbox import Answer, Limits, Sandbox, SharedBytes
 
-from linnet_profiler.targets import find_target, targets
+from linnet_profiler.custom_targets import read_custom_target
+from linnet_profiler.interpreter.sandboxed import check_in_sandbox
+from linnet_profiler.serving.messages import check_message, custom_target_values
+from linnet_profiler.targets import Target, find_target, targets
 
 Request = profiler_service_pb2.ProfileRequest | profiler_service_pb2.EstimateRequest
 
@@ -48,13 +51,14 @@ class Profiling:
             NotFound: A model is not in the store.
             Unavailable: The store can't be reached.
         """
-        _check_targets(request)
+        known = _known_targets(request)
         found = await asyncio.gather(
             *(self._profile_model(request, index) for index in range(len(request.models)))
         )
         response = profiler_service_pb2.ProfileResponse(
-            profiles=[profile for profiles in found for profile in profiles],
-            smallest_target=_smallest(found),
+            profiles=[profile for one in found for profile in one.profiles],
+            smallest_target=_smallest([one.profiles for one in found], known),
+            checks=[check for one in found for check in one.checks],
         )
         if request.result_key:
             data = json_format.MessageToJson(response, preserving_proto_field_name=True).encode()
@@ -71,7 +75,7 @@ class Profiling:
 
     async def _profile_model(
         self, request: profiler_service_pb2.ProfileRequest, index: int
-    ) -> Sequence[profile_pb2.Profile]:
+    ) -> profiler_service_pb2.ProfileResponse:
         model = request.models[index]
         async with self._places:
             return await asyncio.to_thread(self._open, request, model, f"models[{index}]")
@@ -81,15 +85,19 @@ class Profiling:
         request: profiler_service_pb2.ProfileRequest,
         model: profiler_service_pb2.ProfiledModel,
         field: str,
-    ) -> Sequence[profile_pb2.Profile]:
+    ) -> profiler_service_pb2.ProfileResponse:
         content = self._content(model, field)
         answer = self._call("profile_model", request, content)
-        response = profiler_service_pb2.ProfileResponse.FromString(answer)
+        response = profiler_service_pb2.ProfileResponse.FromString(bytes(answer.outputs[0]))
         digest = hashlib.sha256(content).hexdigest()
         for profile in response.profiles:
             profile.variant = model.variant
             profile.model_sha256 = digest
-        return response.profiles
+        if request.check_interpreter:
+            said = check_in_sandbox(self._sandbox, content, int(answer.value), self._limits.child)
+            response.checks.append(check_message(said))
+            response.checks[0].variant = model.variant
+        return response
 
     async def estimate(
         self, request: profiler_service_pb2.EstimateRequest
@@ -100,25 +108,24 @@ class Profiling:
             InvalidInput: A target is unknown or a layer does not fit.
             SandboxFailure: The layer list took too long or too much.
         """
-        _check_targets(request)
+        known = _known_targets(request)
         async with self._places:
             answer = await asyncio.to_thread(
                 self._call, "estimate_layers", request, request.SerializeToString()
             )
-        response = profiler_service_pb2.EstimateResponse.FromString(answer)
+        response = profiler_service_pb2.EstimateResponse.FromString(bytes(answer.outputs[0]))
         variants = [list(each) for _, each in groupby(response.profiles, attrgetter("variant"))]
-        response.smallest_target = _smallest(variants)
+        response.smallest_target = _smallest(variants, known)
         return response
 
-    def _call(self, function: str, request: Request, content: bytes) -> bytes:
+    def _call(self, function: str, request: Request, content: bytes) -> Answer:
         with SharedBytes(content) as shared:
-            answer = self._sandbox.run(
+            return self._sandbox.run(
                 f"linnet_profiler.serving.opened:{function}",
                 _arguments(request),
                 [shared],
                 self._limits.child,
             )
-        return bytes(answer.outputs[0])
 
     def _content(self, model: profiler_service_pb2.ProfiledModel, field: str) -> bytes:
         if model.WhichOneof("source") == "content":
@@ -146,6 +153,9 @@ def _arguments(request: Request) -> dict[str, Any]:
     budgets = request.budgets
     return {
         "targets": list(request.targets),
+        "custom_targets": [custom_target_values(one) for one in request.custom_targets],
+        "check": isinstance(request, profiler_service_pb2.ProfileRequest)
+        and request.check_interpreter,
         "kernels": request.kernels or None,
         "clock_hz": request.clock_hz or None,
         "ram_bytes": budgets.ram_bytes or None,
@@ -154,9 +164,22 @@ def _arguments(request: Request) -> dict[str, Any]:
     }
 
 
-def _check_targets(request: Request) -> None:
+def _known_targets(request: Request) -> list[Target]:
+    """Every target that a request may mean; refuses by place what it may not."""
     for index, target in enumerate(request.targets):
         _known(target, f"targets[{index}]")
+    custom: dict[str, Target] = {}
+    for index, given in enumerate(request.custom_targets):
+        path = f"custom_targets[{index}]"
+        mine = read_custom_target(custom_target_values(given), path)
+        if mine.id in custom:
+            raise InvalidInput.of(
+                f"{path}.name",
+                f"expected a name of its own, {mine.id!r} is another's",
+                reason="CUSTOM_TARGET_INVALID",
+            )
+        custom[mine.id] = mine
+    return [*targets().values(), *custom.values()]
 
 
 def _known(target: str, field: str) -> None:
@@ -166,12 +189,12 @@ def _known(target: str, field: str) -> None:
         raise InvalidInput.of(field, error.violations[0].description, reason=error.reason) from None
 
 
-def _smallest(found: Sequence[Sequence[profile_pb2.Profile]]) -> str:
+def _smallest(found: Sequence[Sequence[profile_pb2.Profile]], known: Sequence[Target]) -> str:
     fitting = set.intersection(
         *({profile.target for profile in profiles if profile.verdict.fits} for profiles in found)
     )
     order = sorted(
-        (t for t in targets().values() if t.id in fitting),
+        (t for t in known if t.id in fitting),
         key=lambda t: (t.ram_bytes, t.flash_bytes, t.clock_hz, t.id),
     )
     return order[0].id if order else ""

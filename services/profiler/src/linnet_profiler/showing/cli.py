@@ -6,26 +6,24 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from linnet_runtime.errors import InvalidInput
 from rich.console import Console
 
-from linnet_profiler.analysis import Analysis, smallest_that_fits
-from linnet_profiler.errors import UnknownTargetError
-from linnet_profiler.ethos_u import offload
+from linnet_profiler.analysis import Analysis
+from linnet_profiler.ethos_u import Offload, known_accelerator, offload
 from linnet_profiler.interpreter.check import check_on_interpreter
-from linnet_profiler.profile import Budgets
+from linnet_profiler.profile import Budgets, Profile
 from linnet_profiler.showing.render import (
     offload_line,
     render_comparison,
     render_profile,
     render_targets,
 )
-from linnet_profiler.showing.report import offload_report, profile_report, target_report
-from linnet_profiler.target_choice import chosen_targets
-from linnet_profiler.targets import Target, bare_core
+from linnet_profiler.showing.report import offload_report, report_pieces, target_report
+from linnet_profiler.showing.target_options import TargetOptions
 from linnet_profiler.targets import targets as known_targets
 from linnet_profiler.tflite.parser import MAX_MODEL_BYTES
 
@@ -43,7 +41,24 @@ def profile(
         bool, typer.Option("--all-targets", help="Every board, as without --target and --core.")
     ] = False,
     core: Annotated[
-        str | None, typer.Option(help="A bare core such as cortex-m4f, at 1 MHz unless told.")
+        str | None,
+        typer.Option(
+            help="A core such as cortex-m4f: bare, at 1 MHz unless told, or with --clock-hz, "
+            "--ram-bytes and --flash-bytes a board of your own."
+        ),
+    ] = None,
+    ram_bytes: Annotated[
+        int | None, typer.Option(help="RAM of a board of your own, with --core.")
+    ] = None,
+    flash_bytes: Annotated[
+        int | None, typer.Option(help="Flash of a board of your own, with --core.")
+    ] = None,
+    target_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file of a board of your own: core, clock_hz, ram_bytes, flash_bytes, and "
+            "where wanted name, kernels, memory."
+        ),
     ] = None,
     kernels: Annotated[
         str | None, typer.Option(help="Kernel library: cmsis-nn, esp-nn or reference.")
@@ -65,9 +80,14 @@ def profile(
 ) -> None:
     """Say what models need on a microcontroller: RAM, flash and time."""
     budgets = Budgets(max_ram_bytes, max_flash_bytes, max_latency_ms)
+    options = TargetOptions(
+        target, target_file, core, kernels, clock_hz, ram_bytes, flash_bytes, every=all_targets
+    )
     try:
-        chosen = _targets(target, core, kernels, clock_hz, every=all_targets)
-    except UnknownTargetError as error:
+        chosen = options.targets()
+        if ethos_u is not None:
+            known_accelerator(ethos_u)
+    except InvalidInput as error:
         typer.echo(f"linnet profile: {error.message}", err=True)
         raise typer.Exit(2) from error
     console = Console()
@@ -76,38 +96,20 @@ def profile(
         try:
             data = _read(file)
             analysis = Analysis.of(data)
+            found = [analysis.profile(one, budgets) for one in chosen]
             offloaded = None if ethos_u is None else offload(data, ethos_u)
             checked = asdict(check_on_interpreter(data)) if check else None
         except (InvalidInput, OSError) as error:
             failed = True
             _complain(file, error, as_json=as_json)
             continue
-        found = [analysis.profile(one, budgets) for one in chosen]
-        extra = {} if offloaded is None else {"ethos_u": offload_report(offloaded)}
-        extra |= {} if checked is None else {"interpreter": checked}
-        if as_json and len(found) == 1:
-            typer.echo(json.dumps(profile_report(found[0], str(file)) | extra))
-        elif as_json:
-            smallest = smallest_that_fits(found)
-            typer.echo(
-                json.dumps(
-                    {
-                        "file": str(file),
-                        "targets": [profile_report(one, str(file)) for one in found],
-                        "smallest": None if smallest is None else smallest.target.id,
-                    }
-                    | extra
-                )
-            )
-        elif len(found) == 1:
-            render_profile(console, found[0], str(file))
-        else:
-            render_comparison(console, found, str(file))
-        if offloaded is not None and not as_json:
-            console.print(offload_line(offloaded))
-        if checked is not None and not as_json:
-            said = " ".join(f"{name}={value}" for name, value in checked.items())
-            console.print(f"interpreter {said}", markup=False, highlight=False, soft_wrap=True)
+        if as_json:
+            extra = {} if offloaded is None else {"ethos_u": offload_report(offloaded)}
+            extra |= {} if checked is None else {"interpreter": checked}
+            for piece in report_pieces(found, str(file), extra):
+                typer.echo(piece, nl=False)
+            continue
+        _print(console, found, str(file), offloaded, checked)
     if failed:
         raise typer.Exit(1)
 
@@ -127,19 +129,22 @@ def targets(
     render_targets(Console(), found)
 
 
-def _targets(
-    target: str | None,
-    core: str | None,
-    kernels: str | None,
-    clock_hz: int | None,
-    *,
-    every: bool,
-) -> list[Target]:
-    if (target is not None) + (core is not None) + every > 1:
-        raise UnknownTargetError("target: give one of --target, --core and --all-targets")
-    if core is not None:
-        return [bare_core(core, kernels, clock_hz or 1_000_000)]
-    return chosen_targets([] if target is None else [target], kernels, clock_hz)
+def _print(
+    console: Console,
+    found: list[Profile],
+    file: str,
+    offloaded: Offload | None,
+    checked: dict[str, Any] | None,
+) -> None:
+    if len(found) == 1:
+        render_profile(console, found[0], file)
+    else:
+        render_comparison(console, found, file)
+    if offloaded is not None:
+        console.print(offload_line(offloaded))
+    if checked is not None:
+        said = " ".join(f"{name}={value}" for name, value in checked.items())
+        console.print(f"interpreter {said}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _read(file: Path) -> bytes:

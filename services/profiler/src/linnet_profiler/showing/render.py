@@ -10,6 +10,7 @@ from rich.text import Text
 
 from linnet_profiler.ethos_u import Offload
 from linnet_profiler.profile import Profile
+from linnet_profiler.suggestions import Suggestion
 from linnet_profiler.targets import Target
 
 _BAR_WIDTH = 24
@@ -90,7 +91,7 @@ def plain_profile(found: Profile, file: str) -> list[str]:
         f"\t{entry.share:.1%}\t{entry.basis.value}"
         for entry in found.operators
     ]
-    lines += [f"suggestion\t{entry.text}" for entry in found.suggestions]
+    lines += [f"suggestion\t{entry.text}{_savings(entry)}" for entry in found.suggestions]
     return lines
 
 
@@ -124,19 +125,14 @@ def _rich_profile(found: Profile, file: str) -> RenderableType:
     verdict = Text("fits", "green") if found.verdict.fits else Text("does not fit", "red")
     parts.append(verdict)
     parts += [Text(f"  {reason}") for reason in found.verdict.reasons]
-    parts += [
-        Text(f"  → {entry.text}{_savings(entry.saved_us, entry.saved_flash_bytes)}")
-        for entry in found.suggestions
-    ]
+    parts += [Text(f"  → {entry.text}{_savings(entry)}") for entry in found.suggestions]
     return Group(*parts)
 
 
-def _savings(saved_us: float, saved_flash_bytes: int) -> str:
-    saved = []
-    if saved_us > 0:
-        saved.append(duration(saved_us / 1e3))
-    if saved_flash_bytes > 0:
-        saved.append(f"{kibibytes(saved_flash_bytes)} of flash")
+def _savings(suggestion: Suggestion) -> str:
+    saved = [duration(suggestion.saved_us / 1e3)] if suggestion.saved_us > 0 else []
+    memories = (("RAM", suggestion.saved_ram_bytes), ("flash", suggestion.saved_flash_bytes))
+    saved += [f"{kibibytes(size)} of {memory}" for memory, size in memories if size > 0]
     return f" Saves about {' and '.join(saved)}." if saved else ""
 
 

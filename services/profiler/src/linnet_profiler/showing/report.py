@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import Any
 
+from linnet_profiler.analysis import smallest_that_fits
 from linnet_profiler.ethos_u import Offload
 from linnet_profiler.profile import OperatorProfile, Profile
 from linnet_profiler.targets import Target
+
+
+def report_pieces(found: Sequence[Profile], file: str, extra: dict[str, Any]) -> Iterator[str]:
+    """One line of JSON for a file, in pieces, so that no target's waits for all the others.
+
+    Args:
+        found: Its profiles, at least one; several are listed under `targets`.
+        file: The file's name.
+        extra: What else is known of the file.
+    """
+    if len(found) == 1:
+        yield json.dumps(profile_report(found[0], file) | extra) + "\n"
+        return
+    yield f'{{"file": {json.dumps(file)}, "targets": ['
+    for number, one in enumerate(found):
+        yield (", " if number else "") + json.dumps(profile_report(one, file))
+    smallest = smallest_that_fits(found)
+    rest = {"smallest": None if smallest is None else smallest.target.id, **extra}
+    yield "], " + json.dumps(rest).removeprefix("{") + "\n"
 
 
 def profile_report(found: Profile, file: str) -> dict[str, Any]:
