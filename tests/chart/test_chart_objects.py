@@ -10,7 +10,7 @@ import helm_python
 import kubernetes_validate
 import pytest
 
-Manifest = dict[str, Any]
+from tests.support.chart_objects import Manifest, named
 
 _OTHERS_KINDS = {
     "PodMonitor": "monitoring.coreos.com/v1",
@@ -30,11 +30,6 @@ _LABELS = {
 
 def _kind(objects: list[Manifest], kind: str) -> list[Manifest]:
     return [one for one in objects if one["kind"] == kind]
-
-
-def _named(objects: list[Manifest], kind: str, name: str) -> Manifest:
-    (found,) = (one for one in _kind(objects, kind) if one["metadata"]["name"] == name)
-    return found
 
 
 def _allowed(role: Manifest) -> dict[str, set[str]]:
@@ -186,8 +181,8 @@ def test_the_gateway_may_do_no_more_than_it_does(objects: list[Manifest]) -> Non
     """One Role, in the runs' namespace only; no wildcard; secrets are never read."""
     assert not _kind(objects, "ClusterRole")
     assert not _kind(objects, "ClusterRoleBinding")
-    role = _named(objects, "Role", "linnet-gateway")
-    binding = _named(objects, "RoleBinding", "linnet-gateway")
+    role = named(objects, "Role", "linnet-gateway")
+    binding = named(objects, "RoleBinding", "linnet-gateway")
     assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "linnet-runs"
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": "linnet-gateway", "namespace": "linnet"}
@@ -206,7 +201,7 @@ def test_an_uninstall_may_end_trainers_and_no_more(objects: list[Manifest]) -> N
     """Its rights are in the runs' namespace, exist only while it runs, and name what they touch."""
     names = {one["metadata"]["name"] for one in _kind(objects, "Role")}
     assert names == {"linnet-gateway", "linnet-removal"}
-    role = _named(objects, "Role", "linnet-removal")
+    role = named(objects, "Role", "linnet-removal")
     assert role["metadata"]["namespace"] == "linnet-runs"
     assert _allowed(role) == {
         "jobs": {"list", "delete"},

@@ -19,11 +19,12 @@ from prometheus_client import CollectorRegistry
 from stub_trainer import StubPods, clear_jobs, stub_settings
 from testbed.kubectl import Kubectl
 
-from tests.contract.test_launcher import a_launch
+from tests.support.launcher_adapters import a_launch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 _SECONDS = 45.0
+_NOBODY_HAS = 10**7
 MIB = 1024**2
 
 
@@ -117,6 +118,7 @@ async def test_too_much_memory_ends_as_out_of_memory(place) -> None:
     assert failure.log_tail[-1] == "the last line before exit 137"
 
 
+@pytest.mark.usefixtures("own_testbed")  # Elsewhere kubelet looks once a minute.
 async def test_a_full_scratch_folder_ends_as_evicted(place) -> None:
     """A trainer that writes more than its /tmp holds is evicted by the node."""
     fill = "open('/tmp/much', 'wb').write(b'x' * (80 << 20)); import time; time.sleep(600)"
@@ -145,8 +147,8 @@ async def test_an_image_that_is_not_there_ends_as_image_pull(
 
 async def test_a_launch_that_no_node_can_take_ends_as_unschedulable(place) -> None:
     """The scheduler's own words say what is missing."""
-    async with place(unschedulable_limit_s=1) as here:
-        await here.launcher.launch(replace(a_launch(), cpu_millis=8000, memory_bytes=2**33))
+    async with place(unschedulable_limit_s=1, ceiling={"cpu_millis": _NOBODY_HAS}) as here:
+        await here.launcher.launch(replace(a_launch(), cpu_millis=_NOBODY_HAS))
         status = await here.until(failed_launch)
     assert status.failure.reason is Reason.UNSCHEDULABLE
     assert "Insufficient cpu" in status.failure.message

@@ -14,8 +14,10 @@ from linnet_gateway.sql import migrate
 from linnet_gateway.states import BatchState
 from linnet_runtime.errors import QuotaExceeded
 
+from tests.fakes.faults import Faults
 from tests.fakes.gateway import a_spec
-from tests.fakes.killable import Faults, Gateway, World
+from tests.fakes.killable import Gateway
+from tests.fakes.lasting_world import World
 from tests.fakes.records import FAILURE, T0, a_run
 
 QUEUED = 10_000

@@ -19,8 +19,10 @@ from linnet_gateway.states import RunState
 from linnet_runtime.errors import LinnetError, NotAllowedInState
 from linnet_runtime.ids import parse_name
 
+from tests.fakes.faults import Faults, Killed
 from tests.fakes.gateway import PARENT, a_spec
-from tests.fakes.killable import EPOCHS, Faults, Gateway, Killed, World
+from tests.fakes.killable import Gateway
+from tests.fakes.lasting_world import EPOCHS, World
 from tests.support.run_promises import foreign_keys, gaps, lost_attempts_keys
 
 SEEDS = 125

@@ -9,7 +9,9 @@ from linnet_gateway.records import BatchRecord
 from linnet_gateway.sql import migrate
 from linnet_gateway.states import BatchState
 
-from tests.fakes.killable import Faults, Gateway, World
+from tests.fakes.faults import Faults
+from tests.fakes.killable import Gateway
+from tests.fakes.lasting_world import World
 from tests.fakes.records import T0, a_run
 
 
