@@ -36,13 +36,20 @@ def _do(sandbox, what: str, limits: Limits = SMALL, inputs=()):
     return sandbox.run(f"{FUNCTIONS}:act", {"what": what}, inputs, limits)
 
 
+def _await(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def _await_children(zygote: int, count: int) -> None:
     """Wait until the zygote has forked so many children that still run."""
-    deadline = time.monotonic() + 30
-    path = Path(f"/proc/{zygote}/task/{zygote}/children")
-    while len(path.read_text().split()) < count:
-        assert time.monotonic() < deadline, path.read_text()
-        time.sleep(0.01)
+    _await(lambda: len(_children(zygote)) >= count)
+
+
+def _open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def _where(sandbox):
@@ -204,6 +211,27 @@ def test_children_forked_ahead_that_died_fail_no_call(sandbox):
     _await_children(zygote, 2)
 
 
+def test_a_call_whose_child_died_before_it_began_goes_to_another(sandbox):
+    """A child killed between being given a call and beginning with it costs time, not the call."""
+    zygote = _where(sandbox)["parent"]
+    _await_children(zygote, 2)
+    stopped = _children(zygote)
+    for pid in stopped:
+        os.kill(int(pid), signal.SIGSTOP)
+    held = _open_files(zygote)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(_where, sandbox)
+        # The zygote keeps the descriptors of a call that it has given to a child.
+        _await(lambda: _open_files(zygote) > held)
+        for pid in stopped:
+            os.kill(int(pid), signal.SIGKILL)
+        told = asked.result(30)
+    assert told["parent"] == zygote
+    assert str(told["pid"]) not in stopped
+    _await_children(zygote, 2)
+    _await(lambda: _open_files(zygote) == held)
+
+
 @pytest.mark.usefixtures("sandbox")
 def test_children_forked_ahead_end_with_their_zygote():
     """A killed zygote leaves no process behind."""
@@ -214,10 +242,7 @@ def test_children_forked_ahead_end_with_their_zygote():
     waiting = _children(zygote)
     os.kill(zygote, signal.SIGKILL)
     own._process.wait(20)
-    deadline = time.monotonic() + 20
-    while any(_runs(pid) for pid in waiting):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    _await(lambda: not any(_runs(pid) for pid in waiting))
     own.close()
 
 

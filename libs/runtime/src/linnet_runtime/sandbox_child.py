@@ -117,9 +117,11 @@ def wait_for_call(source: socket.socket, zygote_pid: int) -> NoReturn:
     if os.getppid() != zygote_pid:
         os._exit(0)
     data, fds = receive(source)
-    source.close()
     if not data:
         os._exit(0)
+    # A call whose child ended without having said so is given to another one.
+    source.send(b"1")
+    source.close()
     answer(data, fds)
 
 

@@ -14,9 +14,24 @@ from linnet_runtime import sandbox_child
 
 
 @dataclass(frozen=True, slots=True)
-class _Spare:
+class Spare:
+    """A child that waits for a call, or has been given one.
+
+    Attributes:
+        pid: Its process.
+        call: Where its one call goes.
+    """
+
     pid: int
     call: socket.socket
+
+    def took_its_call(self) -> bool:
+        """Whether it began with its call, of which it tells first; asked once, after its end."""
+        with self.call:
+            try:
+                return bool(self.call.recv(1))
+            except ConnectionResetError:
+                return False
 
 
 class Spares:
@@ -28,7 +43,7 @@ class Spares:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._waiting: list[_Spare] = []
+        self._waiting: list[Spare] = []
 
     @property
     def lacking(self) -> bool:
@@ -57,18 +72,18 @@ class Spares:
             leave()
             sandbox_child.wait_for_call(theirs, parent)
         theirs.close()
-        self._waiting.append(_Spare(pid, ours))
+        self._waiting.append(Spare(pid, ours))
 
-    def start(self, packet: bytes, fds: Sequence[int]) -> int | None:
-        """Give a call to a spare; its process id, or None where none is left."""
+    def start(self, packet: bytes, fds: Sequence[int]) -> Spare | None:
+        """Give a call to a spare, now the caller's to close; None where none is left."""
         while self._waiting:
             spare = self._waiting.pop()
-            with spare.call:
-                try:
-                    socket.send_fds(spare.call, [packet], fds)
-                except OSError:
-                    continue  # ended by someone; it is reaped like any other
-                return spare.pid
+            try:
+                socket.send_fds(spare.call, [packet], fds)
+            except OSError:
+                spare.call.close()
+                continue  # ended by someone; it is reaped like any other
+            return spare
         return None
 
     def forget(self, pid: int) -> None:

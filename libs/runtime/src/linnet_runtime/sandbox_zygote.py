@@ -7,6 +7,7 @@ answer, the log and the inputs. The reply is one JSON packet, sent when the chil
 caller that closes its end of the reply has its child killed; so has one whose deadline passed.
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -20,18 +21,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linnet_runtime import sandbox_child, seccomp
-from linnet_runtime.sandbox_spares import Spares
+from linnet_runtime.sandbox_spares import Spare, Spares
 
 # Calls often come together; the next one must not wait for a fork that it has no need of.
 _IDLE_MS = 5
 
 
 @dataclass(slots=True)
-class _Child:
+class _Call:
+    """A call and the descriptors that are the zygote's until its child has ended."""
+
+    packet: bytes
+    fds: list[int]
     reply: socket.socket
     deadline: float
     begun: float
+    spare: Spare | None = None
     timed_out: bool = False
+
+    def close(self) -> None:
+        """Close everything but the reply."""
+        for fd in self.fds:
+            os.close(fd)
+        if self.spare is not None:
+            self.spare.call.close()
+
+    def was_left(self) -> bool:
+        """Whether the spare that it was given to died before it began with it."""
+        return self.spare is not None and not self.timed_out and not self.spare.took_its_call()
 
 
 class Zygote:
@@ -40,7 +57,7 @@ class Zygote:
     def __init__(self, control: socket.socket, spares: Spares) -> None:
         self._control = control
         self._spares = spares
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, _Call] = {}
         self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -86,6 +103,7 @@ class Zygote:
         self._control.close()
         self._spares.close()
         for other in self._children.values():
+            other.close()
             other.reply.close()
 
     def _timeout_ms(self) -> int | None:
@@ -104,17 +122,20 @@ class Zygote:
         reply = socket.socket(fileno=reply_fd)
         limits = sandbox_child.Limits(**json.loads(data)["limits"])
         begun = time.monotonic()
-        pid = self._spares.start(data, call_fds)
-        if pid is None:
-            pid = os.fork()
-            if pid == 0:
-                reply.close()
-                self._leave()
-                sandbox_child.answer(data, call_fds)
-        for fd in call_fds:
-            os.close(fd)
-        self._children[pid] = _Child(reply, begun + limits.wall_s, begun)
+        self._start(_Call(data, call_fds, reply, begun + limits.wall_s, begun))
         return True
+
+    def _start(self, call: _Call) -> None:
+        call.spare = self._spares.start(call.packet, call.fds)
+        if call.spare is not None:
+            self._children[call.spare.pid] = call
+            return
+        pid = os.fork()
+        if pid == 0:
+            call.reply.close()
+            self._leave()
+            sandbox_child.answer(call.packet, call.fds)
+        self._children[pid] = call
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
@@ -131,23 +152,24 @@ class Zygote:
                 return
             if not pid:
                 return
-            child = self._children.pop(pid, None)
-            if child is None:
+            call = self._children.pop(pid, None)
+            if call is None:
                 self._spares.forget(pid)
+                continue
+            if call.was_left():
+                self._start(call)
                 continue
             ended = {
                 "code": os.waitstatus_to_exitcode(status),
-                "timed_out": child.timed_out,
-                "wall_s": time.monotonic() - child.begun,
+                "timed_out": call.timed_out,
+                "wall_s": time.monotonic() - call.begun,
                 "cpu_s": usage.ru_utime + usage.ru_stime,
                 "max_rss_bytes": usage.ru_maxrss * 1024,
             }
-            try:
-                child.reply.send(json.dumps(ended).encode())
-            except OSError:
-                pass  # the caller is gone
-            finally:
-                child.reply.close()
+            call.close()
+            # A caller that is gone needs no reply.
+            with call.reply, contextlib.suppress(OSError):
+                call.reply.send(json.dumps(ended).encode())
 
 
 def main() -> None:
