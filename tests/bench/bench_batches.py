@@ -23,7 +23,8 @@ from linnet_runtime.s3 import S3Store
 
 from tests.bench.bench_gateway import cpu_s, memory_mb, tell
 from tests.conftest import running_seaweed
-from tests.fakes.gateway import PARENT, Bench, GatewayProcess, a_spec, spawned
+from tests.fakes.gateway import PARENT, Bench, a_spec
+from tests.fakes.gateway_process import GatewayProcess, spawned
 
 RUNS = 10_000
 

@@ -35,7 +35,8 @@ from linnet_gateway.trainers.tokens import RunClaim, Tokens
 from linnet_runtime.s3 import S3Location, S3Store
 
 from tests.conftest import running_seaweed
-from tests.fakes.gateway import PARENT, Bench, GatewayProcess, a_spec, spawned
+from tests.fakes.gateway import PARENT, Bench, a_spec
+from tests.fakes.gateway_process import GatewayProcess, spawned
 
 SPECS = 10_000
 STORED_RUNS = 100_000

@@ -39,14 +39,8 @@ from tests.bench.load.batch_trainers import NAMES
 from tests.bench.load.fake_cluster import FakeCluster, started
 from tests.fakes.analysts import FakeAnalysts
 from tests.fakes.analysts import serving as analysts_serving
-from tests.fakes.gateway import (
-    PARENT,
-    Bench,
-    GatewayProcess,
-    a_spec,
-    settings_for,
-    until,
-)
+from tests.fakes.gateway import PARENT, Bench, a_spec, settings_for, until
+from tests.fakes.gateway_process import GatewayProcess
 
 RUNS = int(os.environ.get("LINNET_SCALE_RUNS", "10000"))
 SHARDS = max(RUNS // 50, 1)

@@ -10,7 +10,8 @@ from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_runtime.s3 import S3Location
 
-from tests.fakes.gateway import spawned, until
+from tests.fakes.gateway import until
+from tests.fakes.gateway_process import spawned
 
 ENDS = (run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_CANCELLED)
 

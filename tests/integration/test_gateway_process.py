@@ -14,7 +14,8 @@ from linnet_runtime.s3 import S3Location
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.batches import fill, header, runs, until_batch
-from tests.fakes.gateway import Bench, running, settings_for, spawned, until
+from tests.fakes.gateway import Bench, running, settings_for, until
+from tests.fakes.gateway_process import spawned
 
 Page = dict[str, dict[tuple[tuple[str, str], ...], float]]
 """Values by name and labels."""

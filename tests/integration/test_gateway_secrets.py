@@ -12,7 +12,8 @@ from linnet.v1 import training_service_pb2 as pb
 from linnet_runtime.errors import InvalidInput, LinnetError
 from linnet_runtime.s3 import S3Location
 
-from tests.fakes.gateway import PARENT, a_spec, spawned
+from tests.fakes.gateway import PARENT, a_spec
+from tests.fakes.gateway_process import spawned
 
 TOKEN = "an-api-token-that-nobody-may-read"
 

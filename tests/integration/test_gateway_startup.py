@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from linnet_runtime.s3 import S3Location
 
-from tests.fakes.gateway import GatewayProcess, free_port, settings_for, until
+from tests.fakes.gateway import settings_for, until
+from tests.fakes.gateway_process import GatewayProcess, free_port
 
 
 @asynccontextmanager
