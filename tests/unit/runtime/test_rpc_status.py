@@ -1,9 +1,12 @@
 """Errors keep their meaning over a wire."""
 
+import threading
+
+import grpc
 import pytest
 from linnet_runtime import errors
 from linnet_runtime.errors import InvalidInput, Violation
-from linnet_runtime.rpc.status import from_status, to_status
+from linnet_runtime.rpc.status import from_rpc_error, from_status, to_status
 
 KINDS = [
     errors.Unauthenticated("who"),
@@ -56,3 +59,40 @@ def test_an_unexpected_error_tells_nothing():
 
     assert "hunter2" not in str(status)
     assert from_status(status).reason == "INTERNAL"
+
+
+class Ending(grpc.GenericRpcHandler):
+    """Serves one method, which answers as servers do to a call that comes while they end."""
+
+    def service(self, handler_call_details):
+        async def end(request, context):
+            await context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+
+        return grpc.unary_unary_rpc_method_handler(end)
+
+
+async def test_a_call_that_an_ending_server_gave_up_may_be_made_again():
+    """It was the server that cancelled, so the call is worth another attempt."""
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Ending(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/linnet.Test/End")(b"", timeout=10)
+    await server.stop(None)
+    assert type(from_rpc_error(caught.value)) is errors.Unavailable
+
+
+def test_a_call_on_a_connection_that_its_caller_closed_is_not_made_again():
+    """That the caller gave up is no fault of the server."""
+    server = grpc.server(None)
+    port = server.add_insecure_port("127.0.0.1:0")
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+    call = channel.unary_unary("/linnet.Test/Wait").future(b"", wait_for_ready=True)
+    done = threading.Event()
+    call.add_done_callback(lambda _: done.set())
+    channel.close()
+    assert done.wait(10)
+    assert call.code() is grpc.StatusCode.CANCELLED
+    assert type(from_rpc_error(call)) is errors.Internal

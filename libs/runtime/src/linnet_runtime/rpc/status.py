@@ -105,9 +105,17 @@ def from_rpc_error(error: grpc.RpcError) -> LinnetError:
         status = _packed_status(call.trailing_metadata())
     else:
         status = rpc_status.from_call(call)
+    if status is None and call.code() is grpc.StatusCode.CANCELLED and not _closed_here(call):
+        # A server that stops gives up the calls that reach it in that moment.
+        return errors.Unavailable("the server stopped before it answered")
     if status is None:
         status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")
     return from_status(status)
+
+
+def _closed_here(call: Any) -> bool:
+    # In gRPC's own words: the caller closed the connection that the call was made on.
+    return "channel closed" in (call.details() or "").lower()
 
 
 def _packed_status(metadata: Any) -> status_pb2.Status | None:
