@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +273,19 @@ def test_an_autoscaler_and_a_number_never_disagree(objects: list[Manifest], comp
     for one in _kind(objects, "Deployment"):
         if one["metadata"]["name"] == f"linnet-{component}":
             assert ("replicas" in one["spec"]) != (one["metadata"]["name"] in scaled)
+
+
+def test_the_pods_of_hooks_run_where_the_gateway_does(
+    render: Callable[..., list[Manifest]],
+) -> None:
+    """`helm test` and `helm uninstall` find a node, and their image, where nodes are tainted."""
+    placed = {
+        "nodeSelector": {"pool": "services"},
+        "tolerations": [{"key": "services", "operator": "Exists"}],
+    }
+    objects = render(gateway=placed, images={"pullSecrets": ["registry"]})
+    found = {name: spec for name, _, spec in _pods(objects)}
+    for name in ("linnet-gateway", "linnet-test", "linnet-removal"):
+        assert found[name]["imagePullSecrets"] == [{"name": "registry"}], name
+        for key, value in placed.items():
+            assert found[name][key] == value, name

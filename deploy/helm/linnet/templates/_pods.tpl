@@ -18,6 +18,26 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/* Where a pod may run, and what it pulls its image with: include "linnet.placement" (list $ "gateway"). */}}
+{{- define "linnet.placement" -}}
+{{- $root := index . 0 -}}
+{{- $own := index $root.Values (index . 1) -}}
+{{- with $root.Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with $own.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $own.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* What the pods of gateway, evaluator and profiler have in common: include "linnet.pod" (list $ "evaluator"). */}}
 {{- define "linnet.pod" -}}
 {{- $root := index . 0 -}}
@@ -31,23 +51,10 @@ securityContext:
   {{- include "linnet.podSecurity" . | nindent 2 }}
 # The pod leaves its Services, then ends its calls.
 terminationGracePeriodSeconds: {{ add $own.drainSeconds 15 }}
-{{- with $root.Values.images.pullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
-{{- end }}
 {{- with $own.priorityClass }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with $own.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $own.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- include "linnet.placement" (list $root $name) }}
 topologySpreadConstraints:
   {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
   - maxSkew: 1
