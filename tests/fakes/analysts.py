@@ -105,7 +105,10 @@ class FakeAnalysts(
         self.profiled.append(request.run)
         response = profiler_service_pb2.ProfileResponse(smallest_target=TARGETS[0].id)
         for model in request.models:
-            for target in request.targets or [t.id for t in TARGETS]:
+            named = [*request.targets, *(custom.name for custom in request.custom_targets)]
+            if request.check_interpreter:
+                response.checks.add(variant=model.variant, available=True, agrees=True)
+            for target in named or [t.id for t in TARGETS]:
                 profile = response.profiles.add(target=target, variant=model.variant)
                 profile.ram.total_bytes = 10_000
                 profile.flash.total_bytes = 20_000
