@@ -10,12 +10,12 @@ from linnet_gateway.launches.launcher import LaunchStatus, ShardState
 from linnet_gateway.states import FailureReason
 from linnet_runtime.errors import AlreadyExists
 
+from tests.fakes.gateway import until
 from tests.support.launcher_adapters import (
     Adapter,
     FakeAdapter,
     ProcessAdapter,
     a_launch,
-    until,
 )
 
 REMOVAL_S = 10.0

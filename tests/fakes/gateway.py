@@ -102,7 +102,7 @@ class Bench:
         return found
 
     async def until_state(
-        self, name: str, *states: run_pb2.RunState.ValueType, seconds: float = 40.0
+        self, name: str, *states: run_pb2.RunState.ValueType, seconds: float = 60.0
     ) -> run_pb2.Run:
         """Wait until a run is in one of the states."""
         found: list[run_pb2.Run] = []
@@ -158,7 +158,7 @@ def create_dataset_request(name: str, files: dict[str, bytes]) -> pb.CreateDatas
     )
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Ask again and again until the condition holds."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - what is awaited has no event to wait for

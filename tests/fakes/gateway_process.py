@@ -1,8 +1,10 @@
 """A gateway in a process of its own, which tests may kill; its trainers are without TensorFlow."""
 
 import asyncio
+import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -19,6 +21,9 @@ from pydantic import SecretStr
 
 from tests.fakes.analysts import FakeAnalysts, serving
 from tests.fakes.gateway import Bench, settings_for, stop_trainers, until
+
+_PORTS = range(12_000, 32_000)
+"""Linux connects from 32,768 on (net.ipv4.ip_local_port_range)."""
 
 
 class GatewayProcess:
@@ -97,10 +102,15 @@ class GatewayProcess:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """Find a port that nobody has, below those that connections take for themselves.
+
+    A gateway that is killed comes back on its port: no connection may have taken it meanwhile.
+    """
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """A trainer without TensorFlow: speaks RunnerService as the real one does and makes tiny files.
 
-Runs as `python trainer_process.py CONTROL_FILE`. The control file is JSON, read at each epoch:
+Runs as `python trainer_process.py CONTROL_FILE`. Each training that begins is a line "RUN ATTEMPT"
+in a file `trainings` beside the control file. The control file is JSON, read at each epoch:
     epoch_s         seconds an epoch takes (default 0)
     hold            epoch to wait at while the key is there
     crash           {run name or "*": exit code} to end with at the first epoch, once a run
@@ -84,7 +85,9 @@ class Trainer:
         return 143
 
     def train(self, assignment: runner_service_pb2.Assignment) -> int:
-        print(f"training {assignment.run} attempt {assignment.attempt}", flush=True)
+        # Beside the control file it outlives the launch, whose folder goes when it has ended.
+        with self.control_file.with_name("trainings").open("a") as begun:
+            begun.write(f"{assignment.run} {assignment.attempt}\n")
         for given in assignment.inputs:
             with urllib.request.urlopen(given.url) as response:
                 assert hashlib.sha256(response.read()).hexdigest() == given.sha256

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from linnet.v1 import batch_pb2, run_pb2, runner_service_pb2, runner_service_pb2_grpc
 from linnet.v1 import training_service_pb2 as pb
 from linnet.v1.training_service_pb2_grpc import TrainingServiceStub
-from linnet_runtime.errors import AlreadyExists, Conflict, InvalidInput, LinnetError, QuotaExceeded
+from linnet_runtime.errors import AlreadyExists, Conflict, InvalidInput, QuotaExceeded
 from linnet_runtime.rpc.status import from_rpc_error
 from linnet_runtime.s3 import S3Location
 
@@ -30,6 +30,7 @@ from tests.fakes.gateway import (
     running,
     until,
 )
+from tests.support.refusals import reason
 
 MEBIBYTE = 1024 * 1024
 
@@ -41,17 +42,6 @@ async def bench(tmp_path: Path, s3_location: S3Location) -> AsyncIterator[Bench]
         await made.push()
         made.control(hold=1)
         yield made
-
-
-async def refusal(call: Any) -> str:
-    """Give the reason of the refusal that a call ends in."""
-    with pytest.raises((LinnetError, grpc.RpcError)) as caught:
-        await call
-    error = caught.value
-    if isinstance(error, grpc.RpcError):
-        error = from_rpc_error(error)
-    assert isinstance(error, LinnetError)
-    return error.reason
 
 
 async def read_all(stream: Any) -> list[Any]:
@@ -70,7 +60,7 @@ async def post(bench: Bench, method: str, content: bytes, **headers: str) -> htt
 async def test_messages_that_are_too_large_are_refused_and_counted(bench: Bench) -> None:
     """Beyond 8 MiB, packed or not, over gRPC or HTTP, a message is refused; a counter tells."""
     large = pb.CreateRunRequest(parent=PARENT, run=run_pb2.Run(display_name="x" * 9 * MEBIBYTE))
-    assert await refusal(bench.call("CreateRun", large)) == "MESSAGE_TOO_LARGE"
+    assert await reason(bench.call("CreateRun", large)) == "MESSAGE_TOO_LARGE"
     body = json.dumps({"parent": PARENT, "run": {"display_name": "x" * 9 * MEBIBYTE}}).encode()
     answer = await post(bench, "CreateRun", body)
     assert (answer.status_code, answer.json()["code"]) == (429, "resource_exhausted")
@@ -100,7 +90,7 @@ async def test_streams_do_not_last_for_ever(bench: Bench) -> None:
     silent = bench.stub.CreateBatch()
     await silent.write(header)
     assert (await silent.read()).accepted_count == 0
-    assert await refusal(silent.read()) == "STREAM_IDLE"
+    assert await reason(silent.read()) == "STREAM_IDLE"
 
     assert await asyncio.to_thread(flood, bench.endpoints["address"]) == "RATE_LIMITED"
     listed: list[pb.ListBatchesResponse] = []
@@ -217,7 +207,7 @@ async def test_request_ids_and_etags_hold(bench: Bench) -> None:
             other.dataset_id = "others"
         else:
             other.dataset.display_name = "another"
-        assert await refusal(bench.call("CreateDataset", other)) == "REQUEST_ID_REUSED"
+        assert await reason(bench.call("CreateDataset", other)) == "REQUEST_ID_REUSED"
 
     def batch(rate: float = 0.1, priority: int = 0) -> pb.CreateBatchRequest:
         axis = pb.GridAxis(field="fit.learning_rate", values=[Value(number_value=rate)])

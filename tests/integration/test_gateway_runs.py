@@ -206,7 +206,7 @@ async def test_a_silent_trainer_is_stopped_and_its_run_tried_again(
     tmp_path: Path, s3_location: S3Location
 ) -> None:
     """A trainer that hangs beyond the heartbeat limit is killed, and another begins attempt 2."""
-    async with running(tmp_path, s3_location, heartbeat_s=2.0) as bench:
+    async with running(tmp_path, s3_location, heartbeat_s=5.0) as bench:
         await bench.push()
         bench.control(hold=2)
         run = await bench.submit("hang", epochs=2)

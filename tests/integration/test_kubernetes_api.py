@@ -54,7 +54,7 @@ def a_job(uid: str, **status: Any) -> dict[str, Any]:
     }
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Look again and again until the condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is awaited has no event to wait for
@@ -188,8 +188,9 @@ async def test_a_silent_watch_is_opened_again(server: FakeApiServer) -> None:
 
 async def test_bookmarks_keep_a_quiet_watch_alive(server: FakeApiServer) -> None:
     """A watch that gets bookmarks is not silent, and goes on from the bookmark's version."""
-    async with watching(server, watch_silence_s=0.5) as watch:
-        for _ in range(8):
+    async with watching(server, watch_silence_s=2.0) as watch:
+        ends = time.monotonic() + 2.5
+        while time.monotonic() < ends:
             await asyncio.sleep(0.1)
             await server.bookmark()
         assert watch.fresh
@@ -212,7 +213,7 @@ async def test_an_old_answer_does_not_replace_a_newer_one(server: FakeApiServer)
         assert watch.jobs["a"]["status"] == {"active": 1}
 
 
-_TIMES = LeaseTimes(duration_s=1.0, renew_limit_s=0.6, retry_s=0.1)
+_TIMES = LeaseTimes(duration_s=3.0, renew_limit_s=1.8, retry_s=0.1)
 
 
 def lease_of(api: Api, identity: str) -> KubernetesLease:
@@ -226,14 +227,14 @@ async def test_one_replica_leads_and_hands_over(server: FakeApiServer) -> None:
     async with api_of(server) as api:
         one, two = lease_of(api, "one"), lease_of(api, "two")
         async with held_lease(two):
-            await asyncio.wait_for(two.until_leading(), 5)
+            await asyncio.wait_for(two.until_leading(), 30)
             async with held_lease(one):
-                await asyncio.sleep(1.5)
+                await asyncio.sleep(_TIMES.duration_s + 0.5)
                 assert two.leading
                 assert not one.leading
         began = time.monotonic()
         async with held_lease(one):
-            await asyncio.wait_for(one.until_leading(), 5)
+            await asyncio.wait_for(one.until_leading(), 30)
         assert time.monotonic() - began < _TIMES.duration_s
 
 
@@ -244,7 +245,7 @@ async def test_a_leader_that_died_is_followed(server: FakeApiServer) -> None:
         await dead._try()
         began = time.monotonic()
         async with held_lease(heir):
-            await asyncio.wait_for(heir.until_leading(), 5)
+            await asyncio.wait_for(heir.until_leading(), 30)
         assert time.monotonic() - began >= _TIMES.duration_s
         assert not dead.leading
 
@@ -252,13 +253,13 @@ async def test_a_leader_that_died_is_followed(server: FakeApiServer) -> None:
 async def test_a_leader_that_cannot_renew_stops_before_another_begins(
     server: FakeApiServer,
 ) -> None:
-    """With the API server away leadership ends within the renew limit."""
+    """With the API server away leadership ends before the lease that it last renewed does."""
     async with api_of(server) as api:
         lease = lease_of(api, "one")
         async with held_lease(lease):
-            await asyncio.wait_for(lease.until_leading(), 5)
+            await asyncio.wait_for(lease.until_leading(), 30)
             server.busy = 10_000
             began = time.monotonic()
-            await asyncio.wait_for(lease.until_lost(), 5)
-            assert time.monotonic() - began <= _TIMES.renew_limit_s + 0.1
+            await asyncio.wait_for(lease.until_lost(), 30)
+            assert time.monotonic() - began < _TIMES.duration_s
             assert not lease.leading

@@ -1,7 +1,6 @@
 """Launchers whose trainers do nothing until a test ends them: the fake, and processes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +9,7 @@ from linnet_gateway.launches.launcher import Launch, Launcher, ShardState
 from linnet_gateway.process.launcher import ProcessLauncher, ProcessSettings
 from linnet_runtime.clock import SystemClock
 
+from tests.fakes.gateway import until
 from tests.fakes.launcher import FakeLauncher
 
 
@@ -96,10 +96,3 @@ def a_launch(uid: str = "l-one", shard_count: int = 1, parallelism: int = 1) -> 
         labels={"batch": "b-one"},
         spec_digest="d" * 64,
     )
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
-    """Ask again and again until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - what is awaited has no event to wait for
-            await asyncio.sleep(0.05)
