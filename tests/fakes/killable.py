@@ -8,6 +8,7 @@ from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.batches.filling import BatchFilling
 from linnet_gateway.datasets.files import DatasetFiles
 from linnet_gateway.launches.fairness import ShardLimits
+from linnet_gateway.launches.last_lines import LastLines
 from linnet_gateway.launches.launching import Launching, ReconcilerLimits
 from linnet_gateway.reconciling.analysis import Analysis, AnalysisLimits
 from linnet_gateway.reconciling.housekeeping import Housekeeping, KeepingLimits
@@ -89,6 +90,7 @@ class Gateway:
             tokens=tokens,
             clock=clock,
             limits=limits,
+            last_lines=LastLines(self.records.events, store),
         )
         self.reconciler = Reconciler(
             runs=self.records.runs,

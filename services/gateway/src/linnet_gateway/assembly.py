@@ -25,6 +25,7 @@ from linnet_gateway.api.pagination import Pager
 from linnet_gateway.api.serving import reachable, serve_public
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.core import Core, rate_limits, reconciler_limits, training_api
+from linnet_gateway.launches.last_lines import LastLines
 from linnet_gateway.launches.launcher import Launcher
 from linnet_gateway.launches.launching import Launching, ReconcilerLimits
 from linnet_gateway.metrics import DatabaseMetrics, RunMetrics
@@ -117,6 +118,7 @@ class Gateway:
             tokens=core.tokens,
             clock=self.clock,
             limits=limits,
+            last_lines=LastLines(core.records.events, core.store),
         )
         reconciler = self._reconciler(core, launcher, launching, limits)
         await self._serve_runner(core, launching, runner_server)

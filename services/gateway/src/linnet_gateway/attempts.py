@@ -171,3 +171,16 @@ def trainer_failed(
     if failure.reason.retryable and failure.reason is not FailureReason.OUT_OF_MEMORY:
         return lose_attempt(run, failure, limits, now)
     return fail(run, failure, now)
+
+
+def blames_launch(failure: Failure) -> bool:
+    """Whether a failure speaks of the launch as a whole and not of the run in progress."""
+    return failure.reason in {
+        FailureReason.INVALID_DATA,
+        FailureReason.LAUNCH_FAILED,
+        FailureReason.IMAGE_PULL,
+        FailureReason.UNSCHEDULABLE,
+        FailureReason.QUOTA_EXCEEDED,
+        FailureReason.DEADLINE_EXCEEDED,
+        FailureReason.LAUNCH_DELETED,
+    }

@@ -13,6 +13,7 @@ from linnet_runtime.errors import LinnetError, NotFound, Unavailable
 from linnet_gateway import attempts, transitions
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.launches.fairness import Demand, ShardLimits, allot
+from linnet_gateway.launches.last_lines import LastLines
 from linnet_gateway.launches.launcher import Launch, Launcher, LaunchStatus, ShardState
 from linnet_gateway.ports import Launches, Runs
 from linnet_gateway.records import LaunchRecord, LaunchState, RunRecord
@@ -62,8 +63,10 @@ class Launching:
         tokens: Tokens,
         clock: Clock,
         limits: ReconcilerLimits,
+        last_lines: LastLines,
     ) -> None:
         self._runs = runs
+        self._last_lines = last_lines
         self._launches = launches
         self._launcher = launcher
         self._tokens = tokens
@@ -121,6 +124,9 @@ class Launching:
 
     async def _leave(self, run: RunRecord, failure: Failure) -> None:
         now, retries = self._clock.now(), self._limits.retries
+        if run.attempt_open and not failure.log_tail:
+            # Past its deadline, or deleted, a pod takes its output with it.
+            failure = replace(failure, log_tail=await self._last_lines.of(run))
 
         def decide(current: RunRecord) -> RunRecord:
             if current.launch_uid != run.launch_uid:
@@ -128,7 +134,7 @@ class Launching:
             if not current.attempt_open:
                 # It was not its turn: what broke the shard says nothing about this run.
                 blameless = replace(failure, reason=FailureReason.TRAINER_CRASHED)
-                why = failure if _blames_launch(failure) else blameless
+                why = failure if attempts.blames_launch(failure) else blameless
                 return attempts.leave_launch(current, why, retries, now)
             lost = attempts.lose_attempt(current, failure, retries, now)
             if lost.state.terminal or lost.state is RunState.QUEUED:
@@ -285,16 +291,3 @@ def _launched(launch: LaunchRecord, *, now: datetime) -> LaunchRecord:
 
 def _crash(message: str) -> Failure:
     return Failure(FailureReason.TRAINER_CRASHED, message)
-
-
-def _blames_launch(failure: Failure) -> bool:
-    """Whether a failure speaks of the launch as a whole and not of the run in progress."""
-    return failure.reason in {
-        FailureReason.INVALID_DATA,
-        FailureReason.LAUNCH_FAILED,
-        FailureReason.IMAGE_PULL,
-        FailureReason.UNSCHEDULABLE,
-        FailureReason.QUOTA_EXCEEDED,
-        FailureReason.DEADLINE_EXCEEDED,
-        FailureReason.LAUNCH_DELETED,
-    }
