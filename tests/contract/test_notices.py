@@ -34,7 +34,7 @@ class Replica:
 
     async def sees(self, uid: str) -> None:
         """Wait until an event of a run is seen."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await self.events.get()).subject != uid:
                 pass
 
@@ -53,7 +53,7 @@ async def pair(postgres_url: str) -> AsyncIterator[tuple[Records, Replica]]:
     writer, replica = Records(postgres_url, Time()), Replica(postgres_url)
     await writer.runs.create(a_run("first"))
     # Listening begins with a look: from here on only notices wake it.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not replica.notices.listening:  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0.01)
     yield writer, replica
@@ -84,7 +84,7 @@ async def test_a_lost_connection_is_opened_anew_and_misses_nothing(
         assert connection.execute(text(ended)).scalars().all() == [True]
     await writer.runs.create(a_run("meanwhile"))
     await replica.sees("meanwhile")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not replica.notices.listening:  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0.01)
     await writer.runs.create(a_run("afterwards"))

@@ -1,12 +1,9 @@
 """A gateway in a process of its own, which tests may kill; its trainers are without TensorFlow."""
 
 import asyncio
-import contextlib
 import json
 import os
-import secrets
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,9 +18,7 @@ from pydantic import SecretStr
 
 from tests.fakes.analysts import FakeAnalysts, serving
 from tests.fakes.gateway import Bench, settings_for, stop_trainers, until
-
-_PORTS = range(12_000, 32_000)
-"""Linux connects from 32,768 on (net.ipv4.ip_local_port_range)."""
+from tests.support.free_ports import free_port
 
 
 class GatewayProcess:
@@ -99,18 +94,6 @@ class GatewayProcess:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
             await self._process.wait()
-
-
-def free_port() -> int:
-    """Find a port that nobody has, below those that connections take for themselves.
-
-    A gateway that is killed comes back on its port: no connection may have taken it meanwhile.
-    """
-    while True:
-        port = secrets.choice(_PORTS)
-        with socket.socket() as found, contextlib.suppress(OSError):
-            found.bind(("127.0.0.1", port))
-            return port
 
 
 @asynccontextmanager

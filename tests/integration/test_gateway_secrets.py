@@ -29,15 +29,16 @@ async def test_a_whole_run_leaves_no_secret_behind(tmp_path: Path, s3_location: 
     ):
         bench.metadata = [("authorization", f"Bearer {TOKEN}")]
         await bench.push()
-        bench.control(crash={"*": 3})
+        bench.control(crash={"*": 3}, hold=1)
         bench.analysts.failures = [InvalidInput.of("model", "expected another one")]
         run = await bench.submit("one")
-        # The folder of a launch goes with it: its token is read while there is one.
+        # The folder of a launch goes with it: its token is read while the trainer is held.
         async with asyncio.timeout(60):
             while True:
                 if tokens := await asyncio.to_thread(read_tokens, tmp_path):
                     break
                 await asyncio.sleep(0.01)
+        bench.control(crash={"*": 3})
         done = await bench.until_state(
             run.name, run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_FAILED
         )

@@ -11,7 +11,8 @@ import pytest
 from linnet_runtime.s3 import S3Location
 
 from tests.fakes.gateway import settings_for, until
-from tests.fakes.gateway_process import GatewayProcess, free_port
+from tests.fakes.gateway_process import GatewayProcess
+from tests.support.free_ports import free_port
 
 
 @asynccontextmanager

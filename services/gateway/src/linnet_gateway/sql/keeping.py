@@ -1,9 +1,9 @@
 """What the records forget, in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, select
 
 from linnet_gateway.object_keys import batch_prefix, dataset_prefix
 from linnet_gateway.records import EventKind
@@ -15,6 +15,8 @@ from linnet_gateway.states import BatchState, DatasetState, RunState
 
 _AT_ONCE = 100_000
 """Runs beyond the newest ones that are looked at together; SQL wants a limit beside an offset."""
+
+Prefix = Callable[[str, str, str], str]
 
 
 class SqlKeeping:
@@ -57,22 +59,12 @@ class SqlKeeping:
     async def expire_batches(self, ended_before: datetime, now: datetime) -> int:
         """Delete batches that ended before a time and whose runs are all gone; say how many."""
         columns, runs = schema.batches.c, schema.runs.c
-        query = select(columns.project, columns.id, columns.uid).where(
+        which = and_(
             columns.state == int(BatchState.DONE),
             columns.end_time < to_us(ended_before),
             ~select(runs.uid).where(runs.batch_uid == columns.uid).exists(),
         )
-        if not await self._database.read(lambda c: c.execute(query.limit(1)).first()):
-            return 0
-
-        def work(connection: Connection) -> int:
-            found = connection.execute(query).all()
-            doom(connection, [batch_prefix(*row) for row in found], now)
-            uids = [row[2] for row in found]
-            connection.execute(delete(schema.batches).where(columns.uid.in_(uids)))
-            return len(uids)
-
-        return await self._database.write(work)
+        return await self._drop(schema.batches, which, batch_prefix, now)
 
     async def forget_launches(self, ended_before: datetime) -> None:
         """Delete records of launches that ended before a time."""
@@ -87,18 +79,24 @@ class SqlKeeping:
     async def abandon_uploads(self, older_than: datetime, now: datetime) -> int:
         """Delete datasets that nobody finalized, doom their objects, and say how many."""
         columns = schema.datasets.c
-        query = select(columns.project, columns.id, columns.uid).where(
+        which = and_(
             columns.state == int(DatasetState.UPLOADING), columns.create_time < to_us(older_than)
         )
+        return await self._drop(schema.datasets, which, dataset_prefix, now)
+
+    async def _drop(
+        self, table: Table, which: ColumnElement[bool], prefix: Prefix, now: datetime
+    ) -> int:
+        """Delete records and doom what is stored of each; say how many."""
+        query = select(table.c.project, table.c.id, table.c.uid).where(which)
         if not await self._database.read(lambda c: c.execute(query.limit(1)).first()):
             return 0
 
         def work(connection: Connection) -> int:
             found = connection.execute(query).all()
-            doom(connection, [dataset_prefix(*row) for row in found], now)
-            uids = [row[2] for row in found]
-            connection.execute(delete(schema.datasets).where(columns.uid.in_(uids)))
-            return len(uids)
+            doom(connection, [prefix(*row) for row in found], now)
+            connection.execute(delete(table).where(table.c.uid.in_([row[2] for row in found])))
+            return len(found)
 
         return await self._database.write(work)
 
