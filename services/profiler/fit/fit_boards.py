@@ -70,6 +70,10 @@ MIN_BAND: Final = 1.15
 BAND_SHARE: Final = 0.90
 # Models unlike the timed ones stray further than those do from each other.
 NEW_MODEL_BAND: Final = 1.6
+# ESP-NN's timings are few and its counts those of another core.
+ESP_BAND: Final = 2.0
+# From so many rows on, a board's own errors make its band.
+OWN_BAND_ROWS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,36 @@ def band_of(ratios: Iterable[float]) -> float:
     return max(MIN_BAND, float(np.exp(np.quantile(sizes, BAND_SHARE))))
 
 
+def band_for(target: Target, kind: str, rows: list[Timed], ratios: list[float]) -> float:
+    """A board's band from how far held-out rows lie off: its own where it has eight of them.
+
+    Args:
+        target: The board.
+        kind: int8 or float32.
+        rows: Timings.
+        ratios: Predicted over measured of each, its model held out.
+    """
+    pairs = list(zip(rows, ratios, strict=True))
+    mine = [ratio for row, ratio in pairs if row.target.id == target.id and row.kind == kind]
+    if len(mine) >= OWN_BAND_ROWS:
+        return band_of(mine)
+    everyone = band_of(ratio for row, ratio in pairs if counted(row)) if kind == "int8" else 0.0
+    return max(everyone, NEW_MODEL_BAND, ESP_BAND if target.kernels.is_esp else 0.0)
+
+
+def left_out_bands(rows: list[Timed]) -> list[float]:
+    """The band that each row's board would have had if nobody had ever timed the row's model.
+
+    Neither the parameters nor the errors that the band is made of have seen the model: those
+    errors are themselves held out among the rows of the other models.
+    """
+    without: dict[str, tuple[list[Timed], list[float]]] = {}
+    for name in {row.model for row in rows}:
+        others = [row for row in rows if row.model != name]
+        without[name] = others, held_out(others)
+    return [band_for(row.target, row.kind, *without[row.model]) for row in rows]
+
+
 def counted(row: Timed) -> bool:
     """Rows the calibration answers for: int8 with CMSIS-NN stated."""
     return row.kind == "int8" and row.cmsis
@@ -206,21 +240,14 @@ def main() -> None:
     """Fit, write, report."""
     rows = timed_rows()
     ratios = held_out(rows)
-    cmsis_band = band_of(ratio for row, ratio in zip(rows, ratios, strict=True) if counted(row))
     calibration: dict[str, dict[str, Any]] = {"families": {}, "boards": {}}
     for kind in ("int8", "float32"):
         for target_id in sorted({row.target.id for row in rows if row.kind == kind}):
             target = find_target(target_id)
             fitted, family = parameters(rows, target, kind)
-            mine = [
-                ratio
-                for row, ratio in zip(rows, ratios, strict=True)
-                if row.target.id == target_id and row.kind == kind
-            ]
-            fallback = max(cmsis_band, NEW_MODEL_BAND) if kind == "int8" else NEW_MODEL_BAND
-            esp = target.kernels.is_esp
-            band = band_of(mine) if len(mine) >= 8 else max(fallback, 2.0 if esp else 0.0)
-            calibration["boards"].setdefault(target_id, {})[kind] = entry(fitted, band, len(mine))
+            band = band_for(target, kind, rows, ratios)
+            timed = sum(row.target.id == target_id and row.kind == kind for row in rows)
+            calibration["boards"].setdefault(target_id, {})[kind] = entry(fitted, band, timed)
             family_rows = [
                 ratio
                 for row, ratio in zip(rows, ratios, strict=True)
@@ -231,7 +258,7 @@ def main() -> None:
                 family, wide, len(family_rows)
             )
     OUTPUT.write_text(json.dumps(calibration, indent=1, sort_keys=True) + "\n")
-    report(rows, ratios, calibration)
+    report(rows, ratios)
 
 
 def entry(values: Floats, band: float, rows: int) -> dict[str, float | int]:
@@ -245,16 +272,16 @@ def entry(values: Floats, band: float, rows: int) -> dict[str, float | int]:
     }
 
 
-def report(rows: list[Timed], ratios: list[float], calibration: dict[str, Any]) -> None:
+def report(rows: list[Timed], ratios: list[float]) -> None:
     """Print every held-out row and the summary."""
     errors = {row.row: abs(ratio - 1) * 100 for row, ratio in zip(rows, ratios, strict=True)}
+    bands = left_out_bands(rows)
     inside, widths = [], []
-    for row, ratio in sorted(zip(rows, ratios, strict=True), key=lambda pair: pair[0].board):
-        band = calibration["boards"][row.target.id][row.kind]["band"]
+    triples = zip(rows, ratios, bands, strict=True)
+    for row, ratio, band in sorted(triples, key=lambda triple: triple[0].board):
         if counted(row):
             inside.append(1 / band <= ratio <= band)
             widths.append(band)
-        if counted(row):
             error = (ratio - 1) * 100
             print(f"{row.confidence} {row.board[:24]:24} {row.model:22} {error:+6.1f} %")
     main_rows = [errors[row.row] for row in rows if counted(row)]

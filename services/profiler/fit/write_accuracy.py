@@ -6,6 +6,7 @@ the repository.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ import fit_boards
 import fit_code_size
 import fit_instructions
 import numpy as np
+from fit_boards import Timed
 from linnet_profiler.support import SUPPORTED
 from linnet_profiler.targets import cores, targets
 from truth_rows import CountedOperator, counted_operators
@@ -122,7 +124,34 @@ def boards() -> list[str]:
         "The milliseconds are at the target's usual clock. Rows of ESP-NN and of unstated kernels "
         "are shown and not counted; TF 2.3.1 and other vendors' kernels take no part at all."
     )
-    return ["## Time on boards, models left out", "", note, "", *table(head, lines), ""]
+    held = band_lines(rows, ratios)
+    return ["## Time on boards, models left out", "", note, "", *held, *table(head, lines), ""]
+
+
+def band_lines(rows: list[Timed], ratios: list[float]) -> list[str]:
+    """How often the 90 % band holds, with the shipped bands and with bands that saw no such row."""
+    calibration = json.loads(fit_boards.OUTPUT.read_text())["boards"]
+    shipped = [calibration[row.target.id][row.kind]["band"] for row in rows]
+    lines = []
+    for name, bands in (
+        ("as shipped", shipped),
+        ("model left out of the band too", fit_boards.left_out_bands(rows)),
+    ):
+        chosen = [
+            (ratio, band)
+            for row, ratio, band in zip(rows, ratios, bands, strict=True)
+            if fit_boards.counted(row)
+        ]
+        held = sum(1 / band <= ratio <= band for ratio, band in chosen)
+        width = np.mean([band for _, band in chosen])
+        share = f"{held} of {len(chosen)} ({held / len(chosen):.0%})"
+        lines.append([name, share, f"{width:.2f}", f"{max(band for _, band in chosen):.2f}"])
+    head = ["90 % band of int8 rows with CMSIS-NN", "holds", "mean factor", "largest"]
+    note = (
+        f"No board's band is below a factor of {fit_boards.NEW_MODEL_BAND:g} unless eight timings "
+        "of its own say so: with nine models among these rows, a narrower one would be luck."
+    )
+    return [*table(head, lines), "", note, ""]
 
 
 def estimated_cores() -> list[str]:

@@ -2,12 +2,19 @@
 
 import json
 import struct
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import typer
+from linnet_profiler import profile_all
+from linnet_profiler import targets as known_targets
+from linnet_profiler.interpreter.check import InterpreterCheck
 from linnet_profiler.showing import cli
+from linnet_profiler.showing.render import interpreter_line, render_comparison, render_targets
 from linnet_profiler.tflite.parser import MAX_MODEL_BYTES
+from rich.console import Console
 from truth_rows import model_bytes
 from typer.testing import CliRunner
 
@@ -209,3 +216,71 @@ def test_the_real_interpreter_is_asked_on_demand(models: list[str]) -> None:
     code, out = run("profile", models[0], "--target", "esp32", "--check")
     assert code == 0
     assert "agrees=True" in out
+
+
+def _screen(width: int) -> tuple[Console, StringIO]:
+    page = StringIO()
+    return Console(file=page, force_terminal=True, width=width, color_system=None), page
+
+
+def test_tables_fit_eighty_columns(models: list[str]) -> None:
+    """At 80 columns no id and no figure of any table is cut or broken over two lines."""
+    found = profile_all(Path(models[1]).read_bytes())
+    console, page = _screen(80)
+    render_comparison(console, found, "model.tflite")
+    compared = page.getvalue()
+    render_targets(console, list(known_targets().values()))
+    text = page.getvalue()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    starts = [line.split(" ")[0] for line in compared.splitlines()]
+    assert [start for start in starts if start in known_targets()] == list(known_targets())
+    assert compared.splitlines()[-1].startswith("Smallest it fits: ")
+
+
+def test_a_wide_screen_names_the_boards() -> None:
+    """Where there is room, the name on the board stands beside its id."""
+    console, page = _screen(130)
+    render_targets(console, list(known_targets().values()))
+    assert "NUCLEO-L4R5ZI" in page.getvalue()
+
+
+def test_the_smallest_target_is_named_in_piped_output_too(models: list[str]) -> None:
+    """The last line of many targets names the smallest that fits, as the JSON does."""
+    last = run("profile", models[0])[1].splitlines()[-1].split("\t")
+    smallest = json.loads(run("profile", models[0], "--json")[1])["smallest"]
+    assert last == [models[0], "smallest", smallest]
+
+
+@pytest.mark.parametrize("budget", ["nan", "inf", "-1"])
+def test_a_budget_that_is_no_number_is_refused(models: list[str], budget: str) -> None:
+    """A budget without end would put what is no number into the JSON."""
+    assert run("profile", models[0], "--max-latency-ms", budget, "--json")[0] == 2
+
+
+def test_what_can_not_be_read_is_said_once(tmp_path: Path) -> None:
+    """A missing file and a folder are named with the reason, the path once a line."""
+    for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        result = RUNNER.invoke(APP, ["profile", str(path), "--target", "esp32"])
+        assert result.exit_code == 1
+        assert result.stderr.count(str(path)) == 1
+        assert f"{path}: file: {reason}" in result.stderr
+        line = json.loads(run("profile", str(path), "--target", "esp32", "--json")[1])
+        assert line["error"]["reason"] == "FILE_UNREADABLE"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "ran it; its arena of 1,000 B agrees"),
+        ({"agrees": False, "replayed_bytes": 900}, "DISAGREES with the replay's 900 B"),
+        ({"ran": False, "problem": "no EXP"}, "did not run it (no EXP)"),
+        ({"loaded": False, "ran": False, "arena_bytes": None}, "refused it"),
+        ({"ran": False, "crashed": True, "problem": "code -6"}, "ended its process (code -6)"),
+        ({"available": False, "problem": "not installed"}, "not asked, not installed"),
+    ],
+)
+def test_the_interpreter_s_word_is_a_sentence(changes: dict[str, object], words: str) -> None:
+    """Each way a check may end is said, a disagreement loudest."""
+    good = InterpreterCheck(True, True, True, False, "", 1000, 500, 1000, True)
+    assert words in interpreter_line(replace(good, **changes))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from linnet_runtime.errors import InvalidInput
@@ -14,9 +15,10 @@ from rich.console import Console
 
 from linnet_profiler.analysis import Analysis
 from linnet_profiler.ethos_u import Offload, known_accelerator, offload
-from linnet_profiler.interpreter.check import check_on_interpreter
+from linnet_profiler.interpreter.check import InterpreterCheck, check_on_interpreter
 from linnet_profiler.profile import Budgets, Profile
 from linnet_profiler.showing.render import (
+    interpreter_line,
     offload_line,
     render_comparison,
     render_profile,
@@ -79,6 +81,8 @@ def profile(
     ] = False,
 ) -> None:
     """Say what models need on a microcontroller: RAM, flash and time."""
+    if max_latency_ms is not None and not isfinite(max_latency_ms):
+        raise typer.BadParameter("expected a finite number", param_hint="--max-latency-ms")
     budgets = Budgets(max_ram_bytes, max_flash_bytes, max_latency_ms)
     options = TargetOptions(
         target, target_file, core, kernels, clock_hz, ram_bytes, flash_bytes, every=all_targets
@@ -98,14 +102,14 @@ def profile(
             analysis = Analysis.of(data)
             found = [analysis.profile(one, budgets) for one in chosen]
             offloaded = None if ethos_u is None else offload(data, ethos_u)
-            checked = asdict(check_on_interpreter(data)) if check else None
+            checked = check_on_interpreter(data) if check else None
         except (InvalidInput, OSError) as error:
             failed = True
             _complain(file, error, as_json=as_json)
             continue
         if as_json:
             extra = {} if offloaded is None else {"ethos_u": offload_report(offloaded)}
-            extra |= {} if checked is None else {"interpreter": checked}
+            extra |= {} if checked is None else {"interpreter": asdict(checked)}
             for piece in report_pieces(found, str(file), extra):
                 typer.echo(piece, nl=False)
             continue
@@ -134,7 +138,7 @@ def _print(
     found: list[Profile],
     file: str,
     offloaded: Offload | None,
-    checked: dict[str, Any] | None,
+    checked: InterpreterCheck | None,
 ) -> None:
     if len(found) == 1:
         render_profile(console, found[0], file)
@@ -143,8 +147,11 @@ def _print(
     if offloaded is not None:
         console.print(offload_line(offloaded))
     if checked is not None:
-        said = " ".join(f"{name}={value}" for name, value in checked.items())
-        console.print(f"interpreter {said}", markup=False, highlight=False, soft_wrap=True)
+        line = interpreter_line(checked)
+        if not console.is_terminal:
+            said = " ".join(f"{name}={value}" for name, value in asdict(checked).items())
+            line = f"interpreter {said}"
+        console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def _read(file: Path) -> bytes:
@@ -157,7 +164,7 @@ def _read(file: Path) -> bytes:
 
 def _complain(file: Path, error: InvalidInput | OSError, *, as_json: bool) -> None:
     reason = error.reason if isinstance(error, InvalidInput) else "FILE_UNREADABLE"
-    message = str(error)
+    message = error.message if isinstance(error, InvalidInput) else f"file: {error.strerror}"
     if as_json:
         typer.echo(json.dumps({"file": str(file), "error": {"reason": reason, "message": message}}))
     else:

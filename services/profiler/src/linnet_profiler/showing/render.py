@@ -8,7 +8,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from linnet_profiler.analysis import smallest_that_fits
 from linnet_profiler.ethos_u import Offload
+from linnet_profiler.interpreter.check import InterpreterCheck
 from linnet_profiler.profile import Profile
 from linnet_profiler.suggestions import Suggestion
 from linnet_profiler.targets import Target
@@ -17,6 +19,7 @@ _BAR_WIDTH = 24
 _NEARLY_FULL = 0.75
 _KIB = 1024
 _SECOND = 1000
+_WIDE = 110
 _MEGAHERTZ = 1_000_000
 
 
@@ -26,7 +29,9 @@ def kibibytes(size: float) -> str:
         return f"{size:.0f} B"
     if abs(size) < _KIB * _KIB:
         return f"{size / _KIB:.1f} KiB"
-    return f"{size / _KIB / _KIB:.1f} MiB"
+    if abs(size) < _KIB**3:
+        return f"{size / _KIB / _KIB:.1f} MiB"
+    return f"{size / _KIB**3:.1f} GiB"
 
 
 def duration(milliseconds: float) -> str:
@@ -34,6 +39,13 @@ def duration(milliseconds: float) -> str:
     if milliseconds < 1:
         return f"{milliseconds * 1e3:.3g} µs"
     return f"{milliseconds:.3g} ms" if milliseconds < _SECOND else f"{milliseconds / 1e3:.3g} s"
+
+
+def duration_range(low: float, high: float) -> str:
+    """A band for people: 18.3-46.9 ms, 0.9 µs-1.1 ms."""
+    first, last = duration(low), duration(high)
+    amount, unit = first.split(" ")
+    return f"{amount if unit == last.split(' ')[1] else first}-{last}"
 
 
 def clock(hertz: int) -> str:
@@ -133,7 +145,7 @@ def _savings(suggestion: Suggestion) -> str:
     saved = [duration(suggestion.saved_us / 1e3)] if suggestion.saved_us > 0 else []
     memories = (("RAM", suggestion.saved_ram_bytes), ("flash", suggestion.saved_flash_bytes))
     saved += [f"{kibibytes(size)} of {memory}" for memory, size in memories if size > 0]
-    return f" Saves about {' and '.join(saved)}." if saved else ""
+    return f" Saves about {', '.join(saved)}." if saved else ""
 
 
 def _operators(found: Profile) -> Table:
@@ -163,15 +175,22 @@ def offload_line(found: Offload) -> str:
 
 
 def render_comparison(console: Console, profiles: Sequence[Profile], file: str) -> None:
-    """Print one model over many targets."""
+    """Print one model over many targets, and the smallest on which it fits."""
+    smallest = smallest_that_fits(profiles)
     if not console.is_terminal:
         for found in profiles:
             console.file.write(
                 f"{file}\t{found.target.id}\t{found.ram.total_bytes}\t{found.flash.total_bytes}"
                 f"\t{found.latency.milliseconds:.6g}\t{'yes' if found.verdict.fits else 'no'}\n"
             )
+        console.file.write(f"{file}\tsmallest\t{smallest.target.id if smallest else ''}\n")
         return
-    table = Table("target", "RAM", "flash", "latency", "90 % band", "basis", "fits", title=file)
+    table = Table(title=file, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("target", no_wrap=True)
+    for name in ("RAM", "flash", "latency", "90 % band"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for name in ("basis", "fits"):
+        table.add_column(name, no_wrap=True)
     for found in profiles:
         latency = found.latency
         table.add_row(
@@ -179,11 +198,36 @@ def render_comparison(console: Console, profiles: Sequence[Profile], file: str) 
             kibibytes(found.ram.total_bytes),
             kibibytes(found.flash.total_bytes),
             duration(latency.milliseconds),
-            f"{duration(latency.low)} to {duration(latency.high)}",
+            duration_range(latency.low, latency.high),
             latency.basis.value,
             Text("yes", "green") if found.verdict.fits else Text("no", "red"),
         )
     console.print(table)
+    fitting = "It fits none." if smallest is None else f"Smallest it fits: {smallest.target.id}"
+    console.print(fitting, markup=False, highlight=False)
+
+
+def interpreter_line(checked: InterpreterCheck) -> str:
+    """One line on what the real interpreter says."""
+    if not checked.available:
+        return f"Interpreter: not asked, {checked.problem}."
+    did = (
+        "ran it"
+        if checked.ran
+        else "loaded it and did not run it"
+        if checked.loaded
+        else "refused it"
+    )
+    if checked.crashed:
+        did = "ended its process"
+    why = f" ({checked.problem})" if checked.problem else ""
+    if checked.arena_bytes is None:
+        return f"Interpreter: {did}{why}; replay {checked.replayed_bytes:,} B."
+    said = "agrees" if checked.agrees else "DISAGREES"
+    return (
+        f"Interpreter: {did}{why}; its arena of {checked.arena_bytes:,} B {said} with the replay's "
+        f"{checked.replayed_bytes:,} B."
+    )
 
 
 def render_targets(console: Console, found: Sequence[Target]) -> None:
@@ -195,15 +239,19 @@ def render_targets(console: Console, found: Sequence[Target]) -> None:
                 f"\t{target.flash_bytes}\t{target.kernels.value}\n"
             )
         return
-    table = Table("id", "board", "core", "clock", "RAM", "flash", "kernels", box=None)
+    # At 80 columns the name, which is the id in other letters, makes room for the figures.
+    wide = console.width >= _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("id", "core", "clock", "RAM", "flash", "kernels", *(("board",) if wide else ())):
+        table.add_column(name, no_wrap=True)
     for target in found:
         table.add_row(
             target.id,
-            target.name,
             target.core.id,
             clock(target.clock_hz),
             kibibytes(target.ram_bytes),
             kibibytes(target.flash_bytes),
-            target.kernels.value,
+            target.kernels.library,
+            *((target.name,) if wide else ()),
         )
     console.print(table)
