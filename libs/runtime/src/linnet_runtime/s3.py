@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,7 +78,11 @@ def _translated(key: str) -> Iterator[None]:
     except S3Error as error:
         if error.code in {"NoSuchKey", "NoSuchObject", "NoSuchBucket"}:
             raise NotFound("object", key) from error
-        if error.code in _TRANSIENT_CODES:
+        # Stores have codes of their own for it, such as MinIO while it starts.
+        if (
+            error.code in _TRANSIENT_CODES
+            or error.response.status == HTTPStatus.SERVICE_UNAVAILABLE
+        ):
             raise Unavailable(f"object store: {error.code} for {key}") from error
         raise
     except (InvalidResponseError, ServerError, urllib3.exceptions.HTTPError, OSError) as error:
