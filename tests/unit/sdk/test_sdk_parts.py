@@ -3,6 +3,8 @@
 import json
 import pickle
 import random
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,25 @@ def test_ports_are_distinct_free_and_kept(taken: set[int], seed: int) -> None:
     assert not taken & set(first.values())
     assert again == first
     assert {n for n in names if moved[n] != first[n]} == {"n3"}
+
+
+def test_a_port_that_is_let_go_soon_is_waited_for() -> None:
+    """A start right after a crash gets the ports that the dying processes still hold."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        port = server.getsockname()[1]
+        waiting = pool.submit(ports.await_free, [port], patience_s=30)
+        assert not ports.is_free(port)
+        assert not waiting.done()
+        server.close()
+        waiting.result(30)
+        assert ports.is_free(port)
+
+
+def test_a_port_that_another_program_keeps_is_given_up() -> None:
+    """Patience with a port ends."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ports.await_free([server.getsockname()[1]], patience_s=0.1)
+        assert not ports.is_free(server.getsockname()[1])
 
 
 def test_arrays_with_objects_are_refused(tmp_path: Path) -> None:

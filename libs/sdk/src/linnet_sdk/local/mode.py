@@ -14,6 +14,7 @@ from linnet_sdk.local.home import Credentials, Home, write_json
 from linnet_sdk.server_address import ServerAddress
 
 LEFTOVER_GRACE_S = 20.0
+PORT_PATIENCE_S = 3.0
 TRAINER_GRACE_S = 15.0
 Planner = Callable[[Home, Mapping[str, int], Credentials], children.Plan]
 
@@ -111,7 +112,9 @@ class LocalMode:
         await asyncio.to_thread(
             identity.end, self.home.recorded_processes(), grace_s=LEFTOVER_GRACE_S
         )
-        assigned = ports.assign(children.PORT_NAMES, self.home.kept_ports())
+        kept = self.home.kept_ports()
+        await asyncio.to_thread(ports.await_free, kept.values(), patience_s=PORT_PATIENCE_S)
+        assigned = ports.assign(children.PORT_NAMES, kept)
         self.home.keep_ports(assigned)
         credentials = self.home.credentials()
         seaweed.prepare(self.home.store, credentials)

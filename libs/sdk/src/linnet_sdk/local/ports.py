@@ -2,12 +2,15 @@
 
 import random
 import socket
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 FIRST = 20_000
 LAST = 32_767
 """Below the range that Linux draws outgoing ports from (32768 and up), so that none is lost to a
 connection."""
+
+_PAUSE_S = 0.05
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -19,6 +22,13 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         except OSError:
             return False
     return True
+
+
+def await_free(ports: Collection[int], *, patience_s: float) -> None:
+    """Wait until all are free, or patience ends: what listened there may just be dying."""
+    deadline = time.monotonic() + patience_s
+    while not all(map(is_free, ports)) and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
 
 
 def assign(
