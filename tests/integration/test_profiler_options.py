@@ -8,6 +8,7 @@ from linnet_profiler.interpreter.check import check_on_interpreter
 from linnet_runtime.errors import InvalidInput
 
 from tests.support.changed_models import with_dead_softmax, with_gelu
+from tests.support.hostile_models import long_chain
 from tests.support.profiler_process import model_file, network, profiler, refusal
 
 
@@ -110,3 +111,17 @@ def test_the_interpreter_is_asked_in_a_sandbox(stub):
     assert "SIGABRT" in died.problem
     request.check_interpreter = False
     assert not stub.Profile(request).checks
+
+
+def test_more_profiles_than_an_answer_holds_are_refused_by_field(stub):
+    """A model of 2,000 operators on every board is told to ask for fewer; one board is served."""
+    request = pb.ProfileRequest(models=[pb.ProfiledModel(content=long_chain(2_000))])
+
+    error = refusal(lambda: stub.Profile(request))
+    request.targets.append("nucleo-l4r5zi")
+    served = stub.Profile(request)
+
+    assert isinstance(error, InvalidInput)
+    assert error.reason == "ANSWER_TOO_LARGE"
+    assert error.violations[0].field == "targets"
+    assert len(served.profiles[0].operators) == 2_000

@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from linnet.v1 import dataset_pb2, profile_pb2, profiler_service_pb2
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.objectstore import ObjectStore
+from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES
 from linnet_runtime.sandbox import Answer, Limits, Sandbox, SharedBytes
 
 from linnet_profiler.custom_targets import read_custom_target
@@ -46,7 +47,8 @@ class Profiling:
         """Profile every model of a request for every target of it.
 
         Raises:
-            InvalidInput: A target is unknown, a model is too large or is no model.
+            InvalidInput: A target is unknown, a model is too large or is no model, or so many
+                targets of so long a model do not go into one answer.
             SandboxFailure: Opening a model crashed, or took too long or too much.
             NotFound: A model is not in the store.
             Unavailable: The store can't be reached.
@@ -60,6 +62,7 @@ class Profiling:
             smallest_target=_smallest([one.profiles for one in found], known),
             checks=[check for one in found for check in one.checks],
         )
+        _check_size(response)
         if request.result_key:
             data = json_format.MessageToJson(response, preserving_proto_field_name=True).encode()
             await asyncio.to_thread(self._store.put, request.result_key, data, "application/json")
@@ -116,6 +119,7 @@ class Profiling:
         response = profiler_service_pb2.EstimateResponse.FromString(bytes(answer.outputs[0]))
         variants = [list(each) for _, each in groupby(response.profiles, attrgetter("variant"))]
         response.smallest_target = _smallest(variants, known)
+        _check_size(response)
         return response
 
     def _call(self, function: str, request: Request, content: bytes) -> Answer:
@@ -180,6 +184,19 @@ def _known_targets(request: Request) -> list[Target]:
             )
         custom[mine.id] = mine
     return [*targets().values(), *custom.values()]
+
+
+def _check_size(
+    response: profiler_service_pb2.ProfileResponse | profiler_service_pb2.EstimateResponse,
+) -> None:
+    size_bytes = response.ByteSize()
+    if size_bytes > MAX_MESSAGE_BYTES:
+        raise InvalidInput.of(
+            "targets",
+            f"expected fewer targets or models: {len(response.profiles)} profiles take "
+            f"{size_bytes} bytes, an answer holds {MAX_MESSAGE_BYTES}",
+            reason="ANSWER_TOO_LARGE",
+        )
 
 
 def _known(target: str, field: str) -> None:
