@@ -92,6 +92,18 @@ def test_the_readme_leads_from_the_sources_to_a_model(trial: Trial) -> None:
     assert "model.int8.tflite" in trial.told
 
 
+def test_the_trial_starts_without_a_crash(trial: Trial, kubectl: Kubectl) -> None:
+    """Store and services start together; who needs another that is not there yet waits for it."""
+    assert trial.told
+    pods = kubectl.get("pods", _IN_NAMESPACE)["items"]
+    restarts = {
+        status["name"]: status["restartCount"]
+        for pod in pods
+        for status in pod["status"]["containerStatuses"]
+    }
+    assert restarts == dict.fromkeys(("evaluator", "gateway", "profiler", "store"), 0)
+
+
 def test_the_notes_name_the_next_commands(trial: Trial) -> None:
     """What Helm says after an installation leads on: reach it, take the token, train."""
     assert "port-forward service/linnet-gateway 50051" in trial.told

@@ -138,6 +138,10 @@ class Cluster:
         """Make the image of a docker archive known to the node."""
         images.import_archive(self.processes, self.places, archive)
 
+    def tag_image(self, name: str, other: str) -> None:
+        """Give an image that the node has another name."""
+        images.tag(self.processes, self.places, name, other)
+
     def image_names(self) -> set[str]:
         """Names of the images that the node has."""
         return images.present(self.processes, self.places)

@@ -114,6 +114,10 @@ class Builder:
         """Whether an image of this name was built before."""
         return self._run("images", "--quiet", name).returncode == 0
 
+    def tag(self, name: str, other: str) -> None:
+        """Give an image another name, which it takes from any image that has it."""
+        self._buildah("tag", name, other)
+
     def identity(self, name: str) -> str:
         """Digest of the image's configuration, which changes with any of its content."""
         return self._buildah("images", "--quiet", "--no-trunc", name).strip()

@@ -32,6 +32,11 @@ def import_archive(processes: Processes, places: Places, archive: Path) -> None:
     processes.run(command, timeout_s=_IMPORT_TIMEOUT_S)
 
 
+def tag(processes: Processes, places: Places, name: str, other: str) -> None:
+    """Give an image that the node has another name, which it takes from any image that has it."""
+    processes.run([*ctr(places), "images", "tag", "--force", name, other])
+
+
 def present(processes: Processes, places: Places) -> set[str]:
     """Names of the images that the node has."""
     return set(processes.run([*ctr(places), "images", "list", "--quiet"]).split())
