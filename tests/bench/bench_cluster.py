@@ -13,13 +13,16 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from linnet.v1 import run_pb2
+from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.cluster import Cluster as Connection
 from linnet_gateway.kubernetes.cluster import open_cluster
+from linnet_gateway.kubernetes.patient_calls import ApiMetrics
 from linnet_gateway.kubernetes.settings import KubernetesSettings, Toleration
 from linnet_gateway.launches.launcher import Launch
 from linnet_runtime.clock import SystemClock
@@ -117,10 +120,19 @@ async def churn(connection: Connection) -> dict[int, int]:
 async def connected(cluster: Cluster) -> AsyncIterator[Connection]:
     """A launcher for fake nodes, in a namespace of its own."""
     cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
-    settings = KubernetesSettings.model_validate(
+    settings = _settings(cluster.kubeconfig, NAMESPACE)
+    try:
+        async with open_cluster(settings, "bench", CollectorRegistry(), SystemClock()) as found:
+            yield found
+    finally:
+        cluster.delete("namespace", [NAMESPACE])
+
+
+def _settings(kubeconfig: Path, namespace: str) -> KubernetesSettings:
+    return KubernetesSettings.model_validate(
         {
-            "kubeconfig": cluster.kubeconfig,
-            "namespace": NAMESPACE,
+            "kubeconfig": kubeconfig,
+            "namespace": namespace,
             "service_account": "default",
             "trainer_image": "localhost/none",
             "gateway_address": "gateway.invalid:1",
@@ -129,18 +141,9 @@ async def connected(cluster: Cluster) -> AsyncIterator[Connection]:
             # As many as it begins with: connections, of 128 KiB each, are not what is measured.
             "inflight_max": 32,
             "node_selector": fakenodes.NODE_SELECTOR,
-            "tolerations": (Toleration.model_validate(_toleration()),),
+            "tolerations": (Toleration.model_validate(dict(fakenodes.TOLERATION)),),
         }
     )
-    try:
-        async with open_cluster(settings, "bench", CollectorRegistry(), SystemClock()) as found:
-            yield found
-    finally:
-        cluster.delete("namespace", [NAMESPACE])
-
-
-def _toleration() -> dict[str, str]:
-    return dict(fakenodes.TOLERATION)
 
 
 async def measure_launcher(cluster: Cluster) -> None:
@@ -158,15 +161,17 @@ async def measure_launcher(cluster: Cluster) -> None:
         tell("launches", rate, "launch/s", f">= {LAUNCHES_PER_S}", ok=rate >= LAUNCHES_PER_S)
 
 
-def first_lines(product: Product) -> tuple[float, float]:
+def first_lines(product: Product) -> tuple[float, float, Mapping[str, Any]]:
     """Give medians in seconds: from submit to the trainer's process, and on to its own first line.
 
     The trainer's command is preceded by one that prints the time: what comes between the two lines
-    is the trainer's start and imports.
+    is the trainer's start and imports. Each submit waits until the pod before it has ended, since
+    the node has room for one trainer. Beside the medians comes the last of the trainer's pods.
     """
     product.set_gateway(TRAINER_COMMAND=json.dumps(_STAMPED))
     begun, imported = [], []
     for _ in range(FIRST_LINE_ROUNDS):
+        product.until_no_trainer_lives()
         submitted = time.time()
         run = product.start(epochs=1, cpu_millis=1_000)
         product.until_ended(run)
@@ -178,7 +183,46 @@ def first_lines(product: Product) -> tuple[float, float]:
         begun.append(process - submitted)
         imported.append(_seconds(lines[1][0]) - process)
     product.set_gateway(TRAINER_COMMAND="")
-    return statistics.median(begun), statistics.median(imported)
+    return statistics.median(begun), statistics.median(imported), newest
+
+
+async def bare_jobs(product: Product, trainer: Mapping[str, Any]) -> float:
+    """Give the median seconds from the making of a Job to its process: Kubernetes' own part.
+
+    Args:
+        product: Whose namespace of trainers the Jobs are made in.
+        trainer: The pod of an ended launch; those of the Jobs are like it but for the command.
+    """
+    (container,) = trainer["spec"]["containers"]
+    token = {"name": "launch", "secret": {"secretName": "bare"}}
+    spec = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": trainer["spec"]["securityContext"],
+        "containers": [{**container, "command": ["date", "+%s.%N"]}],
+        "volumes": [
+            token if one["name"] == "launch" else one for one in trainer["spec"]["volumes"]
+        ],
+    }
+    where = f"--namespace={RELEASE.runs}"
+    product.kubectl("create", "secret", "generic", "bare", "--from-literal=token=none", where)
+    settings = _settings(product.kubectl.kubeconfig, RELEASE.runs)
+    taken = []
+    async with await Api.connect(settings, ApiMetrics(CollectorRegistry()), SystemClock()) as api:
+        for number in range(FIRST_LINE_ROUNDS):
+            name = f"bare-{number}"
+            job = {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "metadata": {"name": name, "namespace": RELEASE.runs},
+                "spec": {"completionMode": "Indexed", "completions": 1, "template": {"spec": spec}},
+            }
+            product.until_no_trainer_lives()
+            made = time.time()
+            await api.create(f"/apis/batch/v1/namespaces/{RELEASE.runs}/jobs", job)
+            product.kubectl("wait", f"job/{name}", "--for=condition=Complete", where)
+            taken.append(float(product.kubectl("logs", f"job/{name}", where)) - made)
+    return statistics.median(taken)
 
 
 def _seconds(stamp: str) -> float:
@@ -217,10 +261,12 @@ def measure_product(cluster: Cluster) -> None:
         seconds = successes(product)
         goal = f"<= {SUCCEEDED_S}"
         tell("submit_to_succeeded", seconds, "s", goal, ok=seconds <= SUCCEEDED_S)
-        process_s, imports_s = first_lines(product)
+        process_s, imports_s, trainer = first_lines(product)
         goal = f"<= {FIRST_LINE_S} before its imports"
         tell("submit_to_trainer_process", process_s, "s", goal, ok=process_s <= FIRST_LINE_S)
         tell("trainer_process_to_first_line", imports_s, "s", "told only", ok=True)
+        bare_s = asyncio.run(bare_jobs(product, trainer))
+        tell("bare_job_to_process", bare_s, "s", "told only", ok=True)
 
 
 def _provided(services: ServiceImages, cluster: Cluster, image: str) -> str:

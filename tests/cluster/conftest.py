@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from testbed import build, network, objectstore, requirements
+from testbed import build, network, objectstore, requirements, serviceimages
 from testbed.cluster import Cluster
 from testbed.faults import TestbedFault, Unsupported
 from testbed.helm import Helm
@@ -23,6 +23,8 @@ from testbed.kubectl import Kubectl
 from testbed.places import DEFAULT_NAME
 from testbed.serviceimages import IMAGES, ServiceImages, small_values
 
+_PYTHON_IMAGE_VARIABLE = "LINNET_TEST_PYTHON_IMAGE"
+"""Names the image of stub trainers for a cluster that pulls none from Docker's registry."""
 _REQUIRED_VARIABLE = "LINNET_REQUIRE_TESTBED"
 """Set where the testbed is known to run, so that tests can't be skipped unnoticed."""
 
@@ -104,14 +106,16 @@ def kubectl(testbed: Cluster | None) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def python_image(own_testbed: Cluster) -> str:
-    """An image on the node with Python 3.11 and nothing of Linnet."""
-    builder = Builder(own_testbed.places.cache / "images")
+def python_image(testbed: Cluster | None) -> str:
+    """An image with Python 3.11 and nothing of Linnet: on the node, or where a cluster pulls it."""
+    if testbed is None:
+        return os.environ.get(_PYTHON_IMAGE_VARIABLE) or serviceimages.public_base()
+    builder = Builder(testbed.places.cache / "images")
     name = builder.base()
-    if name not in own_testbed.image_names():
-        archive = own_testbed.places.state / "python.tar"
+    if name not in testbed.image_names():
+        archive = testbed.places.state / "python.tar"
         builder.export(name, archive)
-        own_testbed.import_image(archive)
+        testbed.import_image(archive)
         archive.unlink()
     return name
 

@@ -45,7 +45,7 @@ def stub_settings(
         "namespace": namespace,
         "trainer_image": image,
         "trainer_command": COMMAND,
-        "image_pull_policy": "Never",
+        "image_pull_policy": "IfNotPresent",
         "service_account": "default",
         "gateway_address": "gateway.invalid:1",
         "grace_s": 1,

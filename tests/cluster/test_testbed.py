@@ -39,7 +39,7 @@ def _pod_spec(image: str, code: str, memory: str = "64Mi") -> dict[str, Any]:
             {
                 "name": "main",
                 "image": image,
-                "imagePullPolicy": "Never",
+                "imagePullPolicy": "IfNotPresent",
                 "command": ["python3", "-u", "-c", code],
                 "securityContext": {
                     "allowPrivilegeEscalation": False,

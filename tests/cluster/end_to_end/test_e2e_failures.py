@@ -104,9 +104,10 @@ def test_too_much_memory(product: Product, hungry: run_pb2.Run) -> None:
 
 
 def test_a_deadline(product: Product) -> None:
-    """A run that takes longer than it may ends as DEADLINE_EXCEEDED."""
+    """A run that takes longer than it may ends as DEADLINE_EXCEEDED, with its last lines."""
     failure = failed(product, product.start(epochs=50_000, deadline_s=12))
     assert failure.reason == run_pb2.FAILURE_REASON_DEADLINE_EXCEEDED
+    assert failure.log_tail
     product.until_no_trainer_lives()
 
 
