@@ -42,6 +42,28 @@ class FlakyGateway:
             )
 
 
+class AskingGateway(FlakyGateway):
+    """Fails its first stream, on whose behalf the transport asks for further messages, as gRPC."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.asking: threading.Thread | None = None
+        self.again = threading.Event()
+
+    def report(
+        self, run_token: str, requests: Iterator[runner_service_pb2.ReportRequest]
+    ) -> Iterator[runner_service_pb2.ReportResponse]:
+        if self.asking is None:
+            next(requests)
+            yield runner_service_pb2.ReportResponse()
+            self.asking = threading.Thread(target=lambda: list(requests))
+            self.asking.start()
+            raise Unavailable("cut")
+        for response in super().report(run_token, requests):
+            yield response
+            self.again.set()
+
+
 def _reporting(gateway) -> Reporting:
     return Reporting(gateway, "token", attempt=2, memory_bytes=lambda: 1)
 
@@ -60,6 +82,24 @@ def test_entries_arrive_once_and_in_order(lives):
     assert [e.text for e in gateway.stored] == [f"line {n}" for n in range(200)]
     assert [e.sequence for e in gateway.stored] == list(range(1, 201))
     assert {e.attempt for e in gateway.stored} == {2}
+
+
+def test_a_broken_stream_takes_no_more_entries():
+    """What comes after a reconnect goes to the new stream, though the old one is still asked."""
+    gateway = AskingGateway()
+    reporting = _reporting(gateway)
+    assert gateway.again.wait(10)
+
+    for number in range(20):
+        reporting.entry(f"line {number}")
+        reporting.flush(10)
+    assert gateway.asking is not None
+    gateway.asking.join(10)
+    ended_with_its_stream = not gateway.asking.is_alive()
+    reporting.close()
+
+    assert [e.text for e in gateway.stored] == [f"line {n}" for n in range(20)]
+    assert ended_with_its_stream
 
 
 def test_entries_of_many_threads_have_no_gap():

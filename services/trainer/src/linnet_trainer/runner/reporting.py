@@ -139,8 +139,16 @@ class Reporting:
                 self._changed.wait_for(lambda: self._closing, pause)
 
     def _stream(self) -> None:
-        known = threading.Event()
-        for response in self._runner.report(self._run_token, self._requests(known)):
+        known, over = threading.Event(), threading.Event()
+        try:
+            self._exchange(known, over)
+        finally:
+            with self._changed:
+                over.set()
+                self._changed.notify_all()
+
+    def _exchange(self, known: threading.Event, over: threading.Event) -> None:
+        for response in self._runner.report(self._run_token, self._requests(known, over)):
             with self._changed:
                 while self._waiting and self._waiting[0].sequence <= response.stored_sequence:
                     self._waiting.popleft()
@@ -153,22 +161,28 @@ class Reporting:
                 known.set()
                 self._changed.notify_all()
 
-    def _requests(self, known: threading.Event) -> Iterator[runner_service_pb2.ReportRequest]:
+    def _requests(
+        self, known: threading.Event, over: threading.Event
+    ) -> Iterator[runner_service_pb2.ReportRequest]:
+        # A transport may ask on behalf of a call that has failed: what that took would be lost.
+        def ended() -> bool:
+            return self._closing or over.is_set()
+
         yield self._message([])
         while not known.wait(0.2):
-            if self._closing:
+            if ended():
                 return
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closing or self._unsent() > 0 or self._phase_changed,
+                    lambda: ended() or self._unsent() > 0 or self._phase_changed,
                     HEARTBEAT_S,
                 )
                 # Somebody who follows sees each entry at once, the end waits for nothing.
                 self._changed.wait_for(
-                    lambda: self._closing or self._flushing or self._followed, GATHER_S
+                    lambda: ended() or self._flushing or self._followed, GATHER_S
                 )
-                if self._closing:
+                if ended():
                     return
                 already = len(self._waiting) - self._unsent()
                 entries = list(islice(self._waiting, already, already + BATCH))
