@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import grpc
 from linnet.v1 import dataset_pb2, runner_service_pb2, runner_service_pb2_grpc
-from linnet_runtime.errors import Unavailable
+from linnet_runtime.errors import DeadlineExceeded, Unavailable
 from linnet_runtime.rpc.status import from_rpc_error
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -108,7 +108,11 @@ class GrpcRunner:
             try:
                 return call()
             except grpc.RpcError as error:
-                raise from_rpc_error(error) from error
+                failure = from_rpc_error(error)
+                if isinstance(failure, DeadlineExceeded):
+                    # A gateway that vanished with its address closes no connection.
+                    failure = Unavailable("the gateway did not answer in time")
+                raise failure from error
 
         return Retrying(
             retry=retry_if_exception_type(Unavailable),
