@@ -211,3 +211,19 @@ def test_terminated_trainer_leaves_a_checkpoint_that_resumes(shop, tmp_path, sto
     numbers = [e.epoch.number for e in second.entries["run"] if e.HasField("epoch")]
     assert numbers[0] > 2
     assert any("Resuming after epoch" in e.text for e in second.entries["run"])
+
+
+@pytest.mark.parametrize("stored", [b"damaged", None])
+def test_a_damaged_or_lost_checkpoint_does_not_fail_the_run(shop, tmp_path, store, stored):
+    """A checkpoint of another digest, or gone, is warned about; the run is trained anew."""
+    again = assignment(store, "run")
+    again.attempt = 2
+    path = "/run/checkpoint/state.npz"
+    again.checkpoint.append(store.request("checkpoint/state.npz", path, b"as it was"))
+    if stored is not None:
+        store.files[path] = stored
+    gateway = MemoryGateway(store, [again])
+    assert shard(shop, gateway, tmp_path).run(0) is ExitCode.OK
+    result = gateway.finished["run"].result
+    assert result.summary.epochs == 3
+    assert any("checkpoint" in warning for warning in result.warnings)

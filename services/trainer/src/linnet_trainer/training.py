@@ -143,7 +143,8 @@ class _Run:
         prepared = prepare_fold(self._order.data, fold, self._spec)
         fitted = Fitted(fold, prepared, *self._model(prepared))
         if index < len(self._progress.done):
-            progress, ending = self._progress.done[index], Ending.COMPLETED
+            progress = self._progress.done[index]
+            ending = progress.ending(self._settings(index))
         else:
             resumed = self._progress.fit if self._progress.fold == index else None
             progress = resumed or FitProgress(fitted.loop.fresh_state(fitted.model))

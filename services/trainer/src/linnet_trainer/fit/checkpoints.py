@@ -67,12 +67,15 @@ def from_bytes(stored: bytes, spec_digest: str) -> RunProgress:
             arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(arrays["meta"].tobytes())
         fits = [_get_fit(arrays, f"fit{i}", entry) for i, entry in enumerate(meta["fits"])]
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        running = fits.pop() if meta["running"] else None
+        found = RunProgress(meta["fold"], running, fits, meta["seconds"], meta["log_sequence"])
+        known = meta["version"] == _VERSION and meta["spec"] == spec_digest
+    # A damaged archive raises whatever its damage meets.
+    except Exception as error:
         raise InvalidInput.of(CHECKPOINT, f"expected a checkpoint of this run: {error}") from error
-    if meta["version"] != _VERSION or meta["spec"] != spec_digest:
+    if not known:
         raise InvalidInput.of(CHECKPOINT, "expected a checkpoint of this spec and version")
-    running = fits.pop() if meta["running"] else None
-    return RunProgress(meta["fold"], running, fits, meta["seconds"], meta["log_sequence"])
+    return found
 
 
 def _put_fit(arrays: dict[str, Any], name: str, fit: FitProgress) -> dict[str, Any]:

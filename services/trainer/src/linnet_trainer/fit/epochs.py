@@ -1,5 +1,6 @@
 """What is known of an epoch and of the end of a fit."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -23,6 +24,13 @@ class EpochRecord:
     seconds: float
     eta_seconds: float
     best: bool
+
+    @property
+    def monitored(self) -> float:
+        """The validation loss, the training loss where there is none or it is not finite."""
+        if self.val_loss is None or not math.isfinite(self.loss):
+            return self.loss
+        return self.val_loss
 
     def to_dict(self) -> dict[str, Any]:
         """Give the epoch's entry of history.json."""

@@ -85,6 +85,13 @@ class FitProgress:
     history: list[EpochRecord] = field(default_factory=list)
     epoch_seconds: float = 0.0
 
+    def ending(self, fit: FitSettings) -> Ending:
+        """Say how a fit ended that has its last epoch behind it."""
+        last = self.history[-1] if self.history else None
+        if last is not None and not math.isfinite(last.monitored):
+            return Ending.DIVERGED
+        return Ending.EARLY_STOPPING if self.watch.should_stop(fit) else Ending.COMPLETED
+
 
 @dataclass(frozen=True, slots=True)
 class FoldSettings:
@@ -125,14 +132,13 @@ class FoldFit:
 
     def run(self, progress: FitProgress) -> Ending:
         """Train from where `progress` stands until an end is reached; changes `progress`."""
-        while progress.epoch < self._fit.epochs:
+        # What was killed in its export stands behind its last epoch already.
+        while progress.epoch < self._fit.epochs and not progress.watch.should_stop(self._fit):
             ending = self._epoch(progress)
             if ending is not None:
                 return ending
             self._hooks.checkpoint(progress, epoch_ended=True)
-            if progress.watch.should_stop(self._fit):
-                return Ending.EARLY_STOPPING
-        return Ending.COMPLETED
+        return progress.ending(self._fit)
 
     def _epoch(self, progress: FitProgress) -> Ending | None:
         number = progress.epoch
@@ -209,7 +215,7 @@ class FoldFit:
         self._told = self._now()
         if number == 1:
             self._foresee(eta)
-        return None if math.isfinite(loss) and math.isfinite(monitored) else Ending.DIVERGED
+        return None if math.isfinite(record.monitored) else Ending.DIVERGED
 
     def _foresee(self, eta: float) -> None:
         left = self._settings.deadline - self._now()

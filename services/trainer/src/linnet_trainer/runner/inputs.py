@@ -49,13 +49,17 @@ class Inputs:
         return self._last
 
     def checkpoint(self, assignment: runner_service_pb2.Assignment) -> bytes | None:
-        """Read the checkpoint of an earlier attempt; None if there is none."""
+        """Read the checkpoint of an earlier attempt; None if there is none, b"" for a lost one."""
         for request in assignment.checkpoint:
             path = self._folder / "checkpoint.npz"
-            self._transfers.download(request, path)
-            stored = path.read_bytes()
-            path.unlink()
-            return stored
+            try:
+                self._transfers.download(request, path)
+                return path.read_bytes()
+            except InvalidInput:
+                # The run can be trained from its beginning, and says so.
+                return b""
+            finally:
+                path.unlink(missing_ok=True)
         return None
 
     def initial_model(self, assignment: runner_service_pb2.Assignment) -> Path | None:

@@ -48,6 +48,8 @@ class OwnFit:
         """
         if progress.history and self.monotonic() >= self.settings.deadline:
             return Ending.TIME_LIMIT
+        if progress.epoch and self.resumes and progress.watch.should_stop(self.settings.fit):
+            return Ending.EARLY_STOPPING
         if progress.epoch and not self.resumes:
             self.hooks.warn(
                 f"The script's fit names no settings.initial_epoch: the {progress.epoch} epochs "
