@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -153,13 +154,32 @@ def test_a_stopped_trainer_leaves_no_process(tmp_path, files):
         start_new_session=True,
     )
     next(line for line in running.stdout if "epoch 2/" in line)
+    members = _members(running.pid)
+    assert len(members) > len(("trainer",))
+    handles = [os.pidfd_open(int(pid)) for pid in members]
     running.send_signal(signal.SIGTERM)
     assert running.wait(60) == 143
     assert (out / "checkpoint" / "state.npz").exists()
-    deadline = time.monotonic() + 10
-    while _members(running.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    for handle in handles:
+        # Readable once the process has ended.
+        assert select.select([handle], [], [], 10)[0]
+        os.close(handle)
     assert not _members(running.pid)
+
+
+def test_a_script_that_asks_gets_no_answer(tmp_path, files):
+    """input() ends with EOFError at once, though the trainer's own input stays open."""
+    given = tmp_path / "spec.json"
+    given.write_text(json.dumps({"architecture": {"script": "input('now?')\n"}}))
+    running = subprocess.Popen(
+        command("fit", given, *files, "--out", tmp_path / "out"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert running.wait(100) != 0
+    assert "EOFError" in running.stdout.read()
 
 
 def _members(session: int) -> list[str]:

@@ -18,6 +18,53 @@ assert not any("TOKEN" in name for name in os.environ)
 def build_model(a, b):
     open("big", "wb").truncate(1 << 40)
 """
+FROZEN = """import keras
+def build_model(a, b):
+    i = keras.Input(a)
+    model = keras.Model(i, keras.layers.Dense(b, activation="softmax")(i))
+    model.trainable = False
+    return model
+"""
+UNSAVABLE = """import keras
+class Scaled(keras.layers.Layer):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+    def call(self, x):
+        return x * self.by()
+def build_model(a, b):
+    i = keras.Input(a)
+    x = Scaled(lambda: 2.0)(i)
+    return keras.Model(i, keras.layers.Dense(b, activation="softmax")(x))
+"""
+SUBCLASSED = """from __future__ import annotations
+from dataclasses import dataclass
+import keras
+@dataclass
+class Sizes:
+    hidden: int = 8
+class Net(keras.Model):
+    def __init__(self, classes, **more):
+        super().__init__(**more)
+        self.classes = classes
+        self.hidden = keras.layers.Dense(Sizes().hidden, activation="relu")
+        self.normal = keras.layers.BatchNormalization()
+        self.out = keras.layers.Dense(classes, activation="softmax")
+    def call(self, x, training=False):
+        return self.out(self.normal(self.hidden(x), training=training))
+    def get_config(self):
+        return {"classes": self.classes}
+def build_model(input_shape, num_classes):
+    return Net(num_classes)
+"""
+STEPPING = (
+    SUBCLASSED
+    + """
+Net.train_step = lambda self, data: {}
+def fit(model, x_train, y_train, x_val, y_val, settings):
+    pass
+"""
+)
 
 
 def test_rendered_script_trains_to_the_same_weights(shop, tmp_path):
@@ -47,6 +94,29 @@ def test_scripts_own_fit_is_reported_and_its_prints_are_kept(shop, tmp_path):
     assert [e.number for e in events.epochs] == [1, 2]
     assert all(e.val_accuracy is not None for e in events.epochs)
     assert "model.int8.tflite" in outcome.files
+
+
+def test_a_subclassed_model_trains_and_is_exported(shop, tmp_path):
+    """A model that is no graph of layers gets one around it: it learns and leaves every file."""
+    given = spec(Architecture(script=SUBCLASSED), epochs=30)
+    outcome, events = train(shop, given, wine(tmp_path), tmp_path / "out")
+    assert {"model.keras", "model.float32.tflite", "model.int8.tflite"} <= set(outcome.files)
+    assert events.epochs[-1].accuracy > 0.8
+
+
+def test_epochs_of_an_own_fit_tell_the_rate_of_its_optimizer(shop, tmp_path):
+    """What an epoch says is the rate that the script's schedule has come to, not the spec's."""
+    source = render(SMALL, (13,), 3) + (
+        "\n\ndef fit(model, x_train, y_train, x_val, y_val, settings):\n"
+        "    falling = keras.optimizers.schedules.PiecewiseConstantDecay([8], [0.5, 0.25])\n"
+        "    model.compile(keras.optimizers.SGD(falling), 'sparse_categorical_crossentropy')\n"
+        "    model.fit(x_train, y_train, verbose=0, epochs=2, batch_size=32,\n"
+        "              callbacks=settings.callbacks)\n"
+    )
+    _, events = train(
+        shop, spec(Architecture(script=source), epochs=2), wine(tmp_path), tmp_path / "out"
+    )
+    assert [epoch.learning_rate for epoch in events.epochs] == [0.5, 0.25]
 
 
 OWN_FIT = render(SMALL, (13,), 3) + (
@@ -92,6 +162,11 @@ def test_scripts_own_fit_resumes_where_it_names_the_first_epoch(shop, tmp_path, 
         ("import os\ndef build_model(a, b):\n    os._exit(9)\n", "exit code 9"),
         (TOO_WIDE, "(None, 3)"),
         (TOO_LARGE, "File too large"),
+        ("import sys\nsys.exit('enough')\n", "line 2, in <module>\n    sys.exit('enough')"),
+        ("def build_model(a, b):\n    raise KeyboardInterrupt\n", "line 2, in build_model"),
+        (FROZEN, "weights to train"),
+        (UNSAVABLE, "get_config"),
+        (STEPPING, "train_step of its own"),
     ],
 )
 def test_script_errors_name_the_users_own_lines(shop, tmp_path, monkeypatch, source, expected):

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from linnet.v1 import run_pb2, runner_service_pb2
 from linnet_runtime.errors import PermissionDenied, Unavailable
+from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES
 from linnet_trainer.runner.reporting import Reporting
 
 
@@ -21,6 +22,8 @@ class FlakyGateway:
         self.followed = False
         self.phases: list[int] = []
         self.sizes: list[int] = []
+        self.bytes: list[int] = []
+        self.told = threading.Condition()
 
     def report(
         self, run_token: str, requests: Iterator[runner_service_pb2.ReportRequest]
@@ -31,15 +34,23 @@ class FlakyGateway:
         for number, request in enumerate(requests):
             if number >= life:
                 raise Unavailable("cut")
-            self.phases.append(request.phase)
-            self.sizes.append(len(request.entries))
             last = self.stored[-1].sequence if self.stored else 0
-            self.stored += [e for e in request.entries if e.sequence > last]
+            with self.told:
+                self.phases.append(request.phase)
+                self.sizes.append(len(request.entries))
+                self.bytes.append(request.ByteSize())
+                self.stored += [e for e in request.entries if e.sequence > last]
+                self.told.notify_all()
             yield runner_service_pb2.ReportResponse(
                 stored_sequence=self.stored[-1].sequence if self.stored else 0,
                 cancelled=self.cancelled,
                 followed=self.followed,
             )
+
+    def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for what reports bring; say whether it came."""
+        with self.told:
+            return self.told.wait_for(condition, seconds)
 
 
 class AskingGateway(FlakyGateway):
@@ -102,6 +113,19 @@ def test_a_broken_stream_takes_no_more_entries():
     assert ended_with_its_stream
 
 
+def test_long_lines_make_no_message_that_the_gateway_refuses():
+    """Lines of four-byte characters share messages below the size that the gateway reads."""
+    gateway = FlakyGateway([])
+    reporting = _reporting(gateway)
+    for _ in range(500):
+        reporting.entry("\U0001f600" * 10_000)
+    reporting.flush(60)
+    reporting.close()
+
+    assert [e.sequence for e in gateway.stored] == list(range(1, 501))
+    assert max(gateway.bytes) <= MAX_MESSAGE_BYTES
+
+
 def test_entries_of_many_threads_have_no_gap():
     """Threads that print at once get numbers without gap or repeat."""
     gateway = FlakyGateway([2, 2])
@@ -157,12 +181,10 @@ def test_a_new_phase_is_told_without_an_entry():
     reporting.flush(10)
 
     reporting.phase(run_pb2.TRAINER_PHASE_EXPORTING, 1.0)
-    deadline = time.monotonic() + 4
-    while run_pb2.TRAINER_PHASE_EXPORTING not in gateway.phases and time.monotonic() < deadline:
-        time.sleep(0.01)
+    came = gateway.until(lambda: run_pb2.TRAINER_PHASE_EXPORTING in gateway.phases, 4)
     reporting.close()
 
-    assert run_pb2.TRAINER_PHASE_EXPORTING in gateway.phases
+    assert came
 
 
 @pytest.mark.parametrize("followed", [False, True])
@@ -176,9 +198,7 @@ def test_entries_share_a_message_unless_somebody_follows(monkeypatch, followed):
     for number in range(3):
         reporting.entry(f"line {number}")
         if followed:
-            deadline = time.monotonic() + 10
-            while len(gateway.stored) <= number and time.monotonic() < deadline:
-                threading.Event().wait(0.01)
+            gateway.until(lambda wanted=number: len(gateway.stored) > wanted, 10)
         stored.append(len(gateway.stored))
     reporting.flush(10)
     reporting.close()

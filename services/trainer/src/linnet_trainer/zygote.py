@@ -9,18 +9,16 @@ process that forked it, and what it sends is taken as a claim.
 """
 
 import contextlib
-import json
 import os
 import resource
-import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from linnet_trainer.message_line import MessageLine, pair
 from linnet_trainer.scripts.confinement import end_with_parent
 
 Job = Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], None]], Mapping[str, Any]]
@@ -29,8 +27,6 @@ Job = Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], None]], Mapping
 Prepare = Callable[[], object]
 """What a child does before its first job."""
 
-_READ_BYTES = 65_536
-MOST_MESSAGE_BYTES = 32 << 20
 _STDERR = 2
 _MOST_FILES = 1 << 20
 _CLOSED_S = 10.0
@@ -77,7 +73,7 @@ class Zygote:
     """
 
     def __init__(self, jobs: Mapping[str, Job], prepare: Prepare | None = None) -> None:
-        self._line, theirs = _pair()
+        self._line, theirs = pair()
         self._pid = os.fork()
         if self._pid == 0:
             with contextlib.suppress(BaseException):
@@ -139,62 +135,16 @@ class Zygote:
             os.waitpid(self._pid, 0)
 
 
-class _Line:
-    """One end of a connection that carries a JSON object a line."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.socket = end
-        self._rest = b""
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        left = memoryview(json.dumps(message).encode() + b"\n")
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            # Confined children may write to what they have, not send.
-            while left:
-                left = left[os.write(self.socket.fileno(), left) :]
-
-    def receive(self, timeout_s: float) -> dict[str, Any] | None:
-        """Give the next message, an empty one after the time, None when the other end is gone.
-
-        What is no JSON object counts as the other end's end.
-        """
-        while b"\n" not in self._rest:
-            if not select.select([self.socket], [], [], timeout_s)[0]:
-                return {}
-            try:
-                data = self.socket.recv(_READ_BYTES)
-            except ConnectionResetError:
-                return None
-            if not data or len(self._rest) > MOST_MESSAGE_BYTES:
-                return None
-            self._rest += data
-        line, self._rest = self._rest.split(b"\n", 1)
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-        return message if isinstance(message, dict) else None
-
-    def waiting(self) -> bool:
-        return b"\n" in self._rest or bool(select.select([self.socket], [], [], 0)[0])
-
-    def close(self) -> None:
-        self.socket.close()
-
-
-def _pair() -> tuple[_Line, _Line]:
-    ours, theirs = socket.socketpair()
-    return _Line(ours), _Line(theirs)
-
-
 class _Server:
     """The zygote itself."""
 
-    def __init__(self, jobs: Mapping[str, Job], owner: _Line, prepare: Prepare | None) -> None:
+    def __init__(
+        self, jobs: Mapping[str, Job], owner: MessageLine, prepare: Prepare | None
+    ) -> None:
         self._jobs = jobs
         self._owner = owner
         self._prepare = prepare
-        self._worker: tuple[int, _Line] | None = None
+        self._worker: tuple[int, MessageLine] | None = None
 
     def serve(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -223,7 +173,7 @@ class _Server:
             self._worker = None
         return answer
 
-    def _await(self, line: _Line, deadline: float) -> dict[str, Any]:
+    def _await(self, line: MessageLine, deadline: float) -> dict[str, Any]:
         while True:
             message = line.receive(0.2)
             if message is None:
@@ -237,25 +187,30 @@ class _Server:
             if self._owner.waiting() and "stop" in (self._owner.receive(0.0) or {"stop": True}):
                 return {"lost": "it was stopped"}
 
-    def _fork(self) -> tuple[int, _Line]:
-        ours, theirs = _pair()
+    def _fork(self) -> tuple[int, MessageLine]:
+        ours, theirs = pair()
         pid = os.fork()
         if pid == 0:
             end_with_parent()
             _close_files_but(theirs)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if self._prepare is not None:
-                self._prepare()
-            for message in _messages(theirs):
-                job = self._jobs[message["job"]]
-                result = job(message["arguments"], lambda e: theirs.send({"event": dict(e)}))
-                theirs.send({"result": dict(result)})
-            os._exit(0)
+            with contextlib.suppress(BaseException):
+                self._work(theirs)
+                os._exit(0)
+            os._exit(1)
         theirs.close()
         return pid, ours
 
+    def _work(self, line: MessageLine) -> None:
+        if self._prepare is not None:
+            self._prepare()
+        for message in _messages(line):
+            job = self._jobs[message["job"]]
+            result = job(message["arguments"], lambda e: line.send({"event": dict(e)}))
+            line.send({"result": dict(result)})
 
-def _close_files_but(line: _Line) -> None:
+
+def _close_files_but(line: MessageLine) -> None:
     """Close what a fork inherited: other connections and files of the parent."""
     kept = line.socket.fileno()
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -265,7 +220,7 @@ def _close_files_but(line: _Line) -> None:
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
 
 
-def _messages(line: _Line) -> Iterator[dict[str, Any]]:
+def _messages(line: MessageLine) -> Iterator[dict[str, Any]]:
     while (message := line.receive(3600.0)) is not None:
         if message:
             yield message

@@ -22,6 +22,8 @@ GATHER_S = 0.5
 """What nobody follows waits so long for more, so that short epochs share a message."""
 BATCH = 500
 """Entries of one message; the contract allows 1,000."""
+BATCH_BYTES = 4 << 20
+"""Bytes of one message; lines of a script may be long, and the gateway reads 16 MiB at most."""
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -184,12 +186,22 @@ class Reporting:
                 )
                 if ended():
                     return
-                already = len(self._waiting) - self._unsent()
-                entries = list(islice(self._waiting, already, already + BATCH))
+                entries = self._due()
                 if entries:
                     self._sent = entries[-1].sequence
                 self._phase_changed = False
             yield self._message(entries)
+
+    def _due(self) -> list[run_pb2.LogEntry]:
+        already = len(self._waiting) - self._unsent()
+        due: list[run_pb2.LogEntry] = []
+        size = 0
+        for entry in islice(self._waiting, already, already + BATCH):
+            size += entry.ByteSize()
+            if due and size > BATCH_BYTES:
+                break
+            due.append(entry)
+        return due
 
     def _unsent(self) -> int:
         return self._next - 1 - self._sent if self._waiting else 0

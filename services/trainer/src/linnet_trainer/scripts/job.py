@@ -1,6 +1,5 @@
 """Runs an expert script's training in a child: the child's side."""
 
-import io
 import json
 import math
 import os
@@ -27,12 +26,11 @@ from linnet_trainer.run_data import RunData
 from linnet_trainer.scripts.confinement import confine
 from linnet_trainer.scripts.errors import ScriptFailed, ScriptOutOfMemory
 from linnet_trainer.scripts.network import ScriptNetwork, export_script
+from linnet_trainer.scripts.printing import Lines, past_python
 from linnet_trainer.scripts.source import failure
 from linnet_trainer.training import Trainer
 from linnet_trainer.zygote import Zygote
 
-_RETURN = chr(13)
-"""What a progress bar rewrites its line with."""
 _FREE_TO_READ = (
     "This machine's kernel has no Landlock and the trainer is not root: the script can read what "
     "the trainer's user can."
@@ -41,8 +39,6 @@ Send = Callable[[Mapping[str, Any]], None]
 
 DEFAULT_MEMORY_BYTES = 8 << 30
 """Address space on top of what TensorFlow has mapped, where the spec names no memory."""
-LONGEST_LINE = 10_000
-"""Characters of a printed line; a longer one is broken."""
 GIVEN, SAVED = "given", "saved.npz"
 """Folder of what the trainer gives, and file of the checkpoint that it takes back."""
 
@@ -61,7 +57,7 @@ def run_script(arguments: Mapping[str, Any], send: Send) -> Mapping[str, Any]:
     features = datasets.load_features(Path(arguments["features"]))
     folder = Path(arguments["folder"])
     memory_bytes = int(arguments["memory_bytes"]) or DEFAULT_MEMORY_BYTES
-    os.dup2(2, 1)
+    _leave_streams()
     # Children that export run the script's code too: each confines itself, to the same folder
     # whatever it is told.
     children = Zygote(
@@ -71,17 +67,18 @@ def run_script(arguments: Mapping[str, Any], send: Send) -> Mapping[str, Any]:
     held = confine(folder, memory_bytes)
     os.chdir(folder)
     engine.set_threads()
-    sys.stdout = sys.stderr = _Lines(send)
     events = _Events(send, folder)
+    lines = sys.stdout = sys.stderr = Lines(events.line)
     if not held.files_kept:
         events.line(_FREE_TO_READ, warning=True)
-    try:
-        outcome = _train(arguments, features, children, events)
-    except Exception as error:  # noqa: BLE001 - all that a script can do ends here
-        return {"failed": _failed(error)}
-    finally:
-        sys.stdout.flush()
-        children.close()
+    with past_python(events.line):
+        try:
+            outcome = _train(arguments, features, children, events)
+        except BaseException as error:  # noqa: BLE001 - all that a script can do ends here
+            return {"failed": _failed(error)}
+        finally:
+            lines.end()
+            children.close()
     figures = None if outcome.figures is None else json.dumps(asdict(outcome.figures))
     return {"ending": outcome.ending.value, "figures": figures}
 
@@ -118,7 +115,15 @@ def _train(
     return Trainer(time.monotonic).train(order, network, events, folder)
 
 
-def _failed(error: Exception) -> dict[str, Any]:
+def _leave_streams() -> None:
+    """Leave the trainer its output, and take an input that has ended: nobody answers a script."""
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
     if isinstance(error, ScriptOutOfMemory):
         return {"kind": "memory", "message": error.message}
     if isinstance(error, ScriptFailed):
@@ -134,32 +139,6 @@ def _failed(error: Exception) -> dict[str, Any]:
     told = failure(error)
     kind = "memory" if isinstance(told, ScriptOutOfMemory) else "script"
     return {"kind": kind, "message": told.message}
-
-
-class _Lines(io.TextIOBase):
-    """Sends whole lines that the script prints as events."""
-
-    def __init__(self, send: Send) -> None:
-        super().__init__()
-        self._send = send
-        self._rest = ""
-
-    def writable(self) -> bool:
-        """Say that it can be written to."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Take text; a line goes when it is whole, as a progress bar left it."""
-        *whole, self._rest = (self._rest + text).split("\n")
-        while len(self._rest) > LONGEST_LINE:
-            whole.append(self._rest[:LONGEST_LINE])
-            self._rest = self._rest[LONGEST_LINE:]
-        for line in whole:
-            self._send({"kind": "line", "text": line.rsplit(_RETURN, 1)[-1][:LONGEST_LINE]})
-        return len(text)
-
-    def flush(self) -> None:
-        """Do nothing: half a line waits for its end."""
 
 
 class _Events:

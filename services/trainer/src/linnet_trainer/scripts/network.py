@@ -1,6 +1,7 @@
 """The network of an expert script; lives in the child that runs the script."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from linnet_trainer.archives import npz_bytes
 from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, SCRIPT, WEIGHTS
 from linnet_trainer.networks import EXPORT_TIMEOUT_S, Exported, refusals
+from linnet_trainer.scripts.printing import Lines
 from linnet_trainer.scripts.source import Script
 from linnet_trainer.zygote import Call, ChildLost, Zygote
 
 _LARGEST_VALUES = 1 << 20
+_LONGEST_ERROR = 2000
 
 
 class ScriptNetwork:
@@ -103,6 +106,8 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
     from linnet_trainer.scripts.errors import ScriptFailed
 
     quiet()
+    # What the script prints is told once, by the process that trains.
+    sys.stdout = sys.stderr = Lines(lambda _line: None)
     folder = Path(arguments["folder"])
     try:
         script = Script((folder / SCRIPT).read_text())
@@ -121,6 +126,9 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
                 )
             )  # fmt: skip
             (folder / INT8).write_bytes(made)
-    except (ScriptFailed, RuntimeError, ValueError, TypeError, KeyError) as problem:
-        return {"input_shape": None, "error": str(problem)[:2000]}
+    except ScriptFailed as problem:
+        return {"input_shape": None, "error": problem.message[:_LONGEST_ERROR]}
+    except Exception as problem:  # noqa: BLE001 - converters raise errors of many kinds
+        said = str(problem) or type(problem).__name__
+        return {"input_shape": None, "error": said[:_LONGEST_ERROR]}
     return {"input_shape": [1, *arguments["input_shape"]], "error": ""}

@@ -144,7 +144,7 @@ class OwnFit:
             val_accuracy=next(
                 (v for k, v in values.items() if "acc" in k and k.startswith("val")), None
             ),
-            learning_rate=fit.learning_rate,
+            learning_rate=self._learning_rate(),
             seconds=seconds,
             eta_seconds=0.0 if last else max(0.0, seconds * (fit.epochs - number)),
             best=best,
@@ -157,6 +157,14 @@ class OwnFit:
         if progress.watch.should_stop(fit):
             return Ending.EARLY_STOPPING
         return self.interruption()
+
+    def _learning_rate(self) -> float:
+        """Read the rate of the optimizer that the script chose; the spec's where it shows none."""
+        optimizer = getattr(self.fitted.model, "optimizer", None)
+        try:
+            return float(np.asarray(optimizer.learning_rate))  # type: ignore[union-attr]  # else below
+        except (AttributeError, TypeError, ValueError):
+            return self.settings.fit.learning_rate
 
     def _state(self) -> LoopState:
         """Read the model, and the optimizer that the script compiled it with, in its slots."""

@@ -23,7 +23,7 @@ from linnet_ml.samples import samples_bytes
 from linnet_ml.wire import to_json
 from linnet_runtime.errors import Internal, InvalidInput, Violation
 
-from linnet_trainer.file_names import ARTIFACTS, KERAS
+from linnet_trainer.file_names import ARTIFACTS, KERAS, MANIFEST
 from linnet_trainer.fit.epochs import Ending, EpochRecord
 from linnet_trainer.run_contract import (
     Diverged,
@@ -35,7 +35,8 @@ from linnet_trainer.run_contract import (
 )
 from linnet_trainer.scripts.confinement import MOST_FILE_BYTES, make_folder
 from linnet_trainer.scripts.errors import ScriptFailed, ScriptOutOfMemory, ScriptTooSlow
-from linnet_trainer.scripts.job import GIVEN, LONGEST_LINE, SAVED
+from linnet_trainer.scripts.job import GIVEN, SAVED
+from linnet_trainer.scripts.printing import LONGEST_LINE
 from linnet_trainer.zygote import Call, ChildLost, Zygote
 
 _SIGKILL = 9
@@ -46,6 +47,15 @@ EXPORT_S = 1800.0
 """How long it may take to export after that."""
 MOST_LINES = 20_000
 """Lines that a script may print; what comes after is left out, and a warning says so."""
+MOST_EPOCHS = 1_000_000
+"""Epochs that a script may tell, all fits together; the gateway takes no more entries."""
+MOST_WARNINGS = 100
+LONGEST_EPOCH_LINE = 1000
+LEAST_RATIO_SECONDS = 0.5
+"""Shortest time between two reports of progress; what a script's fit gives is a second."""
+_MOST_COUNT = 1 << 31
+_FORGED = (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What reading a message raises that is none."""
 
 
 def train_script(children: Zygote, order: RunOrder, events: RunEvents, folder: Path) -> Outcome:
@@ -132,7 +142,9 @@ class _Relay:
     def __init__(self, events: RunEvents, seconds_left: float) -> None:
         self._events = events
         self._over = time.monotonic() + max(0.0, seconds_left) + OVERTIME_S
-        self._lines = 0
+        self._lines = self._epochs = 0
+        self._cut = False
+        self._told = -math.inf
         self.checkpoint = Path()
         self.ending: Ending | None = None
         self.late = False
@@ -142,12 +154,8 @@ class _Relay:
         kind = event.get("kind")
         passing: dict[Any, Callable[[], None]] = {
             "line": lambda: self._line(event),
-            "epoch": lambda: self._events.epoch(
-                EpochRecord.checked({k: _back(v) for k, v in event["record"].items()}),
-                str(event["line"])[:1000],
-                _share(event["ratio"]),
-            ),
-            "ratio": lambda: self._events.ratio(_share(event["ratio"])),
+            "epoch": lambda: self._epoch(event),
+            "ratio": lambda: self._ratio(event),
             "exporting": self._exporting,
             "used": lambda: self._events.used(_seconds(event["seconds"])),
             "checkpoint": self._save,
@@ -155,7 +163,7 @@ class _Relay:
         if kind in passing:
             try:
                 passing[kind]()
-            except (TypeError, ValueError, KeyError, AttributeError) as error:
+            except _FORGED as error:
                 raise ScriptFailed(
                     f"The script's process sent an event that is none: {error}"
                 ) from error
@@ -164,13 +172,29 @@ class _Relay:
         return self.ending is None and not self.late
 
     def _line(self, event: Mapping[str, Any]) -> None:
-        self._lines += 1
-        if self._lines <= MOST_LINES:
-            text = str(event["text"])[:LONGEST_LINE]
+        # A form feed ends a line too.
+        for text in _text(event["text"]).splitlines() or [""]:
+            self._lines += 1
+            if self._lines > MOST_LINES:
+                break
             self._events.line(text, warning=bool(event.get("warning")))
-        elif self._lines == MOST_LINES + 1:
+        if self._lines > MOST_LINES and not self._cut:
+            self._cut = True
             text = f"The script has printed {MOST_LINES} lines; further ones are left out."
             self._events.line(text, warning=True)
+
+    def _epoch(self, event: Mapping[str, Any]) -> None:
+        self._epochs += 1
+        if self._epochs > MOST_EPOCHS:
+            raise ValueError(f"expected at most {MOST_EPOCHS} epochs")
+        record = EpochRecord.checked({k: _back(v) for k, v in event["record"].items()})
+        self._events.epoch(record, _text(event["line"], LONGEST_EPOCH_LINE), _share(event["ratio"]))
+
+    def _ratio(self, event: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if now - self._told >= LEAST_RATIO_SECONDS:
+            self._told = now
+            self._events.ratio(_share(event["ratio"]))
 
     def _exporting(self) -> None:
         self._over += EXPORT_S
@@ -219,7 +243,7 @@ def _outcome(result: Mapping[str, Any], work: Path, folder: Path) -> Outcome:
         if ending.is_interruption:
             return Outcome(ending)
         figures = _figures(json.loads(result["figures"]))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except _FORGED as error:
         raise ScriptFailed(f"The script's process sent a result that is none: {error}") from error
     files = []
     for name in ARTIFACTS:
@@ -227,15 +251,16 @@ def _outcome(result: Mapping[str, Any], work: Path, folder: Path) -> Outcome:
         if data is not None:
             (folder / name).write_bytes(data)
             files.append(name)
+    if MANIFEST not in files:
+        raise ScriptFailed("The script's process ended without a manifest.")
     return Outcome(ending, figures, tuple(files))
 
 
 def _failure(failed: Mapping[str, Any]) -> Exception:
-    message = str(failed["message"])[:LONGEST_LINE]
+    message = _text(failed["message"])
     if failed["kind"] == "invalid":
-        return InvalidInput(
-            [Violation(str(v["field"]), str(v["description"])) for v in failed["violations"]]
-        )
+        told = failed["violations"][:MOST_WARNINGS]
+        return InvalidInput([Violation(_text(v["field"]), _text(v["description"])) for v in told])
     kinds = {"script": ScriptFailed, "memory": ScriptOutOfMemory, "diverged": Diverged}
     return kinds.get(failed["kind"], Internal)(message)
 
@@ -243,11 +268,23 @@ def _failure(failed: Mapping[str, Any]) -> Exception:
 def _figures(claimed: Mapping[str, Any]) -> RunFigures:
     accuracy = claimed["val_accuracy"]
     return RunFigures(
-        parameter_count=int(claimed["parameter_count"]),
+        parameter_count=_count(claimed["parameter_count"]),
         train_seconds=_seconds(claimed["train_seconds"]),
-        best_epoch=int(claimed["best_epoch"]),
-        epochs=int(claimed["epochs"]),
+        best_epoch=_count(claimed["best_epoch"]),
+        epochs=_count(claimed["epochs"]),
         val_accuracy=None if accuracy is None else float(accuracy),
-        weights_sha256=str(claimed["weights_sha256"])[:64],
-        warnings=tuple(str(warning)[:LONGEST_LINE] for warning in claimed["warnings"]),
+        weights_sha256=_text(claimed["weights_sha256"], 64),
+        warnings=tuple(_text(warning) for warning in claimed["warnings"][:MOST_WARNINGS]),
     )
+
+
+def _count(value: Any) -> int:
+    count = int(value)
+    if not 0 <= count < _MOST_COUNT:
+        raise ValueError(f"expected a count in [0, 2**31), received {count}")
+    return count
+
+
+def _text(value: Any, most: int = LONGEST_LINE) -> str:
+    """Read text; half a pair of surrogates, which no message can carry, becomes a question mark."""
+    return str(value)[:most].encode("utf-8", "replace").decode("utf-8")

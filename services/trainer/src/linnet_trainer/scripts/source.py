@@ -1,14 +1,17 @@
 """Runs an expert script's source and cuts its tracebacks to the user's own lines."""
 
 import linecache
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from linnet_trainer.scripts.errors import ScriptFailed, ScriptOutOfMemory
 
 FILE_NAME = "script.py"
+_MODULE = "linnet_script"
 
 
 class Script:
@@ -23,9 +26,12 @@ class Script:
         self._source = source
         lines = source.splitlines(keepends=True)
         linecache.cache[FILE_NAME] = (len(source), None, lines, FILE_NAME)
-        self._names: dict[str, Any] = {"__name__": "linnet_script", "__file__": FILE_NAME}
+        # Dataclasses and pickles look for the module that a class names.
+        module = sys.modules[_MODULE] = ModuleType(_MODULE)
+        module.__file__ = FILE_NAME
+        self._names = module.__dict__
         with users_lines():
-            exec(compile(source, FILE_NAME, "exec"), self._names)  # noqa: S102 - what expert mode is
+            exec(compile(source, FILE_NAME, "exec", dont_inherit=True), self._names)  # noqa: S102 - what expert mode is
         if not callable(self._names.get("build_model")):
             raise ScriptFailed(
                 "expected the script to define build_model(input_shape, num_classes)"
@@ -49,6 +55,7 @@ class Script:
             ScriptFailed: It raised, or gave no Keras model of the right shapes.
         """
         import keras
+        from keras.src.models.functional import Functional
 
         with users_lines():
             model = self._names["build_model"](input_shape, class_count)
@@ -56,9 +63,11 @@ class Script:
             raise ScriptFailed(
                 f"expected build_model to return a keras.Model, received {type(model).__name__}"
             )
-        if not model.built:
-            with users_lines():
+        with users_lines():
+            if isinstance(model, keras.Sequential) and not model.built:
                 model.build((None, *input_shape))
+            if not isinstance(model, (Functional, keras.Sequential)):
+                model = self._functional(model, input_shape)
         given = (_shape(model, "input_shape"), _shape(model, "output_shape"))
         wanted = ((None, *input_shape), (None, class_count))
         if given != wanted:
@@ -66,7 +75,24 @@ class Script:
                 f"expected a model from {wanted[0]} to {wanted[1]}, received one from {given[0]} "
                 f"to {given[1]}"
             )
+        if not model.trainable_variables:
+            raise ScriptFailed("expected a model with weights to train, received one without")
+        with users_lines():
+            # Saving asks for it too, but after the training.
+            keras.saving.serialize_keras_object(model)
         return model
+
+    def _functional(self, model: Any, input_shape: tuple[int, ...]) -> Any:
+        """Give a subclassed model's shapes to it by a model around it, with the same weights."""
+        import keras
+
+        if self.fit is not None and type(model).train_step is not keras.Model.train_step:
+            raise ScriptFailed(
+                f"expected {type(model).__name__}, which has a train_step of its own, to be made "
+                "of its inputs and outputs: super().__init__(inputs, outputs)"
+            )
+        inputs = keras.Input(input_shape, name="features")
+        return keras.Model(inputs, model(inputs))
 
 
 def _shape(model: Any, name: str) -> tuple[Any, ...] | None:
@@ -83,11 +109,12 @@ def users_lines() -> Iterator[None]:
         yield
     except ScriptFailed:
         raise
-    except Exception as error:
+    # sys.exit of a script ends its run, with the line that called it.
+    except BaseException as error:
         raise failure(error) from error
 
 
-def failure(error: Exception) -> ScriptFailed | ScriptOutOfMemory:
+def failure(error: BaseException) -> ScriptFailed | ScriptOutOfMemory:
     """Tell a script's want of memory from its other errors."""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return ScriptOutOfMemory(f"The script needs more memory than its run has.\n{cut(error)}")
