@@ -10,6 +10,7 @@ from linnet_ml.spec import ClassBalance, FitSettings
 from linnet_ml.splits import Fold
 from linnet_runtime.errors import InvalidInput
 
+from linnet_trainer import initial_weights
 from linnet_trainer.artifacts import FoldResult, RunRecord, figures_of, write_artifacts
 from linnet_trainer.choosing import Fitted, exported_fit, result_of
 from linnet_trainer.fit import engine as engines
@@ -181,7 +182,7 @@ class _Run:
         keras.utils.set_random_seed(fit.seed % 2**32)
         model = self._network.build()
         if self._order.initial_model is not None:
-            self._take_initial(model, self._order.initial_model)
+            initial_weights.take(model, self._order.initial_model)
         engine = self._engine(prepared)
         settings = LoopSettings(
             fit,
@@ -196,16 +197,6 @@ class _Run:
         fit = self._spec.fit
         steps = -(-len(prepared.data.index) // fit.batch_size)
         return engines.choose(self._network.layers, fit.optimizer, steps * fit.epochs)
-
-    def _take_initial(self, model: Any, path: Path) -> None:
-        try:
-            model.load_weights(path)
-        except (ValueError, KeyError, OSError) as error:
-            raise InvalidInput.of(
-                "init_from",
-                "expected a run of the same architecture and classes, its weights do not fit: "
-                f"{str(error).splitlines()[0]}",
-            ) from error
 
     def _introduce(self, fold: Fold, fit: FitSettings, prepared: PreparedFold) -> None:
         name = f"{fold.name}: " if fold.name else ""
