@@ -1,6 +1,6 @@
 """The files of a dataset: what they hold, how they are checked and how they are read.
 
-    features.npy   (rows, *input_shape), float16/32/64 or integers, C order, every value finite
+    features.npy   (rows, *input_shape), float16/32/64 or integers, C order, finite in float32
     labels.npy     (rows,), integers in [0, classes)
     samples.npz    optional: linnet_ml.samples
 
@@ -138,13 +138,16 @@ def _check_limit(what: str, value: int, limit: int) -> None:
 
 
 def _check_finite(chunk: NDArray[Any], first_row: int) -> None:
-    if np.isfinite(chunk).all():
+    # Models compute in float32, where larger numbers are infinite.
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(chunk.astype(np.float32, copy=False))
+    if finite.all():
         return
-    where = tuple(int(i) for i in np.argwhere(~np.isfinite(chunk))[0])
+    where = tuple(int(i) for i in np.argwhere(~finite)[0])
     path = ", ".join(str(i) for i in (first_row + where[0], *where[1:]))
     raise InvalidInput.of(
         f"{FEATURES}[{path}]",
-        f"expected a finite number, received {chunk[where]}",
+        f"expected a finite number of float32, received {chunk[where]}",
         reason="NOT_FINITE",
     )
 

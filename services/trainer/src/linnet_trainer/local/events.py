@@ -10,7 +10,7 @@ from types import FrameType
 from google.protobuf.json_format import MessageToJson
 from linnet.v1 import run_pb2
 
-from linnet_trainer.file_names import CHECKPOINT
+from linnet_trainer.file_names import ARTIFACTS, CHECKPOINT
 from linnet_trainer.fit.epochs import Ending, EpochRecord
 
 LOG = "log/00000001.jsonl"
@@ -57,7 +57,9 @@ class LocalEvents:
         self._say(f"{ratio:.1%} done")
 
     def exporting(self) -> None:
-        """Take that fitting is over."""
+        """Take that fitting is over; files of an earlier run go, their manifest first."""
+        for name in reversed(ARTIFACTS):
+            (self._folder / name).unlink(missing_ok=True)
 
     def interruption(self) -> Ending | None:
         """Say whether the run must end now, and why."""

@@ -1,18 +1,20 @@
 """Reads the files of a run without a gateway: a spec and .npy arrays."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from google.protobuf.json_format import ParseError
+from google.protobuf import json_format
 from linnet.v1 import spec_pb2
 from linnet_ml import datasets, npy
 from linnet_ml.samples import Samples, samples_bytes
 from linnet_ml.spec import InputKind, TrainingSpec
-from linnet_ml.wire import from_json
+from linnet_ml.wire import from_message
 from linnet_runtime.errors import InvalidInput
+from linnet_runtime.rpc.validation import check
 from numpy.typing import NDArray
 
 from linnet_trainer.run_data import RunData
@@ -46,14 +48,19 @@ def read_spec(path: Path) -> TrainingSpec:
     """Read a spec in the contract's JSON.
 
     Raises:
-        InvalidInput: It is no JSON of a TrainingSpec; says where.
+        InvalidInput: It is no JSON of a TrainingSpec, or breaks a rule of the contract; says where.
     """
     try:
-        return from_json(TrainingSpec, path.read_text(), spec_pb2.TrainingSpec())
+        text = path.read_text()
+        if not isinstance(json.loads(text), dict):
+            raise InvalidInput.of("SPEC", "expected a TrainingSpec in JSON, received no object")
+        message = json_format.Parse(text, spec_pb2.TrainingSpec())
     except OSError as error:
         raise InvalidInput.of("SPEC", f"expected a readable file: {error}") from error
-    except (ParseError, UnicodeDecodeError) as error:
+    except (json_format.ParseError, ValueError, RecursionError) as error:
         raise InvalidInput.of("SPEC", f"expected a TrainingSpec in JSON: {error}") from error
+    check(message)
+    return from_message(TrainingSpec, message)
 
 
 def read_data(
@@ -76,7 +83,11 @@ def read_data(
         labels = npy.read_all(file, "labels.npy", limit_bytes=datasets.MAX_LABELS_BYTES)
     if labels.dtype.kind not in "iu" or labels.size == 0:
         raise InvalidInput.of("labels.npy", f"expected integers, received {labels.dtype}")
-    names = classes or tuple(str(n) for n in range(max(int(labels.max()) + 1, 2)))
+    if len(set(classes)) < len(classes):
+        raise InvalidInput.of(
+            "--classes", f"expected each name once, received {', '.join(classes)}"
+        )
+    names = classes or _numbered(labels)
     with _opened(files.features) as features, _opened(files.labels) as label_file:
         facts = datasets.check(features, label_file, None, class_count=len(names))
     for path in (files.features, files.labels):
@@ -92,6 +103,17 @@ def read_data(
         digest.hexdigest(),
         files.features,
     )
+
+
+def _numbered(labels: NDArray[np.integer]) -> tuple[str, ...]:
+    highest = int(labels.max())
+    if highest >= labels.size:
+        raise InvalidInput.of(
+            "labels.npy",
+            f"expected classes from 0, not more than the {labels.size} rows, received {highest}",
+            reason="LABEL_OUT_OF_RANGE",
+        )
+    return tuple(str(n) for n in range(max(highest + 1, 2)))
 
 
 def guess_kind(shape: tuple[int, ...], spec: TrainingSpec) -> InputKind:

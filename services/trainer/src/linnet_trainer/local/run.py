@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from linnet_ml.defaults import resolve
-from linnet_ml.spec import InputKind
+from linnet_ml.spec import InputKind, TrainingSpec
+from linnet_runtime.errors import InvalidInput
 
 from linnet_trainer.file_names import CHECKPOINT
 from linnet_trainer.local.events import LocalEvents
@@ -46,9 +47,10 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
         A summary; None when it was asked to stop and left a checkpoint.
 
     Raises:
-        LinnetError: The run failed; nothing is left but its log.
+        LinnetError: The run failed; nothing is left but its log and an earlier run's files.
     """
     given = read_spec(run.spec)
+    _check_start(given, run.initial_model)
     data = read_data(run.files, run.input_kind, run.classes, given)
     spec = resolve(
         given,
@@ -57,9 +59,12 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
         class_count=len(data.classes),
         has_groups=data.samples.group is not None,
     )
-    run.out.mkdir(parents=True, exist_ok=True)
     checkpoint = run.out / CHECKPOINT
-    events = LocalEvents(run.out, 1, say)
+    try:
+        run.out.mkdir(parents=True, exist_ok=True)
+        events = LocalEvents(run.out, 1, say)
+    except OSError as error:
+        raise InvalidInput.of("--out", f"expected a folder to write to: {error}") from error
     events.on_signals()
     try:
         with workshop() as shop:
@@ -86,3 +91,14 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
         "ending": outcome.ending.value,
         **asdict(outcome.figures),
     }
+
+
+def _check_start(spec: TrainingSpec, initial_model: Path | None) -> None:
+    if initial_model is None and spec.init_from:
+        raise InvalidInput.of(
+            "init_from",
+            "expected the model.keras of that run as --initial-model: runs are known to a gateway "
+            f"only, received {spec.init_from!r}",
+        )
+    if initial_model is not None and not initial_model.is_file():
+        raise InvalidInput.of("--initial-model", f"expected a file, received {initial_model}")
