@@ -10,16 +10,12 @@ from linnet_ml.spec import (
     Activation,
     Architecture,
     Augmentation,
-    ClassBalance,
     FitSettings,
-    ImageAugmentation,
     InputKind,
     Layer,
     LayerKind,
     LayerList,
     Optimizer,
-    SpectrogramAugmentation,
-    TimeSeriesAugmentation,
     TrainingSpec,
 )
 
@@ -238,80 +234,6 @@ def test_xla_stays_within_float_tolerance():
     plain = trained(made, model, data)
     xla = loop.TrainingLoop(model, loop.LoopSettings(fit, Augmentation(), weighted=False, xla=True))
     np.testing.assert_allclose(trained(xla, model, data).weights, plain.weights, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("augmentation", "shape"),
-    [
-        (
-            Augmentation(
-                spectrogram=SpectrogramAugmentation(
-                    time_mask_count=1,
-                    time_mask_frames=3,
-                    frequency_mask_count=2,
-                    frequency_mask_bands=2,
-                    noise=0.1,
-                    warp_frames=2,
-                )
-            ),
-            (12, 5),
-        ),
-        (
-            Augmentation(
-                time_series=TimeSeriesAugmentation(jitter=0.1, scale=0.1, shift_steps=3, drift=0.2)
-            ),
-            (12, 5),
-        ),
-        (
-            Augmentation(
-                image=ImageAugmentation(
-                    flip_horizontal=True, flip_vertical=True, shift=0.2, zoom=0.2, brightness=0.2
-                )
-            ),
-            (12, 10, 3),
-        ),
-    ],
-)
-def test_augmentation_follows_its_seed(augmentation, shape):
-    """The same seed changes rows in the same way, another seed in another; shapes stay."""
-    import tensorflow as tf
-    from linnet_trainer.fit.augment import changes_for
-
-    change = changes_for(augmentation)
-    rows = tf.constant(np.random.default_rng(1).normal(size=(6, *shape)).astype(np.float32))
-    first, again, other = (change(rows, tf.constant([seed, 1])).numpy() for seed in (1, 1, 2))
-    assert first.shape == rows.shape
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - other).max() > 0
-    assert np.isfinite(first).all()
-
-
-def test_masks_cover_no_more_than_they_may():
-    """A time mask zeroes one stretch of at most its longest length."""
-    import tensorflow as tf
-    from linnet_trainer.fit.augment import changes_for
-
-    given = SpectrogramAugmentation(time_mask_count=1, time_mask_frames=4)
-    change = changes_for(Augmentation(spectrogram=given))
-    masked = change(tf.ones((200, 12, 3)), tf.constant([3, 4])).numpy()
-    lengths = (masked[:, :, 0] == 0).sum(axis=1)
-    assert set(lengths) == {0, 1, 2, 3, 4}
-    assert (masked.min(axis=2) == masked.max(axis=2)).all()
-
-
-def test_class_balance_follows_its_formulas():
-    """Weights are N / (n_c K); copies make every class as frequent as the largest."""
-    from linnet_trainer.fit.fold_rows import class_weights, oversampled
-
-    labels = np.repeat([0, 1, 2], [60, 30, 10])
-    np.testing.assert_allclose(class_weights(labels, 3), [100 / 180, 100 / 90, 100 / 30])
-    index = oversampled(labels, seed=1)
-    assert np.bincount(labels[index]).tolist() == [60, 60, 60]
-    copies = np.bincount(index, minlength=100)
-    assert copies.min() == 1
-    assert copies[60:90].max() == 2
-    assert copies[90:].max() == 6
-    assert ClassBalance.OVERSAMPLE == 3
 
 
 def test_constraint_and_leaky_activation_train():

@@ -1,5 +1,7 @@
 """Defaults, presets and scaling."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from linnet.v1 import spec_pb2
@@ -8,6 +10,7 @@ from linnet_ml.defaults import layers_of, resolve
 from linnet_ml.scaling import Scaler, fit_scaler
 from linnet_ml.spec import (
     Architecture,
+    Augmentation,
     FitSettings,
     InputKind,
     InputScaling,
@@ -17,6 +20,7 @@ from linnet_ml.spec import (
     Optimizer,
     Schedule,
     ScheduleKind,
+    SpectrogramAugmentation,
     SplitMethod,
     SplitSpec,
     TrainingSpec,
@@ -68,6 +72,21 @@ def test_every_preset_fits_its_kinds(kind, preset):
     """Every preset has a valid network for every kind that it is offered for."""
     network = layers_of(Architecture(preset=preset), kind, SHAPES[kind])
     assert layers.infer(network, SHAPES[kind], 7)[-1].output_shape == (7,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "preset"),
+    [
+        (InputKind.TIME_SERIES, "conv1d"),
+        (InputKind.TIME_SERIES, "ds-cnn"),
+        (InputKind.IMAGE, "conv2d"),
+        (InputKind.IMAGE, "mobilenet"),
+    ],
+)
+def test_flat_windows_and_images_are_given_no_width_of_audio(kind, preset):
+    """1,040 values are 26 x 40 of audio, but not so of a window or an image: they are refused."""
+    with pytest.raises(InvalidInput, match=r"architecture\.preset: .*received \(1040,\)"):
+        layers_of(Architecture(preset=preset), kind, (1040,))
 
 
 def test_product_presets_have_the_product_layers():
@@ -124,6 +143,50 @@ def test_contradictions_are_refused_with_their_path(spec, field):
     """A setting that means nothing is refused with the field's path."""
     with pytest.raises(InvalidInput, match=field):
         resolved(spec)
+
+
+MASKED = Augmentation(
+    spectrogram=SpectrogramAugmentation(frequency_mask_count=1, frequency_mask_bands=13)
+)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape"),
+    [
+        (Architecture(preset="conv1d"), (650,)),
+        (Architecture(preset="conv2d"), (650,)),
+        (Architecture(preset="conv2d"), (50, 13, 1)),
+        (Architecture(script="def build_model(input_shape, num_classes): ..."), (650,)),
+    ],
+)
+def test_spectrograms_may_come_flat(architecture, shape):
+    """What the network reshapes to frames and bands can be augmented; 14 bands of 13 can't."""
+    settings = {
+        "input_kind": InputKind.AUDIO,
+        "input_shape": shape,
+        "class_count": 3,
+        "has_groups": False,
+    }
+    spec = TrainingSpec(architecture=architecture, augmentation=MASKED)
+    assert resolve(spec, **settings).augmentation == MASKED
+    if architecture.script is None:
+        wider = SpectrogramAugmentation(frequency_mask_count=1, frequency_mask_bands=14)
+        spec = replace(spec, augmentation=Augmentation(spectrogram=wider))
+        with pytest.raises(InvalidInput, match=r"frequency_mask_bands: expected at most 13"):
+            resolve(spec, **settings)
+
+
+def test_a_dense_network_over_flat_audio_has_no_spectrograms():
+    """Nothing says how many bands there are."""
+    spec = TrainingSpec(architecture=Architecture(preset="dense"), augmentation=MASKED)
+    with pytest.raises(InvalidInput, match=r"augmentation\.spectrogram: expected audio"):
+        resolve(
+            spec,
+            input_kind=InputKind.AUDIO,
+            input_shape=(650,),
+            class_count=3,
+            has_groups=False,
+        )
 
 
 @pytest.mark.parametrize("kind", [InputScaling.STANDARD, InputScaling.ROBUST])

@@ -28,7 +28,7 @@ from linnet_ml.spec import (
     TensorIo,
     TrainingSpec,
 )
-from linnet_ml.spec_rules import check_spec
+from linnet_ml.spec_rules import check_spec, check_spectrogram
 
 Shape = tuple[int, ...]
 
@@ -66,7 +66,7 @@ def resolve(
     Raises:
         InvalidInput: Names every field that is wrong, `architecture.layers.layers[2]` and the like.
     """
-    check_spec(spec, input_kind, input_shape, has_groups=has_groups)
+    check_spec(spec, input_shape, has_groups=has_groups)
     architecture = _architecture(spec.architecture, input_kind)
     resolved = replace(
         spec,
@@ -81,6 +81,10 @@ def resolve(
     network = architecture.layers or layers_of(architecture, input_kind, input_shape)
     if network is not None:
         layer_shapes.infer(network, input_shape, class_count)
+    spectrogram = resolved.augmentation.spectrogram
+    if spectrogram is not None:
+        kept = layers_of(architecture, input_kind, input_shape)
+        check_spectrogram(spectrogram, input_kind, input_shape, kept)
     return resolved
 
 

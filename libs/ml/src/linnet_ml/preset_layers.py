@@ -49,7 +49,8 @@ _MOTION_CONV1D = (
 
 def conv1d(kind: InputKind, shape: Shape) -> tuple[Layer, ...]:
     """1-D convolutions over time; of raw windows with longer kernels."""
-    _expect(shape, (1, 2), "(steps, channels)")
+    # Only the product's audio blocks have known widths.
+    _expect(shape, (2,) if kind is InputKind.TIME_SERIES else (1, 2), "(steps, channels)")
     first: tuple[Layer, ...] = ()
     if len(shape) == 1:
         first = (Layer(LayerKind.RESHAPE, columns=_audio_columns(shape)),)
@@ -75,6 +76,7 @@ def conv2d(kind: InputKind, shape: Shape) -> tuple[Layer, ...]:
     _expect(shape, (1, 2, 3), "(frames, bands) or (height, width, channels)")
     conv = LayerKind.CONV2D
     if kind is InputKind.IMAGE:
+        _expect(shape, (2, 3), "(height, width, channels)")
         return (
             *_grid(shape),
             Layer(conv, units=32, kernel_max_norm=1.0),

@@ -13,8 +13,11 @@ from linnet_ml.spec import (
     Augmentation,
     FitSettings,
     InputKind,
+    LayerKind,
+    LayerList,
     Optimizer,
     ScheduleKind,
+    SpectrogramAugmentation,
     SplitMethod,
     SplitSpec,
     TrainingSpec,
@@ -27,9 +30,7 @@ _MOST_FOLDS = 100
 _MOST_SMOOTHING = 0.5
 
 
-def check_spec(
-    spec: TrainingSpec, input_kind: InputKind, input_shape: Shape, *, has_groups: bool
-) -> None:
+def check_spec(spec: TrainingSpec, input_shape: Shape, *, has_groups: bool) -> None:
     """Refuse a spec that no run can follow.
 
     Raises:
@@ -39,7 +40,7 @@ def check_spec(
     if not violations:
         violations += _fit_violations(spec.fit)
         violations += _split_violations(spec.split, has_groups)
-        violations += _augmentation_violations(spec.augmentation, input_kind, input_shape)
+        violations += _augmentation_violations(spec.augmentation, input_shape)
     if violations:
         raise InvalidInput(violations)
 
@@ -119,9 +120,7 @@ def _fold_violations(split: SplitSpec) -> Iterator[Violation]:
         yield _wrong("split.fold_count", f"2 to {_MOST_FOLDS}", split.fold_count)
 
 
-def _augmentation_violations(
-    given: Augmentation, kind: InputKind, shape: Shape
-) -> Iterator[Violation]:
+def _augmentation_violations(given: Augmentation, shape: Shape) -> Iterator[Violation]:
     path = "augmentation"
     if given.image is not None and len(shape) != 3:
         words = f"expected rows of (height, width, channels), received {shape}"
@@ -133,21 +132,56 @@ def _augmentation_violations(
         elif given.time_series.shift_steps >= shape[0]:
             name = f"{path}.time_series.shift_steps"
             yield _wrong(name, f"below {shape[0]}", given.time_series.shift_steps)
-    if given.spectrogram is None:
+
+
+def check_spectrogram(
+    given: SpectrogramAugmentation, kind: InputKind, input_shape: Shape, layers: LayerList | None
+) -> None:
+    """Refuse an augmentation that the spectrograms of a network can't have.
+
+    Args:
+        given: The augmentation.
+        kind: What the features are.
+        input_shape: Shape of one row.
+        layers: Enabled layers, whose shapes have been inferred; None for a script, whose model
+            the trainer asks.
+
+    Raises:
+        InvalidInput: Rows are no spectrograms, or a stretch is longer than they are.
+    """
+    path = "augmentation.spectrogram"
+    shape = _spectrogram_shape(input_shape, layers)
+    if kind is InputKind.AUDIO and shape is None and layers is None and len(input_shape) == 1:
         return
-    if kind is not InputKind.AUDIO or len(shape) != 2:
-        words = f"expected audio features of shape (frames, bands), received {kind.name} {shape}"
-        yield Violation(f"{path}.spectrogram", words)
-        return
+    if kind is not InputKind.AUDIO or shape is None:
+        raise InvalidInput.of(
+            path,
+            "expected audio features of shape (frames, bands), or of one axis before a layer that "
+            f"reshapes to them, received {kind.name} {input_shape}",
+        )
     limits = {
         "time_mask_frames": shape[0],
         "frequency_mask_bands": shape[1],
         "warp_frames": shape[0] // 2,
     }
-    for name, limit in limits.items():
-        value = getattr(given.spectrogram, name)
-        if value > limit:
-            yield _wrong(f"{path}.spectrogram.{name}", f"at most {limit}", value)
+    wrong = [
+        _wrong(f"{path}.{name}", f"at most {limit}", getattr(given, name))
+        for name, limit in limits.items()
+        if getattr(given, name) > limit
+    ]
+    if wrong:
+        raise InvalidInput(wrong)
+
+
+def _spectrogram_shape(input_shape: Shape, layers: LayerList | None) -> Shape | None:
+    """Give (frames, bands) of a row as it comes or as the first layer reshapes it."""
+    if len(input_shape) == 1 and layers is not None and layers.layers:
+        first = layers.layers[0]
+        if first.kind is LayerKind.RESHAPE and first.channels <= 1:
+            return (input_shape[0] // first.columns, first.columns)
+    if len(input_shape) == 3 and input_shape[2] == 1:
+        return input_shape[:2]
+    return input_shape if len(input_shape) == 2 else None
 
 
 def _wrong(path: str, expected: str, received: object) -> Violation:

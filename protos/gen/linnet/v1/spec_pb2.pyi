@@ -874,7 +874,9 @@ Global___Augmentation: _TypeAlias = Augmentation  # noqa: Y015
 
 @_typing.final
 class SpectrogramAugmentation(_message.Message):
-    """Augmentation of spectrograms, shape (frames, bands)."""
+    """Augmentation of spectrograms: audio features of shape (frames, bands) or (frames, bands, 1), or flat ones that the
+    first layer reshapes to them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -6,6 +6,7 @@ Every draw is stateless, from (seed, epoch, step), so that a resumed run repeats
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 from linnet_ml.spec import (
     Augmentation,
@@ -13,17 +14,23 @@ from linnet_ml.spec import (
     SpectrogramAugmentation,
     TimeSeriesAugmentation,
 )
+from linnet_runtime.errors import InvalidInput
 
 Tensor = Any
 Change = Callable[[Tensor, Tensor], Tensor]
 """Maps rows and a seed, int32 of shape (2,), to changed rows of the same shape."""
 
 
-def changes_for(augmentation: Augmentation) -> Change | None:
-    """Make the change that a spec asks for; None when it asks for none."""
+def changes_for(augmentation: Augmentation, model: Any) -> Change | None:
+    """Make the change of a model's rows that a spec asks for; None when it asks for none.
+
+    Raises:
+        InvalidInput: Neither the rows nor the model's first layer have frames and bands.
+    """
     steps: list[Change] = []
     if augmentation.spectrogram is not None:
-        steps += _spectrogram(augmentation.spectrogram)
+        shape = _frames_and_bands(model)
+        steps += [_seen_as(shape, step) for step in _spectrogram(augmentation.spectrogram)]
     if augmentation.time_series is not None:
         steps += _time_series(augmentation.time_series)
     if augmentation.image is not None:
@@ -35,6 +42,29 @@ def changes_for(augmentation: Augmentation) -> Change | None:
         for number, step in enumerate(steps):
             rows = step(rows, tf.random.experimental.stateless_fold_in(seed, number))
         return rows
+
+    return change
+
+
+def _frames_and_bands(model: Any) -> tuple[int, int]:
+    shape = tuple(model.input_shape[1:])
+    first = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)][:1]
+    if len(shape) == 1 and first and isinstance(first[0], keras.layers.Reshape):
+        shape = tuple(first[0].output.shape[1:])
+    if shape[2:] in {(), (1,)} and len(shape) > 1:
+        return shape[0], shape[1]
+    raise InvalidInput.of(
+        "augmentation.spectrogram",
+        "expected audio features of shape (frames, bands), or of one axis before a layer that "
+        f"reshapes to them, received {shape}",
+    )
+
+
+def _seen_as(shape: tuple[int, int], step: Change) -> Change:
+    """Let a change see rows as spectrograms, whatever their axes."""
+
+    def change(rows: Tensor, seed: Tensor) -> Tensor:
+        return tf.reshape(step(tf.reshape(rows, (-1, *shape)), seed), (-1, *rows.shape[1:]))
 
     return change
 

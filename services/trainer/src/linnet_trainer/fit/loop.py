@@ -59,7 +59,7 @@ class TrainingLoop:
         self._model = model
         self._settings = settings
         self._batch = settings.fit.batch_size
-        self._change = changes_for(settings.augmentation)
+        self._change = changes_for(settings.augmentation, model)
         self._loss = loss_of(settings.fit.label_smoothing, model.output_shape[-1])
         self._shapes = [tuple(v.shape) for v in model.trainable_variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]

@@ -119,12 +119,12 @@ def _numbered(labels: NDArray[np.integer]) -> tuple[str, ...]:
 def guess_kind(shape: tuple[int, ...], spec: TrainingSpec) -> InputKind:
     """Guess what features are from the shape of a row and the preset that the spec names."""
     preset = spec.architecture.preset or ""
+    audio = spec.augmentation.spectrogram is not None
     if len(shape) == len(("height", "width", "channels")):
-        return InputKind.IMAGE
+        return InputKind.AUDIO if audio else InputKind.IMAGE
     if len(shape) == len(("steps", "channels")):
-        audio = preset == "conv2d" or spec.augmentation.spectrogram is not None
-        return InputKind.AUDIO if audio else InputKind.TIME_SERIES
-    return InputKind.AUDIO if preset in _AUDIO_PRESETS else InputKind.SPECTRAL
+        return InputKind.AUDIO if audio or preset == "conv2d" else InputKind.TIME_SERIES
+    return InputKind.AUDIO if audio or preset in _AUDIO_PRESETS else InputKind.SPECTRAL
 
 
 def _opened(path: Path) -> BinaryIO:
