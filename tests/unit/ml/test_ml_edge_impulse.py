@@ -1,9 +1,13 @@
 """Edge Impulse's settings object."""
 
+import json
+import math
+
 import pytest
+from linnet_ml.defaults import resolve
 from linnet_ml.edge_impulse import read_settings
 from linnet_ml.layers import infer
-from linnet_ml.spec import ClassBalance, LayerKind, SplitMethod
+from linnet_ml.spec import ClassBalance, InputKind, LayerKind, SplitMethod
 from linnet_runtime.errors import InvalidInput
 
 AUDIO = {
@@ -44,6 +48,10 @@ def test_settings_of_the_product_become_a_spec():
     audio = spec.augmentation.spectrogram
     assert (audio.noise, audio.time_mask_count, audio.frequency_mask_bands) == (0.2, 1, 4)
     assert audio.warp_frames == 6
+    resolved = resolve(
+        spec, input_kind=InputKind.AUDIO, input_shape=(650,), class_count=4, has_groups=False
+    )
+    assert resolved.augmentation.spectrogram == audio
 
 
 def test_reshape_before_a_2d_convolution_gets_its_channel():
@@ -66,3 +74,75 @@ def test_unknown_layers_are_refused_by_name():
     """A transfer-learning layer is named with its place in the list."""
     with pytest.raises(InvalidInput, match=r"visualLayers\[0\].type"):
         read_settings({"visualLayers": [{"type": "transfer_mobilenetv2_a35"}]})
+
+
+WRONG = {
+    "trainingCycles": [math.inf, math.nan, -3, 2.7, 1e20, "30", True],
+    "learningRate": [-0.1, "fast", math.nan],
+    "batchSize": [32.5, [], -1],
+    "trainTestSplit": [-0.2, "0.2"],
+    "autoClassWeights": ["false", 1],
+    "mode": ["simple", 3, ["visual"]],
+    "visualLayers": [{}, "dense", 3],
+    "visualLayers[0]": [["dense"], [None]],
+    "visualLayers[0].type": [[{"type": ["dense"]}], [{"type": {}}], [{}], [{"type": "lstm"}]],
+    "visualLayers[0].neurons": [[{"type": "dense", "neurons": value}] for value in ("20", 1.5, -1)],
+    "visualLayers[0].enabled": [[{"type": "flatten", "enabled": "no"}]],
+    "visualLayers[0].dropoutRate": [[{"type": "dropout", "dropoutRate": math.nan}]],
+    "kFoldsValidationConfig": [True, 5, []],
+    "kFoldsValidationConfig.numFolds": [{"numFolds": "5"}, {"numFolds": 2.5}],
+    "augmentationPolicySpectrogram": ["none", True],
+    "augmentationPolicySpectrogram.freqMasking": [{"freqMasking": ["low"]}, {"freqMasking": "x"}],
+    "augmentationPolicyImage": ["some", ["all"]],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(f, v) for f, values in WRONG.items() for v in values]
+)
+def test_values_of_a_wrong_type_are_refused_by_their_path(field, value):
+    """Whatever JSON can hold, infinities included, is read or refused by the field's own name."""
+    name = field.split(".", maxsplit=1)[0].removesuffix("[0]")
+    with pytest.raises(InvalidInput) as found:
+        read_settings(json.loads(json.dumps({name: value})))
+    assert [violation.field for violation in found.value.violations] == [field]
+
+
+def test_masks_follow_the_columns_that_layers_reshape_to():
+    """High masks cover three tenths of the columns: 12 of 40, as the product's scripts do."""
+    settings = AUDIO | {"visualLayers": [{"type": "reshape", "columns": 40}]}
+    spec, _ = read_settings(settings)
+    assert spec.augmentation.spectrogram.frequency_mask_bands == 12
+
+
+def test_no_share_and_images_are_taken_over():
+    """A share of zero is no validation set, not the default; the image policy has its changes."""
+    spec, notes = read_settings({"trainTestSplit": 0, "augmentationPolicyImage": "all"})
+    assert spec.split.no_validation
+    assert spec.augmentation.image.flip_horizontal
+    assert spec.augmentation.image.brightness == 0.2
+    assert notes == ()
+    assert not read_settings({})[0].split.no_validation
+
+
+def test_what_is_not_taken_over_is_told():
+    """Each setting without a counterpart has its sentence; what says nothing has none."""
+    settings = {
+        "useLearnedOptimizer": True,
+        "minimumConfidenceRating": 0.6,
+        "trainingProcessor": "gpu",
+        "profileInt8": False,
+        "kFoldsValidationConfig": {"numFolds": 3, "extraEpochs": 2},
+        "customParameters": {"a": "b"},
+        "organizationModelId": None,
+        "lastShownModelVariant": "int8",
+    }
+    _, notes = read_settings(settings)
+    assert {note.split(":")[0] for note in notes} == {
+        "useLearnedOptimizer",
+        "minimumConfidenceRating",
+        "trainingProcessor",
+        "profileInt8",
+        "kFoldsValidationConfig.extraEpochs",
+        "customParameters",
+    }

@@ -33,7 +33,7 @@ def import_file(path: Path) -> tuple[spec_pb2.TrainingSpec, tuple[str, ...]]:
     """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput.of("settings", f"expected a JSON file, {path}: {error}") from error
     if not isinstance(settings, dict):
         raise InvalidInput.of("settings", f"expected a JSON object in {path}")
