@@ -21,7 +21,6 @@ from linnet_ml.spec import (
     Layer,
     LayerKind,
     LayerList,
-    Optimizer,
     Schedule,
     ScheduleKind,
     SplitMethod,
@@ -250,14 +249,3 @@ def test_a_long_epoch_tells_its_progress(shop, tmp_path):
     assert len(events.moments) > 3
     assert events.ratios == sorted(events.ratios)
     assert max(np.diff(events.moments)) <= 2.0
-
-
-def test_divergence_is_told_apart(shop, tmp_path):
-    """A loss that is not a number from the first epoch on fails the run with its reason."""
-    from linnet_trainer.run_contract import Diverged
-
-    data = digits(tmp_path)
-    large = np.random.default_rng(1).normal(size=data.features.shape).astype(np.float32) * 1e30
-    given = spec(Architecture(layers=LayerList(())), learning_rate=1.0, optimizer=Optimizer.SGD)
-    with pytest.raises(Diverged, match="learning rate"):
-        train(shop, given, replace(data, features=large), tmp_path / "out")

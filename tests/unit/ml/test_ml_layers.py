@@ -65,6 +65,11 @@ def test_disabled_layer_passes_its_input_on():
         ),
         ((Layer(K.RESIDUAL_ADD, add_from="b"),), (8, 4), ["layers[0].add_from", "'b'"]),
         ((Layer(K.DENSE),), (4,), ["layers[0].units"]),
+        (
+            (Layer(K.DEPTHWISE_CONV, kernel_width=5),),
+            (20, 3),
+            ["layers[0].kernel_width", "(20, 3)"],
+        ),
         ((Layer(K.FLATTEN, units=3),), (4,), ["layers[0].units", "FLATTEN"]),
         ((Layer(K.DENSE, units=65536),), (1000,), ["layers[0]", "10,000,000"]),
     ],

@@ -186,6 +186,10 @@ def _kernel(layer: Layer, shape: Shape) -> tuple[int, ...]:
 
 
 def _positions(layer: Layer, shape: Shape, path: str) -> Shape:
+    if layer.kernel_width and len(shape) == 2:
+        raise InvalidInput.of(
+            f"{path}.kernel_width", f"expected nothing, an input {shape} has no width"
+        )
     return _slide(shape, _kernel(layer, shape), layer.stride, layer.padding, path)
 
 

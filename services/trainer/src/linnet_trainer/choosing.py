@@ -13,6 +13,7 @@ from linnet_trainer.fit.epochs import Ending
 from linnet_trainer.fit.fitting import FitProgress
 from linnet_trainer.fit.fold_rows import PreparedFold
 from linnet_trainer.fit.loop import TrainingLoop
+from linnet_trainer.fit.loop_state import LoopState
 from linnet_trainer.run_contract import Diverged
 
 _SCORED_ROWS = 1024
@@ -44,19 +45,20 @@ def result_of(
         fitted: What the fit worked with.
         progress: How far it came.
         ending: Why it ended.
-        settings: `keep_best` decides, unless the loss became infinite.
+        settings: `keep_best` decides, unless loss or weights became infinite.
         scored: Whether the validation rows' probabilities are wanted.
 
     Raises:
-        Diverged: No epoch had a finite loss.
+        Diverged: No epoch had a finite loss and finite weights.
     """
-    if ending is Ending.DIVERGED and progress.best is None:
+    # A limit can end an epoch whose loss nobody has seen yet.
+    diverged = ending is Ending.DIVERGED or not _is_finite(progress.state)
+    best = progress.best if settings.keep_best or diverged else None
+    if diverged and (best is None or not _is_finite(best)):
         raise Diverged(
             "The loss became infinite or not a number in the first epoch; try a lower "
             f"learning rate than {settings.learning_rate} or scaled features."
         )
-    keep = bool(settings.keep_best) or ending is Ending.DIVERGED
-    best = progress.best if keep else None
     state = progress.state if best is None else best
     validation = fitted.prepared.data.validation
     scores = None
@@ -73,6 +75,10 @@ def result_of(
         loop=fitted.loop,
         scores=scores,
     )
+
+
+def _is_finite(state: LoopState) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in (state.weights, *state.fixed))
 
 
 def exported_fit(results: Sequence[FoldResult], split: Split) -> int:
