@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from linnet_ml.augmentation import Augmentation
 from linnet_ml.defaults import layers_of
 from linnet_ml.layers import infer, parameter_count
 from linnet_ml.presets import PRESETS
 from linnet_ml.spec import (
     Activation,
     Architecture,
-    Augmentation,
     FitSettings,
     InputKind,
     Layer,

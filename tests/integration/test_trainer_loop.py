@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from linnet_ml.augmentation import Augmentation
 from linnet_ml.defaults import layers_of, resolve
 from linnet_ml.spec import (
     Activation,
     Architecture,
-    Augmentation,
     FitSettings,
     InputKind,
     Layer,

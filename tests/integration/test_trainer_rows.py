@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from linnet_ml.spec import (
-    Architecture,
+from linnet_ml.augmentation import (
     Augmentation,
-    ClassBalance,
     ImageAugmentation,
-    InputKind,
     SpectrogramAugmentation,
     TimeSeriesAugmentation,
 )
+from linnet_ml.spec import Architecture, ClassBalance, InputKind
 from linnet_runtime.errors import InvalidInput
 
 from tests.fakes.training import run_data, spec, train

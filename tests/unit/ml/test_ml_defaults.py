@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from linnet.v1 import spec_pb2
 from linnet_ml import layers, presets
+from linnet_ml.augmentation import Augmentation, SpectrogramAugmentation
 from linnet_ml.defaults import layers_of, resolve
 from linnet_ml.scaling import Scaler, fit_scaler
 from linnet_ml.spec import (
     Architecture,
-    Augmentation,
     FitSettings,
     InputKind,
     InputScaling,
@@ -20,7 +20,6 @@ from linnet_ml.spec import (
     Optimizer,
     Schedule,
     ScheduleKind,
-    SpectrogramAugmentation,
     SplitMethod,
     SplitSpec,
     TrainingSpec,

@@ -8,15 +8,13 @@ Names and meanings are those of the settings that its studio sends: `visualLayer
 from collections.abc import Mapping
 from typing import Any
 
+from linnet_ml.augmentation import Augmentation, ImageAugmentation, SpectrogramAugmentation
 from linnet_ml.edge_impulse_layers import first_columns, read_layers
 from linnet_ml.settings_object import SettingsObject
 from linnet_ml.spec import (
     Architecture,
-    Augmentation,
     ClassBalance,
     FitSettings,
-    ImageAugmentation,
-    SpectrogramAugmentation,
     SplitMethod,
     SplitSpec,
     TrainingSpec,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
 
+from linnet_ml.augmentation import Augmentation
+
 
 class InputKind(IntEnum):
     """What features are."""
@@ -220,48 +222,6 @@ class Architecture:
     preset: str | None = None
     layers: LayerList | None = None
     script: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SpectrogramAugmentation:
-    """Augmentation of spectrograms, shape (frames, bands)."""
-
-    time_mask_count: int = 0
-    time_mask_frames: int = 0
-    frequency_mask_count: int = 0
-    frequency_mask_bands: int = 0
-    noise: float = 0.0
-    warp_frames: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TimeSeriesAugmentation:
-    """Augmentation of raw time series, shape (steps, channels)."""
-
-    jitter: float = 0.0
-    scale: float = 0.0
-    shift_steps: int = 0
-    drift: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ImageAugmentation:
-    """Augmentation of images, shape (height, width, channels)."""
-
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    shift: float = 0.0
-    zoom: float = 0.0
-    brightness: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """Random changes of training rows."""
-
-    spectrogram: SpectrogramAugmentation | None = None
-    time_series: TimeSeriesAugmentation | None = None
-    image: ImageAugmentation | None = None
 
 
 @dataclass(frozen=True, slots=True)

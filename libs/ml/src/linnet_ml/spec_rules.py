@@ -9,15 +9,14 @@ from typing import Any
 
 from linnet_runtime.errors import InvalidInput, Violation
 
+from linnet_ml.augmentation import Augmentation, SpectrogramAugmentation
 from linnet_ml.spec import (
-    Augmentation,
     FitSettings,
     InputKind,
     LayerKind,
     LayerList,
     Optimizer,
     ScheduleKind,
-    SpectrogramAugmentation,
     SplitMethod,
     SplitSpec,
     TrainingSpec,

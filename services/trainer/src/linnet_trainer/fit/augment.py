@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from linnet_ml.spec import (
+from linnet_ml.augmentation import (
     Augmentation,
     ImageAugmentation,
     SpectrogramAugmentation,

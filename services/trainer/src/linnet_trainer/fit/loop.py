@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from linnet_ml.spec import Augmentation, FitSettings
+from linnet_ml.augmentation import Augmentation
+from linnet_ml.spec import FitSettings
 
 from linnet_trainer.fit.augment import changes_for
 from linnet_trainer.fit.loop_state import Array, EpochPlan, LoopState, Rows, Tensor
