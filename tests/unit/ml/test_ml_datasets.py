@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from linnet_ml import datasets, npy
-from linnet_ml.samples import Samples
+from linnet_ml.samples import Samples, read_samples, read_text
 from linnet_ml.samples import samples_bytes as to_npz
 from linnet_runtime.errors import InvalidInput
 
@@ -171,6 +171,76 @@ def test_members_that_are_not_known_are_refused() -> None:
     error = refusal(samples=archive.getvalue())
     assert error.reason == "UNKNOWN_MEMBER"
     assert error.violations[0].field == "samples.npz/../group.npy"
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b", "x" * 1001])
+def test_names_that_no_program_can_write_are_refused_by_row(name: str) -> None:
+    """Half a character, NUL within and names of thousands of characters are told by their row."""
+    groups = np.array([*"abcde", name])
+    assert refusal(samples=Samples(group=groups)).violations[0].field == "samples.npz/group.npy[5]"
+
+
+def test_long_columns_are_read_to_their_end() -> None:
+    """Of thousands of long names the last one is looked at too."""
+    many = np.array(["b" * 1000] * 2500)
+    assert read_text(many, "column") is many
+    many[-1] = "b\ud800"
+    with pytest.raises(InvalidInput, match=r"column\[2499\]: expected whole characters"):
+        read_text(many, "column")
+
+
+def test_a_number_of_no_character_is_refused() -> None:
+    """Bytes that are no code points would fail whoever prints them."""
+    broken = np.full(6, 2**32 - 1, np.uint32).view("<U1")
+    assert refusal(samples=Samples(recording=broken)).reason == "WRONG_TEXT"
+
+
+@given(places=st.lists(st.integers(0, 2000), min_size=1, max_size=8), value=st.integers(0, 255))
+def test_a_damaged_archive_is_read_or_refused(places: list[int], value: int) -> None:
+    """Whatever bytes of a packed samples.npz are changed, the answer is a value or a refusal."""
+    packed = bytearray(to_npz(Samples(group=np.array(list("aabbcc")), test=np.arange(6) > 4)))
+    for place in places:
+        packed[place % len(packed)] = value
+    fields = ["samples.npz"]
+    try:
+        found = read_samples(io.BytesIO(packed), 6)
+    except InvalidInput as error:
+        fields = [violation.field for violation in error.violations]
+    else:
+        assert found.group is None or found.group.shape == (6,)
+    assert all(field.startswith("samples.npz") for field in fields)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (6, 4, }",
+        b"{'descr': '<f4', 'fortran_order': False, b'shape': (6, 4)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (6, 4",
+        b"(" * 5000,
+        b"\xe6",
+    ],
+)
+def test_a_broken_header_is_refused(header: bytes) -> None:
+    """A header that is no Python, or not the one that numpy writes, is no .npy file."""
+    file = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(96)
+    assert refusal(features=io.BytesIO(file)).reason == "NOT_NPY"
+
+
+@given(places=st.lists(st.integers(0, 260), min_size=1, max_size=4), value=st.integers(0, 255))
+def test_a_damaged_npy_file_is_read_or_refused(places: list[int], value: int) -> None:
+    """Whatever bytes of a features.npy are changed, the answer is a header or a refusal."""
+    stored = bytearray(npy.to_bytes(FEATURES))
+    for place in places:
+        stored[place % len(stored)] = value
+    reason = ""
+    try:
+        header = datasets.check_features(io.BytesIO(stored))
+    except InvalidInput as error:
+        reason = error.reason
+    else:
+        assert header.data_bytes == FEATURES.nbytes
+    assert reason != "INVALID_INPUT"
 
 
 def test_a_header_that_claims_too_much_is_refused_before_reading() -> None:

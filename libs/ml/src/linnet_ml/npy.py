@@ -56,14 +56,15 @@ def read_header(file: BinaryIO, name: str) -> Header:
             raise _refuse(name, "expected a .npy file, received a pickle: refused", "PICKLED_NPY")
         raise _refuse(name, f"expected a .npy file, received bytes {start!r}", "NOT_NPY")
     version = tuple(file.read(2))
+    if version not in {(1, 0), (2, 0), (3, 0)}:
+        raise _refuse(name, f"expected .npy version 1 to 3, received {version}", "NOT_NPY")
     try:
         if version == (1, 0):
             found = npy_format.read_array_header_1_0(file, _MAX_HEADER_CHARACTERS)
-        elif version in {(2, 0), (3, 0)}:
-            found = npy_format.read_array_header_2_0(file, _MAX_HEADER_CHARACTERS)
         else:
-            raise _refuse(name, f"expected .npy version 1 to 3, received {version}", "NOT_NPY")
-    except (ValueError, SyntaxError, EOFError, MemoryError) as error:
+            found = npy_format.read_array_header_2_0(file, _MAX_HEADER_CHARACTERS)
+    # It is Python source, and damaged raises what its tokenizer, parser or dtype meet.
+    except Exception as error:
         raise _refuse(
             name, f"expected a .npy header, received a broken one: {error}", "NOT_NPY"
         ) from error

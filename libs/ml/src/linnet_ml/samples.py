@@ -21,7 +21,10 @@ from linnet_ml import npy
 
 SAMPLES = "samples.npz"
 MAX_SAMPLES_BYTES = 256 * 1024**2
+MAX_NAME_CHARACTERS = 1000
 _MAX_MEMBER_BYTES = 1024**3
+_LAST_POINT, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
+_POINTS_AT_ONCE = 1 << 20
 _MEMBERS = ("sample_id", "group", "recording", "test")
 
 
@@ -69,14 +72,17 @@ def read_samples(file: BinaryIO, rows: int) -> Samples:
                     reason="UNKNOWN_MEMBER",
                 )
             found = {name.removesuffix(".npy"): _member(archive, name, rows) for name in members}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except InvalidInput:
+        raise
+    # Damage makes zipfile and the unpackers behind it raise anything.
+    except Exception as error:
         raise InvalidInput.of(
             SAMPLES, f"expected a .npz file, received a broken one: {error}", reason="NOT_NPZ"
         ) from error
     test = found.pop("test", None)
     return Samples(
         test=None if test is None else _flags(test),
-        **{member: _text(array, member) for member, array in found.items()},
+        **{member: read_text(a, f"{SAMPLES}/{member}.npy") for member, a in found.items()},
     )
 
 
@@ -93,16 +99,43 @@ def _member(archive: zipfile.ZipFile, name: str, rows: int) -> NDArray[Any]:
     return array
 
 
-def _text(array: NDArray[Any], member: str) -> NDArray[np.str_]:
+def read_text(array: NDArray[Any], name: str) -> NDArray[np.str_]:
+    """Read a column of names: text that every program can write, or integers.
+
+    Raises:
+        InvalidInput: It holds something else, half a character, NUL within, or a name that is
+            longer than `MAX_NAME_CHARACTERS`; `name` is the column's.
+    """
     if array.dtype.kind in "iu":
         return array.astype(np.str_)
-    if array.dtype.kind != "U":
+    if array.dtype.kind != "U" or not array.dtype.isnative:
         raise InvalidInput.of(
-            f"{SAMPLES}/{member}.npy",
-            f"expected text or integers, received {array.dtype.name}",
-            reason="WRONG_DTYPE",
+            name, f"expected text or integers, received {array.dtype.str}", reason="WRONG_DTYPE"
         )
+    if array.dtype.itemsize:
+        points = np.ascontiguousarray(array).view(np.uint32).reshape(array.size, -1)
+        step = max(1, _POINTS_AT_ONCE // points.shape[1])
+        for first in range(0, array.size, step):
+            _check_points(points[first : first + step], first, name)
     return array
+
+
+def _check_points(points: NDArray[np.uint32], first_row: int, name: str) -> None:
+    ends_early = (points[:, :-1] == 0) & (points[:, 1:] != 0)
+    wrong = (points > _LAST_POINT) | ((points >= _SURROGATES[0]) & (points <= _SURROGATES[1]))
+    for rows, words, reason in (
+        (wrong.any(axis=1) | ends_early.any(axis=1), "whole characters and no NUL", "WRONG_TEXT"),
+        (
+            points[:, MAX_NAME_CHARACTERS:].any(axis=1),
+            f"at most {MAX_NAME_CHARACTERS} characters",
+            "TOO_LARGE",
+        ),
+    ):
+        if rows.any():
+            row = first_row + int(rows.argmax())
+            raise InvalidInput.of(
+                f"{name}[{row}]", f"expected {words}, received something else", reason=reason
+            )
 
 
 def _flags(array: NDArray[Any]) -> NDArray[np.bool_]:

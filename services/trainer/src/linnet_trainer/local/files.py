@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf import json_format
 from linnet.v1 import spec_pb2
 from linnet_ml import datasets, npy
-from linnet_ml.samples import Samples, samples_bytes
+from linnet_ml.samples import Samples, read_text, samples_bytes
 from linnet_ml.spec import InputKind, TrainingSpec
 from linnet_ml.wire import from_message
 from linnet_runtime.errors import InvalidInput
@@ -153,10 +153,7 @@ def _samples(files: LocalFiles) -> Samples:
 def _names(path: Path | None) -> NDArray[np.str_] | None:
     if path is None:
         return None
-    column = _column(path)
-    if column.dtype.kind not in "iuU":
-        raise InvalidInput.of(path.name, f"expected text or integers, received {column.dtype}")
-    return column.astype(np.str_)
+    return read_text(_column(path), path.name)
 
 
 def _flags(path: Path | None) -> NDArray[np.bool_] | None:
