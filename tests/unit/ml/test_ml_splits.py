@@ -93,6 +93,18 @@ def test_straddling_recordings_are_reported():
     [
         (SplitSpec(method=SplitMethod.EXPLICIT, validation_groups=("nobody",)), "validation_group"),
         (SplitSpec(method=SplitMethod.EXPLICIT, validation_rows=(240,)), "validation_rows"),
+        (
+            SplitSpec(
+                method=SplitMethod.EXPLICIT, validation_groups=("p01",), test_groups=("p01",)
+            ),
+            "split.validation_groups: expected no test rows",
+        ),
+        (
+            SplitSpec(
+                method=SplitMethod.EXPLICIT, validation_rows=tuple(range(240)), test_groups=("p00",)
+            ),
+            "split.validation_rows: expected no test rows",
+        ),
         (SplitSpec(method=SplitMethod.K_FOLD, fold_count=9), "fold_count"),
         (SplitSpec(method=SplitMethod.GROUP, test_groups=("p00",), validation_share=0.2), ""),
     ],

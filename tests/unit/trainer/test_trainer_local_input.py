@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from linnet_runtime.errors import InvalidInput
-from linnet_trainer.file_names import ARTIFACTS
+from linnet_trainer.file_names import ARTIFACTS, CHECKPOINT
 from linnet_trainer.local.events import LocalEvents
 from linnet_trainer.local.files import LocalFiles
 from linnet_trainer.local.run import LocalRun, run_locally
@@ -97,3 +97,14 @@ def test_an_export_clears_what_an_earlier_run_left(tmp_path):
     events.exporting()
     events.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "notes.txt"]
+
+
+def test_nothing_is_left_of_a_checkpoint_that_is_no_longer_wanted(tmp_path):
+    """Neither the file nor its folder stays beside the artifacts."""
+    events = LocalEvents(tmp_path, 1, lambda _line: None)
+    events.checkpoint(lambda _sequence: b"state")
+    assert (tmp_path / CHECKPOINT).read_bytes() == b"state"
+    events.forget_checkpoint()
+    events.forget_checkpoint()
+    events.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["log"]

@@ -223,15 +223,18 @@ def _explicit_rows(spec: SplitSpec, rows: RowInfo, rest: Rows) -> Rows:
             "split.validation_rows",
             f"expected rows from 0 to {rows.labels.size - 1}, received {named[0]} to {named[-1]}",
         )
+    _expect_untested(named, rest, "split.validation_rows")
     if spec.validation_groups:
         listed = _rows_of(spec.validation_groups, rows, "split.validation_groups")
+        _expect_untested(listed, rest, "split.validation_groups")
         named = np.union1d(named, listed)
+    return named
+
+
+def _expect_untested(named: Rows, rest: Rows, field: str) -> None:
     tested = np.setdiff1d(named, rest)
     if tested.size:
-        raise InvalidInput.of(
-            "split.validation_rows", f"expected no test rows, received {tested.size} of them"
-        )
-    return named
+        raise InvalidInput.of(field, f"expected no test rows, received {tested.size} of them")
 
 
 def _check_fold(fold: Fold, rows: RowInfo, class_count: int) -> None:

@@ -1,6 +1,7 @@
 """Output of a run without a gateway: lines on a stream, a log file, a checkpoint beside it."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -72,6 +73,10 @@ class LocalEvents:
         fresh = path.with_suffix(".new")
         fresh.write_bytes(stored(self._sequence))
         os.replace(fresh, path)  # noqa: PTH105 - the atomic one
+
+    def forget_checkpoint(self) -> None:
+        """Take the checkpoint, and the folder that it lies in, out of the folder."""
+        shutil.rmtree((self._folder / CHECKPOINT).parent, ignore_errors=True)
 
     def used(self, seconds: float) -> None:
         """Take the training time used so far."""

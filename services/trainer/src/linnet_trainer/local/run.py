@@ -84,7 +84,7 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
         events.close()
     if outcome.figures is None:
         return None
-    checkpoint.unlink(missing_ok=True)
+    events.forget_checkpoint()
     return {
         "out": str(run.out),
         "files": list(outcome.files),
