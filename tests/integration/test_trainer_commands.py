@@ -146,7 +146,7 @@ def test_a_killed_trainer_loses_at_most_one_epoch(tmp_path, files):
 def test_a_stopped_trainer_leaves_no_process(tmp_path, files):
     """SIGTERM ends with 143 and a checkpoint, and the children that export go with their parent."""
     out = tmp_path / "out"
-    given = spec(tmp_path / "spec.json", epochs=500_000)
+    given = spec(tmp_path / "spec.json", epochs=100_000)
     running = subprocess.Popen(
         command("fit", given, *files, "--out", out),
         stdout=subprocess.PIPE,
