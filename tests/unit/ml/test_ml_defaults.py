@@ -88,6 +88,18 @@ def test_flat_windows_and_images_are_given_no_width_of_audio(kind, preset):
         layers_of(Architecture(preset=preset), kind, (1040,))
 
 
+@pytest.mark.parametrize("preset", ["conv1d", "conv2d", "ds-cnn", "dense"])
+def test_spectrograms_of_one_channel_are_those_of_two_axes(preset):
+    """Frames and bands with a channel axis of 1 give the networks of those without."""
+    architecture = Architecture(preset=preset)
+    found = [
+        layers.infer(layers_of(architecture, InputKind.AUDIO, shape), shape, 4)
+        for shape in ((49, 40, 1), (49, 40))
+    ]
+    assert found[0][-1].input_shape == found[1][-1].input_shape
+    assert layers.parameter_count(found[0]) == layers.parameter_count(found[1])
+
+
 def test_product_presets_have_the_product_layers():
     """Dense is 20 and 10 neurons, audio 1-D is 8 and 16 filters of 3 with dropout 0.25."""
     dense = presets.get("dense").layers(InputKind.SPECTRAL, (33,)).layers

@@ -49,11 +49,14 @@ _MOTION_CONV1D = (
 
 def conv1d(kind: InputKind, shape: Shape) -> tuple[Layer, ...]:
     """1-D convolutions over time; of raw windows with longer kernels."""
-    # Only the product's audio blocks have known widths.
-    _expect(shape, (2,) if kind is InputKind.TIME_SERIES else (1, 2), "(steps, channels)")
+    one_channel = kind is InputKind.AUDIO and shape[2:] == (1,)
+    if not one_channel:
+        # Only the product's audio blocks have known widths.
+        _expect(shape, (2,) if kind is InputKind.TIME_SERIES else (1, 2), "(steps, channels)")
     first: tuple[Layer, ...] = ()
-    if len(shape) == 1:
-        first = (Layer(LayerKind.RESHAPE, columns=_audio_columns(shape)),)
+    if len(shape) != 2:
+        columns = shape[1] if one_channel else _audio_columns(shape)
+        first = (Layer(LayerKind.RESHAPE, columns=columns),)
     if kind is InputKind.TIME_SERIES:
         return (*first, *_MOTION_CONV1D)
     body: list[Layer] = []
@@ -126,7 +129,7 @@ def _plain_depthwise(stride: int = 1) -> Layer:
 
 def ds_cnn(kind: InputKind, shape: Shape) -> tuple[Layer, ...]:
     """Depthwise-separable blocks after one strided convolution (Zhang et al., arXiv 1711.07128)."""
-    _expect(shape, (1, 2), "(frames, bands) or (steps, channels)")
+    _expect(shape, (1, 2, 3), "(frames, bands) or (steps, channels)")
     if kind is InputKind.TIME_SERIES:
         conv = LayerKind.CONV1D
         _expect(shape, (2,), "(steps, channels)")

@@ -58,19 +58,7 @@ def read_samples(file: BinaryIO, rows: int) -> Samples:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            unknown = sorted(set(members) - {f"{m}.npy" for m in _MEMBERS})
-            if unknown or len(members) != len(archive.infolist()):
-                raise InvalidInput(
-                    [
-                        Violation(
-                            f"{SAMPLES}/{name}",
-                            f"expected {', '.join(_MEMBERS)} (.npy), each once, received this",
-                        )
-                        for name in unknown or ["members"]
-                    ],
-                    reason="UNKNOWN_MEMBER",
-                )
+            members = _members(archive)
             found = {name.removesuffix(".npy"): _member(archive, name, rows) for name in members}
     except InvalidInput:
         raise
@@ -84,6 +72,23 @@ def read_samples(file: BinaryIO, rows: int) -> Samples:
         test=None if test is None else _flags(test),
         **{member: read_text(a, f"{SAMPLES}/{member}.npy") for member, a in found.items()},
     )
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    names = [info.filename for info in archive.infolist()]
+    unknown = sorted(set(names) - {f"{m}.npy" for m in _MEMBERS})
+    if unknown or len(set(names)) != len(names):
+        raise InvalidInput(
+            [
+                Violation(
+                    f"{SAMPLES}/{name}",
+                    f"expected {', '.join(_MEMBERS)} (.npy), each once, received this",
+                )
+                for name in unknown or ["members"]
+            ],
+            reason="UNKNOWN_MEMBER",
+        )
+    return names
 
 
 def _member(archive: zipfile.ZipFile, name: str, rows: int) -> NDArray[Any]:
