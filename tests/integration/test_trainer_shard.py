@@ -1,5 +1,6 @@
 """A shard trains its runs for a gateway; real training and real HTTP, a gateway of memory."""
 
+import contextlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from linnet_trainer.runner.transfers import Transfers, stored_file
 
 
 class MemoryStore:
-    """GET and PUT of named bytes over HTTP."""
+    """GET and PUT of named bytes over HTTP; refuses as many PUTs as it is told to."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.refusals = 0
         store = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -29,9 +31,13 @@ class MemoryStore:
                 self.wfile.write(found or b"")
 
             def do_PUT(self) -> None:
-                size = int(self.headers["Content-Length"])
-                store.files[self.path] = self.rfile.read(size)
-                self.send_response(200)
+                data = self.rfile.read(int(self.headers["Content-Length"]))
+                if store.refusals:
+                    store.refusals -= 1
+                    self.send_response(503)
+                else:
+                    store.files[self.path] = data
+                    self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -131,7 +137,7 @@ def shard(shop, gateway, folder, stopping=None):
     return Shard(
         ShardParts(
             runner=gateway,
-            transfers=Transfers(),
+            transfers=Transfers(lambda _: None),
             train=lambda order, events, out: train_one(shop, order, events, out),
             scratch=folder,
             stopping=stopping or threading.Event(),
@@ -227,3 +233,14 @@ def test_a_damaged_or_lost_checkpoint_does_not_fail_the_run(shop, tmp_path, stor
     result = gateway.finished["run"].result
     assert result.summary.epochs == 3
     assert any("checkpoint" in warning for warning in result.warnings)
+
+
+def test_a_transfer_that_waits_for_the_store_tells_it_once(store):
+    """A file is put once the store is back; what it waited for is told at the first refusal."""
+    store.refusals = 3
+    told: list[str] = []
+    with contextlib.closing(Transfers(told.append)) as transfers:
+        transfers.upload(store.request("model.keras", "/run/model.keras"), b"weights")
+    assert told == ["model.keras: the object store answers 503"]
+    assert store.refusals == 0
+    assert store.files["/run/model.keras"] == b"weights"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby
+from typing import Any
 
 import pytest
 from linnet.v1 import batch_pb2, run_pb2, training_service_pb2
@@ -20,6 +21,7 @@ from minio import Minio
 from product import TERMINAL, Product
 from testbed import objectstore
 from testbed.cluster import Cluster
+from testbed.faults import TestbedFault
 from testbed.images import ctr
 from testbed.objectstore import ObjectStore
 from testbed.patience import wait_until
@@ -117,12 +119,17 @@ class Killing:
         objectstore.kill(self._cluster)
 
         def missed() -> bool:
-            with suppress(LinnetError):
-                return any(run.phase == run_pb2.TRAINER_PHASE_UPLOADING for run in self.runs())
+            for pod in self._product.trainers():
+                # A pod whose container is not there yet has no output.
+                with suppress(TestbedFault):
+                    if pod["kind"] == "Pod" and any(
+                        told["event"] == "store_away" for told in _told(self._product, pod)
+                    ):
+                        return True
             return False
 
         try:
-            wait_until(missed, 60.0, "a trainer misses the store", interval_s=0.2)
+            wait_until(missed, 120.0, "a trainer misses the store", detail=self.standing)
         finally:
             objectstore.start(self._cluster, self._store)
 
@@ -156,9 +163,7 @@ def _spells(product: Product, runs: list[run_pb2.Run]) -> Iterator[Spell]:
         (status,) = pod["status"]["containerStatuses"]
         died_s = _seconds(status["state"]["terminated"]["finishedAt"])
         begun: dict[tuple[str, int], float] = {}
-        words = ("logs", pod["metadata"]["name"], f"--namespace={product.release.runs}")
-        for line in product.kubectl(*words).splitlines():
-            told = json.loads(line) if line.startswith("{") else {}
+        for told in _told(product, pod):
             if told.get("run") not in names:
                 continue
             held = (str(told["run"]), int(told["attempt"]))
@@ -168,6 +173,14 @@ def _spells(product: Product, runs: list[run_pb2.Run]) -> Iterator[Spell]:
                 yield Spell(*held, begun.pop(held), _seconds(told["timestamp"]))
         for held, begin_s in begun.items():
             yield Spell(*held, begin_s, died_s)
+
+
+def _told(product: Product, pod: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Read the events that a trainer pod has logged."""
+    words = ("logs", pod["metadata"]["name"], f"--namespace={product.release.runs}")
+    for line in product.kubectl(*words).splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
 
 
 def _seconds(stamp: str) -> float:
@@ -202,7 +215,12 @@ def test_a_batch_survives_the_death_of_every_part(
     assert {run.state for run in runs} == {run_pb2.RUN_STATE_SUCCEEDED}
     assert sum(run.attempt for run in runs) > _RUNS, "no kill of a trainer cost an attempt"
     with product.client() as client:
-        assert client.batches.get(batch).state == batch_pb2.BATCH_STATE_DONE
+        wait_until(
+            lambda: client.batches.get(batch).state == batch_pb2.BATCH_STATE_DONE,
+            _SWEPT_S,
+            "the batch is done with its last run",
+            detail=lambda: str(client.batches.get(batch)),
+        )
     product.until_no_trainer_lives()
     _check_trainers(product, runs)
     for run in runs:

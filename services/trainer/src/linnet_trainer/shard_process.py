@@ -68,8 +68,9 @@ def _work(
         patience_s=settings.patience_s,
         version=version("linnet-trainer"),
     )
+    log = logs.get("linnet_trainer")
     runner = GrpcRunner(gateway)
-    transfers = Transfers()
+    transfers = Transfers(lambda message: log.warning("store_away", message=message))
     try:
         parts = ShardParts(
             runner=runner,
@@ -78,7 +79,7 @@ def _work(
             scratch=scratch,
             stopping=stopping,
             memory_bytes=resident_bytes,
-            log=logs.get("linnet_trainer").info,
+            log=log.info,
         )
         return Shard(parts).run(index)
     finally:

@@ -110,10 +110,11 @@ class Shard:
             events.used(order.seconds_used)
             events.fitting()
             outcome = self._parts.train(order, events, folder)
-            unsaved = events.finish_checkpoints()
             if outcome.ending.is_interruption:
+                unsaved = events.finish_checkpoints()
                 return self._interrupted(outcome.ending, assignment, reporting, unsaved)
             events.uploading()
+            events.finish_checkpoints()
             files = self._upload(assignment.run_token, folder, outcome)
             reporting.flush(FLUSH_S)
         except Unavailable:

@@ -1,30 +1,51 @@
 """Files by presigned addresses: read with their digests checked, put with retries."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 from linnet.v1 import dataset_pb2
 from linnet_runtime.errors import InvalidInput, Unavailable
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    retry,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 _CHUNK_BYTES = 1 << 20
 _NOT_FOUND = 404
 _SERVER_ERROR = 500
 _TOO_MANY = 429
 
+
+def _tell(state: RetryCallState) -> None:
+    """Tell once of a transfer that has to wait, however often it is tried."""
+    transfers: Transfers = state.args[0]
+    if state.attempt_number == 1 and state.outcome is not None:
+        transfers.missed(str(state.outcome.exception()))
+
+
 _again = retry(
     retry=retry_if_exception_type(Unavailable),
     stop=stop_after_delay(600),
     wait=wait_random_exponential(multiplier=0.2, max=10.0),
+    before_sleep=_tell,
     reraise=True,
 )
 
 
 class Transfers:
-    """HTTP to the object store; no credentials, only addresses."""
+    """HTTP to the object store; no credentials, only addresses.
 
-    def __init__(self) -> None:
+    Attributes:
+        missed: Takes, once a transfer, why it waits for the store.
+    """
+
+    def __init__(self, missed: Callable[[str], object]) -> None:
+        self.missed = missed
         self._client = httpx.Client(timeout=httpx.Timeout(60.0, connect=5.0), trust_env=False)
 
     def close(self) -> None:
