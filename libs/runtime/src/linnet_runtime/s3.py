@@ -17,7 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from linnet_runtime.errors import InvalidInput, NotFound, Unavailable
 from linnet_runtime.objectstore import ObjectInfo
-from linnet_runtime.signed_uploads import UploadPlace, signed_upload
+from linnet_runtime.signed_addresses import AddressSigner
 from linnet_runtime.store_metrics import MeteredPool, StoreMetrics
 
 _TRANSIENT_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout"}
@@ -71,6 +71,18 @@ def _client(location: S3Location, endpoint: str, metrics: StoreMetrics | None) -
     )
 
 
+def _signer(location: S3Location) -> AddressSigner:
+    """Sign for the bucket as those reach it who get addresses; whether by host is the client's."""
+    public = _client(location, location.public_endpoint or location.endpoint, None)
+    address = public.get_presigned_url(method="GET", bucket_name=location.bucket, object_name="-")
+    return AddressSigner(
+        address.partition("?")[0].removesuffix("-"),
+        location.region,
+        location.access_key,
+        location.secret_key,
+    )
+
+
 @contextmanager
 def _translated(key: str) -> Iterator[None]:
     try:
@@ -98,10 +110,9 @@ class S3Store:
     """
 
     def __init__(self, location: S3Location, metrics: StoreMetrics | None = None) -> None:
-        self._location = location
         self._bucket = location.bucket
         self._minio = _client(location, location.endpoint, metrics)
-        self._public = _client(location, location.public_endpoint or location.endpoint, metrics)
+        self._signer = _signer(location)
 
     @_again
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
@@ -159,16 +170,7 @@ class S3Store:
         self, method: str, key: str, expires: timedelta, *, size_bytes: int | None = None
     ) -> str:
         """Make an address with which anyone may GET or PUT this one object until it expires."""
-        address = str(
-            self._public.get_presigned_url(
-                method=method, bucket_name=self._bucket, object_name=key, expires=expires
-            )
-        )
-        if size_bytes is None:
-            return address
-        where, at = self._location, datetime.now(UTC)
-        place = UploadPlace(address.partition("?")[0], where.region, size_bytes)
-        return signed_upload(place, (where.access_key, where.secret_key), at, expires)
+        return self._signer.address(method, key, datetime.now(UTC), expires, size_bytes=size_bytes)
 
     def ping(self) -> None:
         """Make sure that the bucket can be reached."""
