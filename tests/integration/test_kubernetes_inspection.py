@@ -1,6 +1,10 @@
 """What is known of launches beside their Jobs."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import kubernetes.aio.client
+from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.inspection import Inspection
 from linnet_gateway.kubernetes.jobstatus import Evidence
@@ -8,7 +12,7 @@ from linnet_gateway.kubernetes.patient_calls import ApiMetrics
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 from prometheus_client import CollectorRegistry
 
-from tests.fakes.apiserver import serving
+from tests.fakes.apiserver import FakeApiServer, serving
 from tests.fakes.clock import ManualClock
 from tests.support.job_objects import a_job, a_pod, ended
 
@@ -17,16 +21,40 @@ SETTINGS = KubernetesSettings.model_validate(
 )
 
 
+@asynccontextmanager
+async def inspecting(server: FakeApiServer) -> AsyncIterator[tuple[Inspection, ManualClock]]:
+    """An inspection of that server, and its clock."""
+    client = kubernetes.aio.client.ApiClient(kubernetes.aio.client.Configuration(host=server.url))
+    clock = ManualClock()
+    async with Api(client, SETTINGS, ApiMetrics(CollectorRegistry()), clock) as api:
+        yield Inspection(api, SETTINGS, clock), clock
+
+
+async def test_pods_that_can_not_be_understood_hide_no_other_launch() -> None:
+    """One Job's odd pod costs its own explanation only, and is not read again at each look."""
+    async with serving() as server:
+        odd = a_pod(**ended(1))
+        odd["metadata"]["labels"] = {marks.LAUNCH: "odd", marks.COMPLETION_INDEX: "first"}
+        fine = a_pod(**ended(1))
+        fine["metadata"]["labels"][marks.LAUNCH] = "fine"
+        await server.put("/pods/odd", odd)
+        await server.put("/pods/fine", fine)
+        # More than eight Jobs are looked at by one list of all pods.
+        jobs = {uid: a_job(failed=1) for uid in ("odd", "fine", *"abcdefgh")}
+        async with inspecting(server) as (inspection, _):
+            await inspection.look(jobs)
+            assert inspection.evidence("fine").failures
+            assert not inspection.evidence("odd").failures
+            calls = len(server.calls)
+            await inspection.look(jobs)
+            assert len(server.calls) == calls
+
+
 async def test_what_went_while_it_was_looked_at_is_forgotten() -> None:
     """Evidence of a launch whose Job is gone does not stay for ever."""
     async with serving() as server:
         await server.put("/pods/one", a_pod(**ended(1)))
-        client = kubernetes.aio.client.ApiClient(
-            kubernetes.aio.client.Configuration(host=server.url)
-        )
-        clock = ManualClock()
-        async with Api(client, SETTINGS, ApiMetrics(CollectorRegistry()), clock) as api:
-            inspection = Inspection(api, SETTINGS, clock)
+        async with inspecting(server) as (inspection, _):
             await inspection.look({"gone": a_job(failed=1), "there": a_job(failed=1)})
             assert inspection.evidence("gone").failures
             inspection.forget_all_but({"there"})

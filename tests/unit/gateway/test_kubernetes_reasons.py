@@ -121,6 +121,24 @@ def test_the_last_lines_come_from_the_end_message() -> None:
     assert len(log_lines("x\n" * 1000)) == 50
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"":' + "[" * 1500,
+        '{"text": "x", "exception": ' + "[" * 400 + "]" * 400 + "}",
+        '{"text": ' + "1" * 5000 + "}",
+        '{"a":' * 50_000,
+    ],
+)
+def test_no_line_that_a_pod_prints_breaks_its_reader(line: str) -> None:
+    """Nested without end, or longer than any entry of a log: the line is shown, nothing raised."""
+    failure = pod_failure(a_pod(**ended(1, message=f"before\n{line}")))
+    assert failure is not None
+    assert failure.reason is Reason.TRAINER_CRASHED
+    assert failure.log_tail[0] == "before"
+    assert len(failure.log_tail) == 2
+
+
 @dataclass(frozen=True)
 class Stuck:
     """Pods and events of a launch none of whose pods starts, and what they stand for."""

@@ -72,6 +72,8 @@ class Inspection:
     async def look(self, jobs: Mapping[str, Object]) -> None:
         """Read the pods of each Job, by launch uid, that something is to be learned from.
 
+        A Job whose pods can't be understood keeps what was known of it, and stops no other.
+
         Raises:
             Unavailable: The API server can't be reached.
         """
@@ -79,7 +81,15 @@ class Inspection:
         if not needs:
             return
         for uid, pods in (await self._pods(list(needs))).items():
-            await self._weigh(uid, jobs[uid], needs[uid], pods)
+            try:
+                await self._weigh(uid, jobs[uid], needs[uid], pods)
+            except LinnetError:
+                raise
+            except Exception:  # noqa: BLE001 - pods say what their users make them say
+                self._log.exception("pods_not_understood", launch=uid)
+            known = self._known.setdefault(uid, _Known())
+            known.failures_key = needs[uid].failures
+            known.looked_at = self._clock.monotonic()
 
     async def pods_left(self, uid: str) -> bool:
         """Say whether any pod of a launch has not ended yet."""
@@ -133,8 +143,6 @@ class Inspection:
             earlier=known.evidence,
         )
         known.evidence = await self._with_logs(known, evidence, pods)
-        known.failures_key = need.failures
-        known.looked_at = self._clock.monotonic()
 
     async def _events(self, job_uid: str) -> list[Object]:
         about = f"involvedObject.kind=Job,involvedObject.uid={job_uid}"

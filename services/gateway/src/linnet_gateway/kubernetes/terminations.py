@@ -13,6 +13,8 @@ from linnet_gateway.states import Failure, FailureReason
 Object = Mapping[str, Any]
 
 _TAIL_LINES = 50
+_LONGEST_ENTRY = 16_384
+"""Characters of a line that is still read as JSON; the trainer's own are shorter."""
 
 _DISRUPTIONS = {
     "PreemptionByScheduler": "a pod of higher priority took its place",
@@ -130,16 +132,18 @@ def _memory_limit(pod: Object) -> str:
 
 
 def _readable(line: str) -> str:
-    if not line.startswith("{"):
+    if not line.startswith("{") or len(line) > _LONGEST_ENTRY:
         return line
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
+        # Whoever runs code in the pod chooses its lines: a thousand brackets are enough.
         return line
     for key in ("text", "event"):
         if isinstance(entry.get(key), str):
-            raised = str(entry.get("exception", "")).strip().rpartition("\n")[2]
-            return _sentence(entry[key], raised)
+            raised = entry.get("exception")
+            last = raised.strip().rpartition("\n")[2] if isinstance(raised, str) else ""
+            return _sentence(entry[key], last)
     return line
 
 
