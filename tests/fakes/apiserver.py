@@ -29,6 +29,8 @@ class FakeApiServer:
         most_at_once: Most calls that were ever under way together.
         delay_s: How long each call takes.
         stuck: Paths of what is not gone when it was deleted.
+        lists_wait: Lists are read, and their answers wait until this is set again.
+        lists_waiting: How many wait now.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,9 @@ class FakeApiServer:
         self.silent = False
         self.delay_s = 0.0
         self.stuck: set[str] = set()
+        self.lists_wait = asyncio.Event()
+        self.lists_wait.set()
+        self.lists_waiting = 0
         self.calls: list[tuple[str, str]] = []
         self.most_at_once = 0
         self._at_once = 0
@@ -110,9 +115,12 @@ class FakeApiServer:
             return _refused(429, "TooManyRequests", headers)
         if request.method == "GET" and path in {"/jobs", "/pods", "/events"}:
             items = [o for p, o in self._objects.items() if p.startswith(path + "/")]
-            return web.json_response(
-                {"metadata": {"resourceVersion": str(self._version)}, "items": items}
-            )
+            version = {"resourceVersion": str(self._version)}
+            listing = web.json_response({"metadata": version, "items": items})
+            self.lists_waiting += 1
+            await self.lists_wait.wait()
+            self.lists_waiting -= 1
+            return listing
         if request.method == "POST":
             return await self._create(path, await request.json())
         known = self._objects.get(path)

@@ -213,6 +213,42 @@ async def test_an_old_answer_does_not_replace_a_newer_one(server: FakeApiServer)
         assert watch.jobs["a"]["status"] == {"active": 1}
 
 
+async def test_a_list_does_not_forget_what_was_made_while_it_was_read(
+    server: FakeApiServer,
+) -> None:
+    """A Job that is younger than the list's answer was not deleted; an older one was."""
+    heard: list[Change] = []
+    async with api_of(server) as api:
+        metrics = WatchMetrics(CollectorRegistry())
+        watch = JobWatch(api, settings_of(), metrics, SystemClock(), heard.append)
+        watch.put(await server.put("/jobs/linnet-old", a_job("old")))
+        await server.remove("/jobs/linnet-old")
+        server.lists_wait.clear()
+        listing = asyncio.create_task(watch.list())
+        await until(lambda: server.lists_waiting == 1)
+        watch.put(await server.put("/jobs/linnet-new", a_job("new")))
+        server.lists_wait.set()
+        await listing
+    assert set(watch.jobs) == {"new"}
+    gone = [change.before["metadata"]["name"] for change in heard if change.before]
+    assert gone == ["linnet-old"]
+
+
+async def test_a_job_that_was_made_anew_is_not_replaced_by_the_one_before(
+    server: FakeApiServer,
+) -> None:
+    """A list from before a launch's Job was deleted and made again changes nothing."""
+    async with api_of(server) as api:
+        metrics = WatchMetrics(CollectorRegistry())
+        watch = JobWatch(api, settings_of(), metrics, SystemClock(), lambda _: None)
+        before = await server.put("/jobs/linnet-a", a_job("a"))
+        await server.remove("/jobs/linnet-a")
+        anew = await server.put("/jobs/linnet-a", a_job("a"))
+        watch.put(anew)
+        watch.put(before)
+        assert watch.jobs["a"]["metadata"]["uid"] == anew["metadata"]["uid"]
+
+
 _TIMES = LeaseTimes(duration_s=3.0, renew_limit_s=1.8, retry_s=0.1)
 
 

@@ -103,13 +103,17 @@ class JobWatch:
     async def list(self) -> None:
         """Read every Job now.
 
+        What was made while the list was under way is newer than it, and stays.
+
         Raises:
             Unavailable: The API server can't be reached.
         """
         listing = await self._api.list(self.path, labelSelector=self._selector)
         found = {uid: job for job in listing.items if (uid := _launch_of(job))}
+        listed = _number(listing.resource_version)
         for uid in self.jobs.keys() - found.keys():
-            self._forget(uid)
+            if _version(self.jobs[uid]) <= listed:
+                self._forget(uid)
         for job in found.values():
             self.put(job)
         self._version = listing.resource_version
@@ -122,7 +126,7 @@ class JobWatch:
         if not uid:
             return
         before = self.jobs.get(uid)
-        if before is not None and _same(before, job) and _version(before) >= _version(job):
+        if before is not None and _is_current(before, job):
             return
         kept = _slim(job)
         self.jobs[uid] = kept
@@ -182,10 +186,20 @@ def _same(one: Object, other: Object) -> bool:
     return bool(one["metadata"]["uid"] == other["metadata"]["uid"])
 
 
+def _is_current(known: Object, job: Object) -> bool:
+    """Whether what is known is at least as new as a Job of the same launch."""
+    comparable = _same(known, job) or _version(known) >= 0
+    return comparable and _version(known) >= _version(job)
+
+
 def _version(job: Object) -> int:
+    return _number(job["metadata"].get("resourceVersion", ""))
+
+
+def _number(version: object) -> int:
     # Opaque by the letter, a number in every server: an unreadable one counts as old.
-    version = str(job["metadata"].get("resourceVersion", ""))
-    return int(version) if version.isdigit() else -1
+    text = str(version)
+    return int(text) if text.isdigit() else -1
 
 
 _KEPT_METADATA = (
