@@ -29,6 +29,8 @@ class FakeApiServer:
         most_at_once: Most calls that were ever under way together.
         delay_s: How long each call takes.
         stuck: Paths of what is not gone when it was deleted.
+        page: Answers every call that is no watch, when it is not empty.
+        garbage: A line that the next watch says before anything else.
         lists_wait: Lists are read, and their answers wait until this is set again.
         lists_waiting: How many wait now.
     """
@@ -40,6 +42,8 @@ class FakeApiServer:
         self.silent = False
         self.delay_s = 0.0
         self.stuck: set[str] = set()
+        self.page = b""
+        self.garbage = b""
         self.lists_wait = asyncio.Event()
         self.lists_wait.set()
         self.lists_waiting = 0
@@ -104,6 +108,8 @@ class FakeApiServer:
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             await asyncio.sleep(self.delay_s)
+            if self.page:
+                return web.Response(body=self.page)
             return await self._answer(request, path)
         finally:
             self._at_once -= 1
@@ -153,6 +159,8 @@ class FakeApiServer:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
+        garbage, self.garbage = self.garbage, b""
+        await response.write(garbage)
         version = int(request.query["resourceVersion"])
         if self.silent:
             await asyncio.sleep(3600)

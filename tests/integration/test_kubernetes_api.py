@@ -186,6 +186,37 @@ async def test_a_silent_watch_is_opened_again(server: FakeApiServer) -> None:
     assert server.lists() == 1
 
 
+@pytest.mark.parametrize(
+    ("garbage", "cause"),
+    [
+        (b"<html>502 Bad Gateway</html>\n", "broken"),
+        (b"[]\n", "broken"),
+        (b'{"type": "ADDED", "object": {"metadata": null}}\n', "failed"),
+        (b'{"type": "MODIFIED"}\n', "failed"),
+    ],
+)
+async def test_nothing_that_a_watch_says_ends_it(
+    server: FakeApiServer, garbage: bytes, cause: str
+) -> None:
+    """A proxy's page or an object without its fields is counted, and the watch opened again."""
+    server.garbage = garbage
+    registry = CollectorRegistry()
+    async with watching(server, registry) as watch:
+        await server.put("/jobs/linnet-a", a_job("a"))
+        await until(lambda: set(watch.jobs) == {"a"})
+        await until(lambda: server.watches() == 2)
+    labels = {"kind": "job", "cause": cause}
+    assert registry.get_sample_value("linnet_watch_restarts_total", labels) == 1
+
+
+async def test_an_answer_that_is_no_json_is_unavailable(server: FakeApiServer) -> None:
+    """A page in the API's place, such as a captive proxy's, is no crash of the caller."""
+    server.page = b"<html>please log in</html>"
+    async with api_of(server) as api:
+        with pytest.raises(Unavailable, match="please log in"):
+            await api.list(_JOBS)
+
+
 async def test_bookmarks_keep_a_quiet_watch_alive(server: FakeApiServer) -> None:
     """A watch that gets bookmarks is not silent, and goes on from the bookmark's version."""
     async with watching(server, watch_silence_s=2.0) as watch:

@@ -3,7 +3,6 @@
 Models are left out on purpose: decoding a list into them costs twenty times its JSON.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ import aiohttp
 import kubernetes.aio.client
 import kubernetes.aio.config
 from linnet_runtime.clock import Clock
-from linnet_runtime.errors import Internal, Unavailable
+from linnet_runtime.errors import Unavailable
 
 from linnet_gateway.kubernetes.answers import ApiError, refusal
 from linnet_gateway.kubernetes.inflight import InFlight
 from linnet_gateway.kubernetes.patient_calls import CONNECT_S, ApiMetrics, PatientCalls
-from linnet_gateway.kubernetes.requests import Request, json_lines, told
+from linnet_gateway.kubernetes.requests import Request, json_lines, read_object, told
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 
 _PAGE = "500"
@@ -155,13 +154,11 @@ class Api:
         Raises:
             ApiError: The server refused.
             Expired: The server has forgotten what the call refers to.
-            Unavailable: The server could not be reached, or stayed busy, for too long.
+            Unavailable: The server could not be reached, stayed busy for too long, or answered
+                with something else than an object.
         """
         request = Request(method, path, query or {}, body, content_type)
-        answer = json.loads(await self._calls.content(request))
-        if not isinstance(answer, dict):
-            raise Internal(f"Kubernetes answered {method} {path} with no object")
-        return answer
+        return read_object(await self._calls.content(request))
 
     @asynccontextmanager
     async def stream(
@@ -177,7 +174,7 @@ class Api:
         Raises:
             Expired: The server has forgotten the resource version.
             ApiError: The server refused.
-            Unavailable: The connection broke or fell silent.
+            Unavailable: The connection broke, fell silent, or carries something else than events.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s)
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from linnet_runtime.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,37 @@ class Request:
 
 
 async def json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    """Give the events of a watch, one JSON object a line."""
+    """Give the events of a watch, one JSON object a line.
+
+    Raises:
+        Unavailable: A line is no JSON object, as when a proxy answers in the server's place.
+    """
     # Objects are longer than the line limit of aiohttp's own reader.
     rest = b""
     async for chunk in response.content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             if line.strip():
-                yield json.loads(line)
+                yield read_object(line)
+
+
+def read_object(content: bytes) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        Unavailable: It is none.
+    """
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        begin = content[:200].decode(errors="replace")
+        raise Unavailable(
+            f"the Kubernetes API answered with no JSON object: {begin!r}",
+            reason="KUBERNETES_UNAVAILABLE",
+        )
+    return found
 
 
 def told(error: BaseException) -> str:

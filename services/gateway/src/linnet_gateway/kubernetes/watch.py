@@ -85,20 +85,27 @@ class JobWatch:
         return self._heard_at is not None and self._clock.monotonic() - self._heard_at <= limit_s
 
     async def run(self) -> None:
-        """Keep the copy fresh until cancelled."""
+        """Keep the copy fresh until cancelled, whatever the server says and whatever breaks."""
         pause_s = 1.0
         while True:
             try:
                 await self._round()
                 pause_s = 1.0
+                continue
             except Expired:
                 self._restart("expired")
                 self._version = ""
+                continue
             except LinnetError as error:
                 self._restart("broken")
                 self._log.warning("watch_broken", kind=_KIND, error=error.message)
-                await self._clock.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            except Exception:  # noqa: BLE001 - without its watch the gateway sees nothing
+                self._restart("failed")
+                self._log.exception("watch_failed", kind=_KIND)
+                # What could not be taken may come again from the same version on.
+                self._version = ""
+            await self._clock.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def list(self) -> None:
         """Read every Job now.
@@ -179,7 +186,7 @@ class JobWatch:
 
 
 def _launch_of(job: Object) -> str:
-    return str(job["metadata"].get("labels", {}).get(marks.LAUNCH, ""))
+    return str((job["metadata"].get("labels") or {}).get(marks.LAUNCH, ""))
 
 
 def _same(one: Object, other: Object) -> bool:
