@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from linnet.v1 import run_pb2
+from linnet_gateway.converters import failure_message
 from linnet_gateway.kubernetes.evidence import need_of, weigh_pods
 from linnet_gateway.kubernetes.jobstatus import Evidence
 from linnet_gateway.kubernetes.terminations import log_lines, pod_failure
+from linnet_gateway.sql.codec import dump_failure, load_failure
 from linnet_gateway.states import FailureReason as Reason
 
 from tests.support.job_objects import (
@@ -137,6 +140,28 @@ def test_no_line_that_a_pod_prints_breaks_its_reader(line: str) -> None:
     assert failure.reason is Reason.TRAINER_CRASHED
     assert failure.log_tail[0] == "before"
     assert len(failure.log_tail) == 2
+
+
+@pytest.mark.parametrize(
+    ("printed", "kept"),
+    [
+        ('{"text": "half a pair \\ud800 of it"}', "half a pair ? of it"),
+        ('{"text": "nul \\u0000, a bell \\u0007"}', "nul , a bell "),
+        ("\x1b[2J\x1b[1;31mred\x1b[0m \x1b]0;a title\x07end\x9b31m", "red end31m"),
+        ("10 %\r20 %\tdone \u202etxt", "20 %\tdone txt"),
+        ("x" * 3000, "x" * 998 + " …"),
+        ("größer als 5 µs ≤ 6 µs", "größer als 5 µs ≤ 6 µs"),
+    ],
+)
+def test_the_last_lines_can_be_stored_sent_and_shown(printed: str, kept: str) -> None:
+    """Nothing that a trainer prints spoils its run's record or commands a reader's terminal."""
+    failure = pod_failure(a_pod(**ended(1, message=printed)))
+    assert failure is not None
+    assert failure.log_tail[-1] == kept
+    stored = load_failure(dump_failure(failure))
+    assert stored is not None
+    message = run_pb2.Failure.FromString(failure_message(stored).SerializeToString())
+    assert message.log_tail[-1] == kept
 
 
 @dataclass(frozen=True)

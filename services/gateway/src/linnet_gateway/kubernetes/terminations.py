@@ -7,6 +7,7 @@ from typing import Any
 from linnet_runtime.lifecycle import ExitCode
 
 from linnet_gateway.kubernetes import marks
+from linnet_gateway.launches.plain_text import plain
 from linnet_gateway.launches.trainer_exits import outcome_of
 from linnet_gateway.states import Failure, FailureReason
 
@@ -63,9 +64,9 @@ def pod_ending(pod: Object) -> Failure | None:
 def log_lines(text: str) -> tuple[str, ...]:
     """Give the last lines of a log as a person would read them.
 
-    A line of JSON that the trainer's log carries is shown by its text.
+    A line of JSON that the trainer's log carries is shown by its text, and each as plain text.
     """
-    return tuple(_readable(line) for line in text.splitlines()[-_TAIL_LINES:])
+    return tuple(plain(_readable(line)) for line in text.splitlines()[-_TAIL_LINES:])
 
 
 def _explain(pod: Object, ended: Object | None) -> tuple[FailureReason, str]:
@@ -148,4 +149,4 @@ def _readable(line: str) -> str:
 
 
 def _sentence(statement: str, detail: str) -> str:
-    return f"{statement}. {detail}" if detail else statement
+    return f"{statement}. {plain(detail)}" if detail else statement

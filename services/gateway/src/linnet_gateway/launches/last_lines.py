@@ -8,6 +8,7 @@ from linnet_runtime.errors import LinnetError
 from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.converters import read_log_lines
+from linnet_gateway.launches.plain_text import plain
 from linnet_gateway.ports import Events
 from linnet_gateway.records import RunRecord
 
@@ -39,5 +40,5 @@ class LastLines:
                 if chunk.attempt == run.attempt:
                     data = await asyncio.to_thread(self._store.get, chunk.file.key)
                     entries += read_log_lines(data)
-        lines = {entry.sequence: entry.text for entry in entries if entry.text}
+        lines = {entry.sequence: plain(entry.text) for entry in entries if entry.text}
         return tuple(lines[sequence] for sequence in sorted(lines))[-_LINES:]

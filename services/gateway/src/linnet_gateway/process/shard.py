@@ -20,6 +20,7 @@ from typing import Any
 from linnet_runtime.lifecycle import ExitCode
 
 from linnet_gateway.launches.launcher import ShardState, ShardStatus
+from linnet_gateway.launches.plain_text import plain
 from linnet_gateway.launches.trainer_exits import outcome_of
 from linnet_gateway.process.exits import failure_of
 from linnet_gateway.states import Failure, FailureReason
@@ -160,7 +161,7 @@ class Shard:
                 text = file.read().decode(errors="replace")
         except OSError:
             return ()
-        return tuple(line[:1000] for line in text.splitlines()[-_TAIL_LINES:])
+        return tuple(plain(line) for line in text.splitlines()[-_TAIL_LINES:])
 
     def _exit_code(self) -> int:
         try:
