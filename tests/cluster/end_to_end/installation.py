@@ -69,11 +69,19 @@ def prepared(
                 "secret": "objects",
                 "bucket": release.name,
             },
+            "networkPolicy": {"store": _whereabouts(store)},
         }
         try:
             yield public, {**values, **own}
         finally:
             kubectl("delete", "namespace", release.namespace, "--wait=false")
+
+
+def _whereabouts(store: ObjectStore) -> dict[str, Any]:
+    # Engines judge by the Service's port or by that behind it.
+    host, _, port = store.endpoint.rpartition(":")
+    peers = [{"ipBlock": {"cidr": f"{host}/32"}}]
+    return {"peers": peers, "ports": [_STORE_PORT, int(port)]}
 
 
 def _prepare(kubectl: Kubectl, release: Release, store: ObjectStore) -> None:
