@@ -174,6 +174,12 @@ class Stuck:
     events: tuple[dict[str, Any], ...] = field(default=())
 
 
+def on_a_node(since_s: float, status: dict[str, Any]) -> dict[str, Any]:
+    """Add that the pod has had a node for so long."""
+    scheduled = condition("PodScheduled") | {"lastTransitionTime": ago(since_s)}
+    return status | {"conditions": [scheduled]}
+
+
 def event(message: str, at_s: float = 1) -> dict[str, Any]:
     return {"reason": "FailedCreate", "message": message, "lastTimestamp": ago(at_s)}
 
@@ -203,6 +209,22 @@ STUCK = {
     ),
     "container never made": Stuck(
         Reason.LAUNCH_FAILED, "does not start", (a_pod(**waiting("ContainerCreating")),)
+    ),
+    "image pull on a node that was just added": Stuck(
+        None, pods=(a_pod(age_s=700, **on_a_node(30, waiting("ErrImagePull", "slow"))),)
+    ),
+    "image pull on a node that was added long ago": Stuck(
+        Reason.IMAGE_PULL,
+        "slow",
+        (a_pod(age_s=700, **on_a_node(90, waiting("ErrImagePull", "slow"))),),
+    ),
+    "container being made on a node that was just added": Stuck(
+        None, pods=(a_pod(age_s=700, **on_a_node(30, waiting("ContainerCreating"))),)
+    ),
+    "container never made on a node that was added long ago": Stuck(
+        Reason.LAUNCH_FAILED,
+        "does not start",
+        (a_pod(age_s=700, **on_a_node(90, waiting("ContainerCreating"))),),
     ),
     "container being made": Stuck(None, pods=(a_pod(age_s=30, **waiting("ContainerCreating")),)),
     "quota": Stuck(Reason.QUOTA_EXCEEDED, "memory=8Gi", events=(event(_QUOTA),)),

@@ -42,21 +42,29 @@ class Patience:
 
 
 def pod_obstacle(pod: Object, patience: Patience, now: datetime) -> Failure | None:
-    """Say what keeps a pod from starting for longer than it may; None if nothing does."""
+    """Say what keeps a pod from starting for longer than it may; None if nothing does.
+
+    The wait for a node counts from the pod's creation, those for its image and its container from
+    the moment when it got a node: an autoscaler may have taken its time before.
+    """
     status: Object = pod.get("status", {})
     if status.get("phase") != "Pending":
         return None
     since = moment(pod["metadata"].get("creationTimestamp")) or now
-    waited_s = (now - since).total_seconds()
     for condition in status.get("conditions", ()):
-        if condition.get("type") != "PodScheduled" or condition.get("status") != "False":
+        if condition.get("type") != "PodScheduled":
             continue
+        if condition.get("status") == "True":
+            since = moment(condition.get("lastTransitionTime")) or since
+            break
+        waited_s = (now - since).total_seconds()
         if condition.get("reason") == "Unschedulable" and waited_s >= patience.unschedulable_s:
             return Failure(
                 FailureReason.UNSCHEDULABLE,
                 f"no node took the trainer's pod for {waited_s:.0f} s: {condition.get('message')}",
             )
         return None
+    waited_s = (now - since).total_seconds()
     for container in status.get("containerStatuses", ()):
         waiting: Object | None = container.get("state", {}).get("waiting")
         if waiting is not None:

@@ -103,13 +103,13 @@ class KubernetesSettings(ServiceSettings):
     """Host name to address. When given, pods that run user scripts have no DNS, only these."""
 
     image_pull_limit_s: float = Field(180.0, ge=0)
-    """How long an image may fail to be pulled before the launch fails."""
+    """How long an image may fail to be pulled, once a node took the pod, before the launch fails."""
     unschedulable_limit_s: float = Field(900.0, ge=0)
     """How long pods may find no node, so that an autoscaler has time to add one."""
     quota_limit_s: float = Field(900.0, ge=0)
     """How long a quota may refuse every pod of a launch."""
     start_limit_s: float = Field(600.0, ge=0)
-    """How long a container may fail to be created, for whatever other reason."""
+    """How long a container may fail to be created on a node, for whatever other reason."""
 
     inflight_max: int = Field(128, ge=1)
     """API calls at once, at most; it starts at 32 or this, whichever is less."""
