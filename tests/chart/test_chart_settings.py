@@ -32,6 +32,27 @@ def test_with_everything_external_no_secret_is_made(render: Render, chart_folder
     assert environment["LINNET_GATEWAY_API_TOKEN"] == "linnet-administrator/token"
 
 
+@pytest.mark.parametrize(
+    ("store", "keys"),
+    [({}, "linnet-store"), ({"secret": "mine", "accessKeyKey": "id"}, "mine")],
+    ids=["made", "given"],
+)
+def test_the_embedded_store_has_the_keys_that_the_services_use(
+    render: Render, store: dict[str, str], keys: str
+) -> None:
+    """Store and services read one Secret: a random one of the chart's, or the one that is named."""
+    objects = render(store=store)
+    own = environment_of(objects, "store")
+    for component in ("gateway", "evaluator", "profiler"):
+        environment = environment_of(objects, component)
+        prefix = f"LINNET_{component.upper()}_STORE"
+        assert environment[f"{prefix}_ACCESS_KEY"] == own["AWS_ACCESS_KEY_ID"]
+        assert environment[f"{prefix}_SECRET_KEY"] == own["AWS_SECRET_ACCESS_KEY"]
+    assert own["AWS_SECRET_ACCESS_KEY"] == f"{keys}/secretKey"
+    made = [one["metadata"]["name"] for one in objects if one["kind"] == "Secret"]
+    assert ("linnet-store" in made) == (not store)
+
+
 def test_an_image_is_named_by_its_digest_where_there_is_one(
     render: Render, chart_folder: Path
 ) -> None:

@@ -115,7 +115,7 @@ def test_sqlite_has_one_gateway_that_is_recreated(render: Render) -> None:
 
 def test_no_secret_is_in_the_values(render: Render) -> None:
     """What a trial needs is made at random at each installation."""
-    keys = {named(render(), "Secret", "linnet-store")["stringData"]["secretKey"] for _ in range(2)}
+    keys = {named(render(), "Secret", "linnet-store")["data"]["secretKey"] for _ in range(2)}
     tokens = {named(render(), "Secret", "linnet-gateway-token")["data"]["token"] for _ in range(2)}
     assert len(keys) == len(tokens) == 2
 
