@@ -147,6 +147,20 @@ def test_the_gateway_reads_what_the_chart_writes(
     assert settings.store.public_endpoint == "http://localhost:8333"
 
 
+def test_large_numbers_arrive_as_they_were_given(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million is no 1e+06, which no setting of whole numbers takes; fractions stay fractions."""
+    given = {"MAX_QUEUED_RUNS": 1_000_000, "MAX_MEMORY_BYTES": 64 * 1024**3, "RATE_PER_S": 0.5}
+    quota = {"enabled": True, "pods": 2_000_000}
+    objects = render(gateway={"settings": given}, runs={"quota": quota})
+    settings = _read(GatewaySettings, environment_of(objects, "gateway"), monkeypatch)
+    assert (settings.max_queued_runs, settings.max_memory_bytes) == (1_000_000, 64 * 1024**3)
+    assert settings.rate_per_s == 0.5
+    limits = named(objects, "ResourceQuota", "linnet-trainer")["spec"]["hard"]
+    assert limits["pods"] == "2000000"
+
+
 def test_tls_and_callers_reach_the_gateway_and_the_trainers(
     render: Render, chart_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,8 +90,17 @@ lifecycle:
 {{- $prefix := index . 0 -}}
 {{- range $field, $value := index . 1 }}
 - name: {{ $prefix }}{{ $field }}
-  value: {{ $value | toString | quote }}
+  value: {{ include "linnet.plain" $value | quote }}
 {{- end }}
+{{- end }}
+
+{{/* A value as a service reads it: Helm's numbers are floats, whose large ones have an exponent. */}}
+{{- define "linnet.plain" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{- printf "%.0f" . -}}
+{{- else -}}
+{{- . | toString -}}
+{{- end -}}
 {{- end }}
 
 {{/* Variables that hold the object store's place and keys. */}}
