@@ -10,6 +10,7 @@ from linnet_gateway.kubernetes.inspection import Inspection
 from linnet_gateway.kubernetes.jobstatus import Evidence
 from linnet_gateway.kubernetes.patient_calls import ApiMetrics
 from linnet_gateway.kubernetes.settings import KubernetesSettings
+from linnet_gateway.states import FailureReason
 from prometheus_client import CollectorRegistry
 
 from tests.fakes.apiserver import FakeApiServer, serving
@@ -60,3 +61,25 @@ async def test_what_went_while_it_was_looked_at_is_forgotten() -> None:
             inspection.forget_all_but({"there"})
             assert inspection.evidence("gone") == Evidence()
             assert inspection.evidence("there").failures
+
+
+async def test_the_time_without_pods_counts_from_the_last_that_was_seen() -> None:
+    """A launch whose pods ran for hours is not refused for hours the moment they are gone."""
+    async with serving() as server:
+        refused = {"reason": "FailedCreate", "message": "exceeded quota: runs"}
+        async with inspecting(server) as (inspection, clock):
+            busy, empty = a_job(active=1, ready=1), a_job(active=0)
+            await inspection.look({"l-one": busy})
+            clock.move(60)
+            now = clock.now().isoformat()
+            await server.put(
+                "/events/one", {"metadata": {"name": "one"}, "lastTimestamp": now, **refused}
+            )
+            await inspection.look({"l-one": empty})
+            assert inspection.evidence("l-one").obstacle is None
+            clock.move(SETTINGS.quota_limit_s)
+            await inspection.look({"l-one": empty})
+            obstacle = inspection.evidence("l-one").obstacle
+    assert obstacle is not None
+    assert obstacle.reason is FailureReason.QUOTA_EXCEEDED
+    assert f"{SETTINGS.quota_limit_s + 60:.0f} s" in obstacle.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ from tests.support.job_objects import (
     read,
     weigh,
 )
+
+SINCE = NOW - timedelta(seconds=100)
+"""When the Jobs here began, where they do not say."""
 
 
 def test_a_complete_job_succeeded() -> None:
@@ -143,14 +147,24 @@ def test_a_job_half_made_is_not_told_until_it_is_clear_that_nobody_makes_it() ->
 @pytest.mark.parametrize(
     ("job", "expected"),
     [
-        (a_job(1, active=1, ready=1), Need((), waiting=False, starved=False, waited_s=100)),
-        (a_job(1, active=1), Need((), waiting=True, starved=False, waited_s=100)),
-        (a_job(1, active=1, age_s=1), Need((), waiting=False, starved=False, waited_s=1)),
-        (a_job(1), Need((), waiting=False, starved=True, waited_s=100)),
-        (a_job(1, failed=1), Need((1, "", 0, False), waiting=False, starved=False, waited_s=100)),
+        (a_job(1, active=1, ready=1), Need((), waiting=False, starved=False, empty_since=SINCE)),
+        (a_job(1, active=1), Need((), waiting=True, starved=False, empty_since=SINCE)),
+        (
+            a_job(1, active=1, age_s=1),
+            Need((), waiting=False, starved=False, empty_since=NOW - timedelta(seconds=1)),
+        ),
+        (a_job(1), Need((), waiting=False, starved=True, empty_since=SINCE)),
+        (
+            a_job(1, failed=1),
+            Need((1, "", 0, False), waiting=False, starved=True, empty_since=SINCE),
+        ),
+        (
+            a_job(1, succeeded=1, completedIndexes="0"),
+            Need((), waiting=False, starved=False, empty_since=SINCE),
+        ),
         (
             a_job(1, failed=1, failedIndexes="0", conditions=[condition("Failed")]),
-            Need((1, "0", 0, True), waiting=False, starved=False, waited_s=0),
+            Need((1, "0", 0, True), waiting=False, starved=False, empty_since=None),
         ),
     ],
 )
@@ -175,7 +189,7 @@ def test_a_pod_that_is_asked_to_stop_is_told_while_it_runs(
     """A pod with a time to go still runs, and its shard's failure will be an eviction."""
     pod = a_pod(phase="Running", conditions=conditions)
     pod["metadata"]["deletionTimestamp"] = ago(1)
-    need = Need(failures=(0, "", 1, False), waiting=False, starved=False, waited_s=0.0)
+    need = Need(failures=(0, "", 1, False), waiting=False, starved=False, empty_since=None)
     found = weigh_pods([pod], [], need=need, patience=PATIENCE, now=NOW, earlier=Evidence())
     assert found.running == {0}
     assert found.failures[0].reason is Reason.EVICTED
@@ -184,7 +198,7 @@ def test_a_pod_that_is_asked_to_stop_is_told_while_it_runs(
 
 def test_a_pod_that_nobody_stops_has_no_failure() -> None:
     """A running pod without a time to go leaves its shard without a failure."""
-    need = Need(failures=(0, "", 1, False), waiting=False, starved=False, waited_s=0.0)
+    need = Need(failures=(0, "", 1, False), waiting=False, starved=False, empty_since=None)
     pods = [a_pod(phase="Running")]
     found = weigh_pods(pods, [], need=need, patience=PATIENCE, now=NOW, earlier=Evidence())
     assert found.failures == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -180,6 +181,13 @@ def on_a_node(since_s: float, status: dict[str, Any]) -> dict[str, Any]:
     return status | {"conditions": [scheduled]}
 
 
+def ended_ago(seconds: float, exit_code: int) -> dict[str, Any]:
+    """Give the status of a pod that ended so long ago."""
+    status = ended(exit_code)
+    status["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = ago(seconds)
+    return status
+
+
 def event(message: str, at_s: float = 1) -> dict[str, Any]:
     return {"reason": "FailedCreate", "message": message, "lastTimestamp": ago(at_s)}
 
@@ -259,3 +267,61 @@ def test_pods_that_do_not_start_give_the_launch_a_reason(name: str) -> None:
         assert status.failure is not None
         assert status.failure.reason is case.reason
         assert case.words in status.failure.message
+
+
+@dataclass(frozen=True)
+class Starved:
+    """A Job of two hours whose pods are refused now, and what is said of it."""
+
+    told: bool
+    events: tuple[dict[str, Any], ...]
+    pods: tuple[dict[str, Any], ...] = ()
+    last_pod_s: float | None = None
+    status: dict[str, Any] = field(default_factory=dict)
+
+
+_CRASHED = {"failed": 1}
+_TWO_OF_THREE = {"succeeded": 2, "completedIndexes": "0,1"}
+
+STARVED = {
+    "never had a pod": Starved(True, (event(_QUOTA),)),
+    "the second try of a crashed shard": Starved(
+        True, (event(_QUOTA),), (a_pod(**ended_ago(90, 1)),), status=_CRASHED
+    ),
+    "the second try, refused a moment ago": Starved(
+        False, (event(_QUOTA),), (a_pod(**ended_ago(30, 1)),), status=_CRASHED
+    ),
+    "the last of three": Starved(
+        True, (event(_QUOTA),), (a_pod(**ended_ago(90, 0)),), status=_TWO_OF_THREE
+    ),
+    "the last of three, refused a moment ago": Starved(
+        False, (event(_QUOTA),), (a_pod(**ended_ago(30, 0)),), status=_TWO_OF_THREE
+    ),
+    "a pod that was seen a moment ago and is gone": Starved(
+        False, (event(_QUOTA),), last_pod_s=30, status=_TWO_OF_THREE
+    ),
+    "refused before the pod that crashed ran": Starved(
+        False, (event(_QUOTA, at_s=400),), (a_pod(**ended_ago(300, 1)),), status=_CRASHED
+    ),
+    "a crashed shard that waits for its next try": Starved(
+        False, (), (a_pod(**ended_ago(90, 1)),), status=_CRASHED
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STARVED)
+def test_a_quota_is_told_once_it_refused_for_too_long(name: str) -> None:
+    """What counts is how long there has been no pod, however old the launch is."""
+    case = STARVED[name]
+    job = a_job(3, age_s=7200, active=0, **case.status)
+    last_pod_at = None if case.last_pod_s is None else NOW - timedelta(seconds=case.last_pod_s)
+    need = need_of(job, NOW, last_pod_at)
+    assert need.starved
+    evidence = weigh_pods(
+        case.pods, case.events, need=need, patience=PATIENCE, now=NOW, earlier=Evidence()
+    )
+    failure = read(job, evidence).failure
+    assert (failure is not None) is case.told
+    if failure is not None:
+        assert failure.reason is Reason.QUOTA_EXCEEDED
+        assert "memory=8Gi" in failure.message

@@ -1,14 +1,14 @@
 """Which Jobs are worth a look at their pods, and what the pods tell. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from linnet_gateway.kubernetes import marks
-from linnet_gateway.kubernetes.jobstatus import Evidence, has_ended, is_prepared
+from linnet_gateway.kubernetes.jobstatus import Evidence, has_ended, indexes, is_prepared
 from linnet_gateway.kubernetes.obstacles import Patience, events_obstacle, moment, pod_obstacle
-from linnet_gateway.kubernetes.terminations import pod_ending, pod_failure
+from linnet_gateway.kubernetes.terminations import ended_at, pod_ending, pod_failure
 from linnet_gateway.states import Failure
 
 Object = Mapping[str, Any]
@@ -27,17 +27,23 @@ class Need:
         failures: Changes when there may be failures that were not seen yet; empty: there are none.
         waiting: Pods are slow to start.
         starved: There are no pods, and there should be.
-        waited_s: Since the Job was started.
+        empty_since: When the Job was started, or its last pod was seen; None if it was not.
     """
 
     failures: tuple[object, ...]
     waiting: bool
     starved: bool
-    waited_s: float
+    empty_since: datetime | None
 
 
-def need_of(job: Object, now: datetime) -> Need:
-    """Say what there is to learn from a Job's pods."""
+def need_of(job: Object, now: datetime, last_pod_at: datetime | None = None) -> Need:
+    """Say what there is to learn from a Job's pods.
+
+    Args:
+        job: The Job.
+        now: The present time.
+        last_pod_at: When the Job last had a pod, as far as anybody saw.
+    """
     status = job.get("status", {})
     failed = int(status.get("failed") or 0)
     failed_indexes = str(status.get("failedIndexes") or "")
@@ -48,20 +54,20 @@ def need_of(job: Object, now: datetime) -> Need:
     since = moment(status.get("startTime"))
     started = since is not None and is_prepared(job) and not job["spec"].get("suspend")
     if since is None or not started or has_ended(job):
-        return Need(failures, waiting=False, starved=False, waited_s=0.0)
-    waited_s = (now - since).total_seconds()
+        return Need(failures, waiting=False, starved=False, empty_since=None)
     active = int(status.get("active") or 0)
-    late = waited_s > _USUAL_START_S
+    empty_since = max(since, last_pod_at) if last_pod_at is not None else since
+    empty = active == 0 and not terminating and _unfinished(job)
     return Need(
         failures,
-        waiting=late and active > int(status.get("ready") or 0),
-        starved=late and active == 0 and not terminating and not failures,
-        waited_s=waited_s,
+        waiting=_late(since, now) and active > int(status.get("ready") or 0),
+        starved=_late(empty_since, now) and empty,
+        empty_since=empty_since,
     )
 
 
 def weigh_pods(
-    pods: Iterable[Object],
+    pods: Sequence[Object],
     events: Sequence[Object],
     *,
     need: Need,
@@ -104,8 +110,9 @@ def weigh_pods(
     obstacle = None
     if obstacles and not alive:
         obstacle = obstacles[0]
-    elif need.starved and not alive:
-        obstacle = events_obstacle(events, patience, need.waited_s)
+    elif need.starved and not alive and need.empty_since is not None:
+        ends = [end for pod in pods if (end := ended_at(pod)) is not None]
+        obstacle = events_obstacle(events, patience, max([need.empty_since, *ends]), now)
     return Evidence(failures=failures, running=frozenset(running), obstacle=obstacle)
 
 
@@ -113,6 +120,16 @@ def shard_index(pod: Object) -> int | None:
     """Say which shard a pod trains."""
     index = pod["metadata"].get("labels", {}).get(marks.COMPLETION_INDEX)
     return None if index is None else int(index)
+
+
+def _late(since: datetime, now: datetime) -> bool:
+    return (now - since).total_seconds() > _USUAL_START_S
+
+
+def _unfinished(job: Object) -> bool:
+    status = job.get("status", {})
+    done = indexes(status.get("completedIndexes")) | indexes(status.get("failedIndexes"))
+    return len(done) < int(job["spec"]["completions"])
 
 
 def age_key(pod: Object) -> str:

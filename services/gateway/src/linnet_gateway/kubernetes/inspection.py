@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -53,6 +54,7 @@ class Inspection:
         self._clock = clock
         self._core = f"/api/v1/namespaces/{settings.namespace}"
         self._known: dict[str, _Known] = {}
+        self._last_pod_at: dict[str, datetime] = {}
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
     def evidence(self, uid: str) -> Evidence:
@@ -63,11 +65,14 @@ class Inspection:
     def forget(self, uid: str) -> None:
         """Drop what is known of a launch."""
         self._known.pop(uid, None)
+        self._last_pod_at.pop(uid, None)
 
     def forget_all_but(self, uids: Collection[str]) -> None:
         """Drop what was learned of launches that went while they were looked at."""
         for uid in self._known.keys() - uids:
             del self._known[uid]
+        for uid in self._last_pod_at.keys() - uids:
+            del self._last_pod_at[uid]
 
     async def look(self, jobs: Mapping[str, Object]) -> None:
         """Read the pods of each Job, by launch uid, that something is to be learned from.
@@ -101,7 +106,10 @@ class Inspection:
     def _need(self, uid: str, job: Object) -> Need | None:
         if is_stopping(job):
             return None
-        need = need_of(job, self._clock.now())
+        now = self._clock.now()
+        if int(job.get("status", {}).get("active") or 0):
+            self._last_pod_at[uid] = now
+        need = need_of(job, now, self._last_pod_at.get(uid))
         known = self._known.get(uid)
         if known is None:
             return need if need.failures or need.waiting or need.starved else None

@@ -73,19 +73,25 @@ def pod_obstacle(pod: Object, patience: Patience, now: datetime) -> Failure | No
 
 
 def events_obstacle(
-    events: Iterable[Object], patience: Patience, waited_s: float
+    events: Iterable[Object], patience: Patience, since: datetime, now: datetime
 ) -> Failure | None:
     """Say why the Job controller can make no pod at all, from the Job's FailedCreate events.
 
     Args:
         events: Events of the Job.
         patience: Limits.
-        waited_s: How long the Job has had no pod.
+        since: When the Job began to have no pod; what was refused before is over.
+        now: The present time.
     """
-    refusals = [event for event in events if event.get("reason") == "FailedCreate"]
+    refusals = [
+        event
+        for event in events
+        if event.get("reason") == "FailedCreate" and (_event_time(event) or since) >= since
+    ]
     if not refusals:
         return None
-    latest = max(refusals, key=_event_time)
+    latest = max(refusals, key=lambda event: _event_time(event) or since)
+    waited_s = (now - since).total_seconds()
     message = str(latest.get("message", ""))
     if "exceeded quota" in message or "must specify" in message:
         if waited_s < patience.quota_s:
@@ -126,6 +132,6 @@ def _waiting_obstacle(
     )
 
 
-def _event_time(event: Object) -> str:
+def _event_time(event: Object) -> datetime | None:
     last = event.get("lastTimestamp") or event.get("eventTime")
-    return str(last or event.get("metadata", {}).get("creationTimestamp", ""))
+    return moment(last or event.get("metadata", {}).get("creationTimestamp"))

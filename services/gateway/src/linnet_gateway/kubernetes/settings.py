@@ -103,7 +103,7 @@ class KubernetesSettings(ServiceSettings):
     """Host name to address. When given, pods that run user scripts have no DNS, only these."""
 
     image_pull_limit_s: float = Field(180.0, ge=0)
-    """How long an image may fail to be pulled, once a node took the pod, before the launch fails."""
+    """How long an image may fail to be pulled on the pod's node before the launch fails."""
     unschedulable_limit_s: float = Field(900.0, ge=0)
     """How long pods may find no node, so that an autoscaler has time to add one."""
     quota_limit_s: float = Field(900.0, ge=0)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from linnet_runtime.lifecycle import ExitCode
@@ -59,6 +60,13 @@ def pod_ending(pod: Object) -> Failure | None:
     return Failure(
         FailureReason.EVICTED, "the trainer's pod was " + (f"evicted: {why}" if why else "deleted")
     )
+
+
+def ended_at(pod: Object) -> datetime | None:
+    """Say when a pod ended; None if it has not, or nobody knows."""
+    ended = _termination(pod.get("status", {})) or {}
+    finished = ended.get("finishedAt")
+    return datetime.fromisoformat(str(finished)) if finished else None
 
 
 def log_lines(text: str) -> tuple[str, ...]:
