@@ -204,8 +204,10 @@ def test_services_read_what_the_chart_writes(
     port: int,
 ) -> None:
     """Each variable is a setting, and one under `settings` reaches the service."""
-    environment = environment_of(render(**{component: {"settings": {"CONCURRENCY": 7}}}), component)
+    values = {"settings": {"CONCURRENCY": 7}, "drainSeconds": 90}
+    environment = environment_of(render(**{component: values}), component)
     settings = _read(kind, environment, monkeypatch)
+    assert settings.drain_s == 90
     assert (settings.port, settings.metrics_port) == (port, 9090)
     assert settings.host == "0.0.0.0"
     assert settings.concurrency == 7

@@ -41,7 +41,7 @@ spec:
             - {name: grpc, containerPort: {{ $port }}}
             - {name: metrics, containerPort: 9090}
           env:
-            {{- $known := dict "HOST" "0.0.0.0" "PORT" $port "METRICS_PORT" 9090 "LOG_LEVEL" $own.logLevel }}
+            {{- $known := dict "HOST" "0.0.0.0" "PORT" $port "METRICS_PORT" 9090 "LOG_LEVEL" $own.logLevel "DRAIN_S" $own.drainSeconds }}
             {{- include "linnet.env" (list $prefix (merge (deepCopy $own.settings) $known)) | nindent 12 }}
             {{- include "linnet.storeEnv" (list $root $prefix) | nindent 12 }}
           startupProbe:

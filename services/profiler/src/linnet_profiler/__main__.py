@@ -52,7 +52,8 @@ async def serve(settings: ProfilerSettings) -> None:
         came = await lifecycle.until_terminated()
         log.info("stopping", signal=came.name)
     finally:
-        await server.stop(SystemClock(), Drain(pause_s=settings.drain_pause_s))
+        drain = Drain(pause_s=settings.drain_pause_s, grace_s=settings.drain_s)
+        await server.stop(SystemClock(), drain)
         sandbox.close()
         page.close()
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from linnet_runtime.settings import ServiceSettings
+from pydantic import Field
 
 
 class ProfilerSettings(ServiceSettings):
@@ -33,4 +34,6 @@ class ProfilerSettings(ServiceSettings):
     """Models opened at once; further ones wait."""
     drain_pause_s: float = 0.0
     """Pause between NOT_SERVING and the listener's end; above a load balancer's probe period."""
+    drain_s: float = Field(default=10.0, ge=0)
+    """Time that calls have to end after SIGTERM, in seconds."""
     log_level: str = "INFO"
