@@ -95,8 +95,11 @@ def test_the_launcher_reads_what_the_chart_writes(
     assert settings.ceiling == Ceiling(
         cpu_millis=4000, memory_bytes=8 * 1024**3, parallelism=250, deadline_s=7200
     )
+    # What the project's own ceiling leaves out is everybody's.
     assert settings.project_ceilings == {
-        "research": Ceiling(cpu_millis=16_000, memory_bytes=64 * 1024**3)
+        "research": settings.ceiling.model_copy(
+            update={"cpu_millis": 16_000, "memory_bytes": 64 * 1024**3}
+        )
     }
 
 

@@ -58,7 +58,7 @@
 {{- $runs := .Values.runs -}}
 {{- $ceilings := dict -}}
 {{- range $project, $ceiling := $runs.projectCeilings -}}
-{{- $_ := set $ceilings $project (include "linnet.ceiling" $ceiling | fromJson) -}}
+{{- $_ := set $ceilings $project (include "linnet.ceiling" (merge (deepCopy $ceiling) $runs.ceiling) | fromJson) -}}
 {{- end -}}
 {{- include "linnet.env" (list "LINNET_KUBERNETES_" (dict
   "NAMESPACE" $runs.namespace
@@ -93,7 +93,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* A project's ceiling as the gateway reads it; what is not given has the gateway's default. */}}
+{{/* A ceiling as the gateway reads it. */}}
 {{- define "linnet.ceiling" -}}
 {{- $known := dict -}}
 {{- range $field, $setting := dict "cpuMillis" "cpu_millis" "memoryBytes" "memory_bytes" "parallelism" "parallelism" "deadlineSeconds" "deadline_s" -}}
