@@ -37,7 +37,9 @@ def plan(layers: LayerList, input_shape: Shape, class_count: int) -> DevicePlan:
     start = _leading_reshapes(layers)
     following = layers.layers[start].kind if start < len(layers.layers) else LayerKind.DENSE
     first = shapes[start]
-    flat = following is LayerKind.DENSE
+    # A dense layer flattens by itself, unless a residual add needs the input's own axes later.
+    named = any(layer.add_from == INPUT_ID for layer in layers.layers)
+    flat = following is LayerKind.DENSE and not named
     planner = _Planner((prod(first),) if flat else _lifted(first), layers)
     for layer, shape in zip(layers.layers[start:], shapes[start:], strict=False):
         planner.follow(layer, shape)
