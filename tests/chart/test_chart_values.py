@@ -94,6 +94,28 @@ def test_a_wrong_value_is_refused_by_its_name(
         ({"tls": {"enabled": True, "secret": "x"}}, "tls.ca"),
         ({"auth": {"oidc": {"issuer": "https://id"}}}, "auth.oidc.audience"),
         ({"runs": {"namespace": "linnet"}}, "runs.namespace"),
+        ({"database": {"secret": "x"}}, "database.secret"),
+        ({"store": {"endpoint": "http://minio:9000"}}, "store.endpoint"),
+        ({"tls": {"secret": "x"}}, "tls.enabled"),
+        ({"tls": {"clientCa": {"secret": "x"}}}, "tls.enabled"),
+        ({"tls": {"certManager": {"enabled": True, "issuer": "x"}}}, "tls.enabled"),
+        (
+            {"evaluator": {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}},
+            "evaluator.autoscaling.minReplicas: expected at most maxReplicas, 2, received 5",
+        ),
+        (
+            {"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+            "metrics.serviceMonitor",
+        ),
+        ({"gateway": {"settings": {"API_TOKEN": "inline"}}}, "gateway.settings.API_TOKEN"),
+        ({"gateway": {"settings": {"API_TOKEN_FILE": "/x"}}}, "gateway.settings.API_TOKEN_FILE"),
+        ({"gateway": {"settings": {"PORT": 1}}}, "gateway.settings.PORT"),
+        ({"gateway": {"settings": {"STORE_BUCKET": "b"}}}, "gateway.settings.STORE_BUCKET"),
+        ({"profiler": {"settings": {"STORE_SECRET_KEY": "b"}}}, "profiler.settings.STORE_SECRET"),
+        (
+            {"profiler": {"podLabels": {"app.kubernetes.io/component": "x"}}},
+            "profiler.podLabels: app.kubernetes.io/component",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
@@ -102,6 +124,24 @@ def test_values_that_contradict_each_other_are_refused(
     """What the schema can't say, the templates do, naming the value."""
     with pytest.raises(helm_python.HelmError, match=told):
         render(**values)
+
+
+@pytest.mark.parametrize("release", ["my.linnet", "1linnet"])
+def test_a_release_is_named_as_its_services_may_be(chart_folder: Path, release: str) -> None:
+    """Helm takes names that no Service may have; the chart says so before the API server does."""
+    chart = helm_python.Chart.load(str(chart_folder))
+    with pytest.raises(helm_python.HelmError, match="release's name"):
+        chart.render({}, name=release, namespace="linnet")
+
+
+def test_pods_have_the_labels_of_the_values_beside_their_own(render: Render) -> None:
+    """What an administrator adds joins what the chart selects by."""
+    for component in ("gateway", "evaluator"):
+        objects = render(**{component: {"podLabels": {"team": "sensing"}}})
+        template = named(objects, "Deployment", f"linnet-{component}")["spec"]["template"]
+        labels = template["metadata"]["labels"]
+        assert labels["team"] == "sensing"
+        assert labels["app.kubernetes.io/component"] == component
 
 
 def test_sqlite_has_one_gateway_that_is_recreated(render: Render) -> None:

@@ -6,6 +6,9 @@
 {{- $own := index $root.Values $component -}}
 {{- $name := include "linnet.name" (list $root $component) -}}
 {{- $prefix := printf "LINNET_%s_" (upper $component) -}}
+{{- if and $own.autoscaling.enabled (gt (int $own.autoscaling.minReplicas) (int $own.autoscaling.maxReplicas)) -}}
+{{- fail (printf "%s.autoscaling.minReplicas: expected at most maxReplicas, %v, received %v" $component $own.autoscaling.maxReplicas $own.autoscaling.minReplicas) -}}
+{{- end -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -25,10 +28,7 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "linnet.labels" (list $root $component) | nindent 8 }}
-        {{- with $own.podLabels }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+        {{- include "linnet.podLabels" (list $root $component) | nindent 8 }}
       {{- with $own.podAnnotations }}
       annotations:
         {{- toYaml . | nindent 8 }}
@@ -42,7 +42,7 @@ spec:
             - {name: metrics, containerPort: 9090}
           env:
             {{- $known := dict "HOST" "0.0.0.0" "PORT" $port "METRICS_PORT" 9090 "LOG_LEVEL" $own.logLevel "DRAIN_S" $own.drainSeconds }}
-            {{- include "linnet.env" (list $prefix (merge (deepCopy $own.settings) $known)) | nindent 12 }}
+            {{- include "linnet.settings" (list (printf "%s.settings" $component) $prefix $own.settings $known (include "linnet.storeFields" . | fromYamlArray)) | nindent 12 }}
             {{- include "linnet.storeEnv" (list $root $prefix) | nindent 12 }}
           startupProbe:
             grpc: {port: {{ $port }}}

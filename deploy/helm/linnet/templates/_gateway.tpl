@@ -36,7 +36,8 @@
 {{- if include "linnet.sqlite" . -}}
 {{- $_ := set $known "DATABASE_URL" "sqlite:////var/lib/linnet/records.db" -}}
 {{- end -}}
-{{- include "linnet.env" (list "LINNET_GATEWAY_" (merge (deepCopy $own.settings) $known)) }}
+{{- $secrets := concat (list "DATABASE_URL" "API_TOKEN") (include "linnet.storeFields" . | fromYamlArray) -}}
+{{- include "linnet.settings" (list "gateway.settings" "LINNET_GATEWAY_" $own.settings $known $secrets) }}
 {{- if not (include "linnet.sqlite" .) }}
 - name: LINNET_GATEWAY_DATABASE_URL
   valueFrom:

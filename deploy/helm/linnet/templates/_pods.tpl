@@ -18,6 +18,22 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/* Labels of a service's pods: its own, and those of the values: include "linnet.podLabels" (list $ "gateway"). */}}
+{{- define "linnet.podLabels" -}}
+{{- $own := include "linnet.labels" . -}}
+{{- $component := index . 1 -}}
+{{- $further := (index (index . 0).Values $component).podLabels -}}
+{{- range $label, $_ := $further }}
+{{- if hasKey ($own | fromYaml) $label }}
+{{- fail (printf "%s.podLabels: %s is the chart's own, by which pods are found" $component $label) }}
+{{- end }}
+{{- end }}
+{{- $own }}
+{{- with $further }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* Where a pod may run, and what it pulls its image with: include "linnet.placement" (list $ "gateway"). */}}
 {{- define "linnet.placement" -}}
 {{- $root := index . 0 -}}
@@ -94,6 +110,21 @@ lifecycle:
 {{- end }}
 {{- end }}
 
+{{/* Variables of values' own `settings` beside those that the chart sets; no variable is set twice:
+     include "linnet.settings" (list "gateway.settings" "LINNET_GATEWAY_" .settings (dict "PORT" 50051) (list "API_TOKEN")). */}}
+{{- define "linnet.settings" -}}
+{{- $known := index . 3 -}}
+{{- $elsewhere := index . 4 -}}
+{{- $value := index . 0 -}}
+{{- range $field, $_ := index . 2 }}
+{{- $bare := trimSuffix "_FILE" $field }}
+{{- if or (hasKey $known $field) (hasKey $known $bare) (has $bare $elsewhere) }}
+{{- fail (printf "%s.%s: other values of the chart decide it" $value $field) }}
+{{- end }}
+{{- end }}
+{{- include "linnet.env" (list (index . 1) (merge (deepCopy (index . 2)) $known)) }}
+{{- end }}
+
 {{/* A value as a service reads it: Helm's numbers are floats, whose large ones have an exponent. */}}
 {{- define "linnet.plain" -}}
 {{- if and (kindIs "float64" .) (eq . (floor .)) -}}
@@ -101,6 +132,11 @@ lifecycle:
 {{- else -}}
 {{- . | toString -}}
 {{- end -}}
+{{- end }}
+
+{{/* Fields of the object store's place and keys. */}}
+{{- define "linnet.storeFields" -}}
+[STORE_ENDPOINT, STORE_BUCKET, STORE_ACCESS_KEY, STORE_SECRET_KEY]
 {{- end }}
 
 {{/* Variables that hold the object store's place and keys. */}}
