@@ -128,9 +128,27 @@ def test_user_scripts_are_shut_in_as_the_values_say(
     settings = _read(KubernetesSettings, environment_of(objects, "gateway"), monkeypatch)
     assert settings.expert_runtime_class == "gvisor"
     assert not settings.expert_without_sandbox
+    assert settings.host_users is False
+    assert (settings.grace_s, settings.unschedulable_limit_s) == (120, 1800)
     assert settings.expert_host_aliases == values["runs"]["expert"]["hostAliases"]
     names = named(objects, "NetworkPolicy", "linnet-trainer-dns")["spec"]["podSelector"]
     assert names["matchLabels"]["linnet.dev/class"] == "standard"
+
+
+@pytest.mark.parametrize(
+    ("expert", "allowed"),
+    [({}, False), ({"runtimeClass": "gvisor"}, True), ({"withoutSandbox": True}, True)],
+    ids=["default", "sandbox", "without"],
+)
+def test_scripts_are_refused_where_nothing_would_run_them(
+    render: Render, monkeypatch: pytest.MonkeyPatch, expert: dict[str, Any], allowed: bool
+) -> None:
+    """A run with a script is refused when it is created, not by every launch that is tried."""
+    environment = environment_of(render(runs={"expert": expert}), "gateway")
+    assert _read(GatewaySettings, environment, monkeypatch).expert_allowed is allowed
+    launcher = _read(KubernetesSettings, environment, monkeypatch)
+    assert bool(launcher.expert_runtime_class or launcher.expert_without_sandbox) is allowed
+    assert launcher.host_users is None
 
 
 def test_the_gateway_reads_what_the_chart_writes(

@@ -110,6 +110,9 @@ def test_a_wrong_value_is_refused_by_its_name(
         ({"gateway": {"settings": {"API_TOKEN": "inline"}}}, "gateway.settings.API_TOKEN"),
         ({"gateway": {"settings": {"API_TOKEN_FILE": "/x"}}}, "gateway.settings.API_TOKEN_FILE"),
         ({"gateway": {"settings": {"PORT": 1}}}, "gateway.settings.PORT"),
+        ({"gateway": {"settings": {"EXPERT_ALLOWED": True}}}, "gateway.settings.EXPERT_ALLOWED"),
+        ({"runs": {"settings": {"CEILING": "{}"}}}, "runs.settings.CEILING"),
+        ({"runs": {"settings": {"HOST_USERS": False}}}, "runs.settings.HOST_USERS"),
         ({"gateway": {"settings": {"STORE_BUCKET": "b"}}}, "gateway.settings.STORE_BUCKET"),
         ({"profiler": {"settings": {"STORE_SECRET_KEY": "b"}}}, "profiler.settings.STORE_SECRET"),
         (

@@ -14,6 +14,7 @@
   "STORE_PUBLIC_ENDPOINT" (.Values.store.publicEndpoint | default (include "linnet.storeEndpoint" .))
   "LOG_LEVEL" $own.logLevel
   "DRAIN_GRACE_S" $own.drainSeconds
+  "EXPERT_ALLOWED" (or (not (empty .Values.runs.expert.runtimeClass)) .Values.runs.expert.withoutSandbox)
 -}}
 {{- if .Values.tls.enabled -}}
 {{- $_ := set $known "TLS_CERTIFICATE_FILE" "/run/linnet-tls/tls.crt" -}}
@@ -61,7 +62,7 @@
 {{- range $project, $ceiling := $runs.projectCeilings -}}
 {{- $_ := set $ceilings $project (include "linnet.ceiling" (merge (deepCopy $ceiling) $runs.ceiling) | fromJson) -}}
 {{- end -}}
-{{- include "linnet.env" (list "LINNET_KUBERNETES_" (dict
+{{- $known := dict
   "NAMESPACE" $runs.namespace
   "INSTANCE" .Release.Name
   "TRAINER_IMAGE" (include "linnet.image" (list . "trainer"))
@@ -84,7 +85,11 @@
   "EXPERT_NODE_SELECTOR" (toJson $runs.expert.nodeSelector)
   "EXPERT_TOLERATIONS" (toJson $runs.expert.tolerations)
   "EXPERT_HOST_ALIASES" (toJson $runs.expert.hostAliases)
-)) }}
+-}}
+{{- if not $runs.hostUsers -}}
+{{- $_ := set $known "HOST_USERS" false -}}
+{{- end -}}
+{{- include "linnet.settings" (list "runs.settings" "LINNET_KUBERNETES_" $runs.settings $known (list "HOST_USERS" "KUBECONFIG")) }}
 {{- end }}
 
 {{/* Secret in the runs' namespace that trainers trust; empty without TLS. */}}

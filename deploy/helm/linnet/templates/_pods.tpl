@@ -122,7 +122,11 @@ lifecycle:
 {{- fail (printf "%s.%s: other values of the chart decide it" $value $field) }}
 {{- end }}
 {{- end }}
-{{- include "linnet.env" (list (index . 1) (merge (deepCopy (index . 2)) $known)) }}
+{{- $all := deepCopy (index . 2) }}
+{{- range $field, $given := $known }}
+{{- $_ := set $all $field $given }}
+{{- end }}
+{{- include "linnet.env" (list (index . 1) $all) }}
 {{- end }}
 
 {{/* A value as a service reads it: Helm's numbers are floats, whose large ones have an exponent. */}}
