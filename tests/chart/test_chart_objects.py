@@ -254,17 +254,22 @@ def test_an_autoscaler_and_a_number_never_disagree(objects: list[Manifest], comp
             assert ("replicas" in one["spec"]) != (one["metadata"]["name"] in scaled)
 
 
-def test_the_pods_of_hooks_run_where_the_gateway_does(
+def test_every_pod_finds_a_node_where_nodes_are_tainted(
     render: Callable[..., list[Manifest]],
 ) -> None:
-    """`helm test` and `helm uninstall` find a node, and their image, where nodes are tainted."""
+    """Services have a place and an image each; `helm test` and `helm uninstall` the gateway's."""
     placed = {
         "nodeSelector": {"pool": "services"},
         "tolerations": [{"key": "services", "operator": "Exists"}],
     }
-    objects = render(gateway=placed, images={"pullSecrets": ["registry"]})
+    components = ("gateway", "evaluator", "profiler", "store")
+    own = {component: placed | {"priorityClass": "steady"} for component in components}
+    objects = render(**own, images={"pullSecrets": ["registry"]})
     found = {name: spec for name, _, spec in _pods(objects)}
-    for name in ("linnet-gateway", "linnet-test", "linnet-removal"):
+    assert found.keys() == {f"linnet-{name}" for name in (*components, "test", "removal")}
+    for component in components:
+        assert found[f"linnet-{component}"]["priorityClassName"] == "steady"
+    for name in found:
         assert found[name]["imagePullSecrets"] == [{"name": "registry"}], name
         for key, value in placed.items():
             assert found[name][key] == value, name
