@@ -163,6 +163,14 @@ def test_no_secret_is_in_the_values(render: Render) -> None:
     assert len(keys) == len(tokens) == 2
 
 
+def test_where_helm_only_renders_every_rendering_is_the_same(chart_folder: Path) -> None:
+    """With both Secrets named nothing is random, so that a sync changes nothing that runs."""
+    chart = helm_python.Chart.load(str(chart_folder))
+    values = {"gateway": {"apiToken": {"secret": "token"}}, "store": {"secret": "keys"}}
+    first, second = (chart.render(values, name="linnet", namespace="linnet") for _ in range(2))
+    assert first == second
+
+
 def test_the_readme_is_fresh(chart_folder: Path) -> None:
     """README.md is what the schema and the defaults say."""
     script = chart_folder.parent / "readme.py"
