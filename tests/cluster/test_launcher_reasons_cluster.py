@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from linnet_gateway.kubernetes.cluster import open_cluster
 from linnet_gateway.kubernetes.launcher import KubernetesLauncher
-from linnet_gateway.launches.launcher import LaunchStatus, ShardState
+from linnet_gateway.launches.launcher import LaunchStatus, NoRoomYet, ShardState
 from linnet_gateway.states import FailureReason as Reason
 from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import QuotaExceeded
@@ -218,11 +218,13 @@ async def test_a_quota_that_refuses_every_pod_is_told(
 async def test_a_quota_on_jobs_refuses_the_launch(
     place, kubectl: Kubectl, restricted_namespace: str
 ) -> None:
-    """Where not even the Job may be made, launching fails at once."""
+    """Where not even the Job may be made, launching is put off, and fails when that lasts."""
     quota = ["quota", "none", "--hard=count/jobs.batch=0", f"--namespace={restricted_namespace}"]
     kubectl("create", *quota)
     async with place() as here:
-        await asyncio.sleep(0)
+        with pytest.raises(NoRoomYet):
+            await here.launcher.launch(a_launch())
+    async with place(quota_limit_s=0) as here:
         with pytest.raises(QuotaExceeded):
             await here.launcher.launch(a_launch())
 

@@ -29,6 +29,7 @@ class FakeApiServer:
         most_at_once: Most calls that were ever under way together.
         delay_s: How long each call takes.
         stuck: Paths of what is not gone when it was deleted.
+        forbidden: What each call that makes something is refused with, when it is not empty.
         page: Answers every call that is no watch, when it is not empty.
         garbage: A line that the next watch says before anything else.
         lists_wait: Lists are read, and their answers wait until this is set again.
@@ -42,6 +43,7 @@ class FakeApiServer:
         self.silent = False
         self.delay_s = 0.0
         self.stuck: set[str] = set()
+        self.forbidden = ""
         self.page = b""
         self.garbage = b""
         self.lists_wait = asyncio.Event()
@@ -139,6 +141,8 @@ class FakeApiServer:
         return web.json_response(known)
 
     async def _create(self, folder: str, thing: Object) -> web.Response:
+        if self.forbidden:
+            return _refused(403, "Forbidden", message=self.forbidden)
         path = f"{folder}/{thing['metadata']['name']}"
         if path in self._objects:
             return _refused(409, "AlreadyExists")
@@ -187,8 +191,10 @@ class FakeApiServer:
         return response
 
 
-def _refused(status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-    said = {"kind": "Status", "status": "Failure", "reason": reason, "message": reason}
+def _refused(
+    status: int, reason: str, headers: dict[str, str] | None = None, message: str = ""
+) -> web.Response:
+    said = {"kind": "Status", "status": "Failure", "reason": reason, "message": message or reason}
     return web.json_response(said, status=status, headers=headers)
 
 

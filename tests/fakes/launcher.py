@@ -6,18 +6,22 @@ from dataclasses import replace
 
 from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState, ShardStatus
 from linnet_gateway.states import Failure, FailureReason
-from linnet_runtime.errors import AlreadyExists, Unavailable
+from linnet_runtime.errors import AlreadyExists, LinnetError, Unavailable
 from linnet_runtime.lifecycle import ExitCode
 
 
 class FakeLauncher:
-    """Runs nothing: `finish` says how a shard's trainer ended; `down` makes every call fail."""
+    """Runs nothing: `finish` says how a shard's trainer ended; `down` makes every call fail.
+
+    `refusals` are what launches of a project end with, by the project's id.
+    """
 
     def __init__(self, *, retries: int = 3) -> None:
         self.launches: dict[str, Launch] = {}
         self.shards: dict[str, list[ShardStatus]] = {}
         self.started: list[tuple[str, int]] = []
         self.down = False
+        self.refusals: dict[str, LinnetError] = {}
         self._crashes: dict[tuple[str, int], int] = {}
         self._retries = retries
         self._changed: list[asyncio.Queue[str]] = []
@@ -28,6 +32,8 @@ class FakeLauncher:
 
     async def launch(self, launch: Launch) -> None:
         self._check()
+        if launch.project in self.refusals:
+            raise self.refusals[launch.project]
         known = self.launches.get(launch.uid)
         if known is not None and known.spec_digest != launch.spec_digest:
             raise AlreadyExists(f"launch {launch.uid} exists with another digest")

@@ -135,7 +135,9 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     FAILURE_REASON_UNSPECIFIED: _FailureReason.ValueType  # 0
     """Unknown."""
     FAILURE_REASON_INVALID_SPEC: _FailureReason.ValueType  # 1
-    """The spec does not fit the data."""
+    """The spec does not fit the data, or asks for what this installation never launches; the message
+    then begins with the refusal's own reason, such as EXPERT_SANDBOX_MISSING.
+    """
     FAILURE_REASON_INVALID_DATA: _FailureReason.ValueType  # 2
     """The data can't be trained on."""
     FAILURE_REASON_DIVERGED: _FailureReason.ValueType  # 3
@@ -153,7 +155,7 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     FAILURE_REASON_DEADLINE_EXCEEDED: _FailureReason.ValueType  # 9
     """The launch's deadline passed."""
     FAILURE_REASON_QUOTA_EXCEEDED: _FailureReason.ValueType  # 10
-    """A quota of the namespace refused the pod."""
+    """A quota of the namespace refused the launch, or every pod of it, for too long."""
     FAILURE_REASON_LAUNCH_DELETED: _FailureReason.ValueType  # 11
     """The launch was deleted by someone else."""
     FAILURE_REASON_LAUNCH_FAILED: _FailureReason.ValueType  # 12
@@ -179,7 +181,9 @@ class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
 FAILURE_REASON_UNSPECIFIED: FailureReason.ValueType  # 0
 """Unknown."""
 FAILURE_REASON_INVALID_SPEC: FailureReason.ValueType  # 1
-"""The spec does not fit the data."""
+"""The spec does not fit the data, or asks for what this installation never launches; the message
+then begins with the refusal's own reason, such as EXPERT_SANDBOX_MISSING.
+"""
 FAILURE_REASON_INVALID_DATA: FailureReason.ValueType  # 2
 """The data can't be trained on."""
 FAILURE_REASON_DIVERGED: FailureReason.ValueType  # 3
@@ -197,7 +201,7 @@ FAILURE_REASON_UNSCHEDULABLE: FailureReason.ValueType  # 8
 FAILURE_REASON_DEADLINE_EXCEEDED: FailureReason.ValueType  # 9
 """The launch's deadline passed."""
 FAILURE_REASON_QUOTA_EXCEEDED: FailureReason.ValueType  # 10
-"""A quota of the namespace refused the pod."""
+"""A quota of the namespace refused the launch, or every pod of it, for too long."""
 FAILURE_REASON_LAUNCH_DELETED: FailureReason.ValueType  # 11
 """The launch was deleted by someone else."""
 FAILURE_REASON_LAUNCH_FAILED: FailureReason.ValueType  # 12

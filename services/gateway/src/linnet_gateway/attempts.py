@@ -6,7 +6,7 @@ from datetime import datetime
 
 from linnet_runtime.errors import PermissionDenied
 
-from linnet_gateway.records import FileRecord, LaunchRecord, LaunchState, RunRecord
+from linnet_gateway.records import FileRecord, LaunchRecord, LaunchState, RunRecord, altered
 from linnet_gateway.states import Failure, FailureReason, RunState, StageKind, StageState
 from linnet_gateway.transitions import end, fail, with_stage
 
@@ -27,7 +27,7 @@ class RetryLimits:
 def begin_attempt(run: RunRecord, now: datetime) -> RunRecord:
     """Hand a run out to a trainer."""
     run = with_stage(run, StageKind.TRAIN, StageState.RUNNING, now)
-    return replace(
+    return altered(
         run,
         state=RunState.STARTING,
         attempt=run.attempt + 1,
@@ -59,8 +59,8 @@ def lose_attempt(
     lost = run.lost_count + (1 if charged and run.attempt_open else 0)
     if lost >= limits.lost_attempts:
         message = f"{failure.message} (attempt {run.attempt}, {lost} lost)"
-        return replace(fail(run, replace(failure, message=message), now), lost_count=lost)
-    return replace(run, state=RunState.STARTING, attempt_open=False, lost_count=lost, phase=0)
+        return altered(fail(run, replace(failure, message=message), now), lost_count=lost)
+    return altered(run, state=RunState.STARTING, attempt_open=False, lost_count=lost, phase=0)
 
 
 def leave_launch(run: RunRecord, failure: Failure, limits: RetryLimits, now: datetime) -> RunRecord:
@@ -73,7 +73,7 @@ def leave_launch(run: RunRecord, failure: Failure, limits: RetryLimits, now: dat
         return fail(run, failure, now)
     run = with_stage(run, StageKind.TRAIN, StageState.PENDING, now)
     waiting = f"its launch ended early: {failure.message}"
-    return replace(
+    return altered(
         run,
         state=RunState.QUEUED,
         attempt_open=False,
@@ -151,7 +151,7 @@ def trained(
     if run.cancel_time is not None:
         return end(run, RunState.CANCELLED, now)
     run = with_stage(run, StageKind.TRAIN, StageState.SUCCEEDED, now)
-    return replace(
+    return altered(
         run,
         state=RunState.ANALYZING,
         start_time=run.start_time or now,
@@ -176,6 +176,7 @@ def trainer_failed(
 def blames_launch(failure: Failure) -> bool:
     """Whether a failure speaks of the launch as a whole and not of the run in progress."""
     return failure.reason in {
+        FailureReason.INVALID_SPEC,
         FailureReason.INVALID_DATA,
         FailureReason.LAUNCH_FAILED,
         FailureReason.IMAGE_PULL,

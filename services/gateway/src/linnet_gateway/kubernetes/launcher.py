@@ -24,7 +24,14 @@ from linnet_gateway.kubernetes.jobstatus import (
 from linnet_gateway.kubernetes.manifests import build_job, build_secret, parallelism
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 from linnet_gateway.kubernetes.watch import Change, JobWatch, WatchMetrics
-from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState, ShardStatus
+from linnet_gateway.launches.launcher import (
+    CLUSTER_QUOTA,
+    Launch,
+    LaunchStatus,
+    NoRoomYet,
+    ShardState,
+    ShardStatus,
+)
 
 Object = Mapping[str, Any]
 
@@ -62,6 +69,7 @@ class KubernetesLauncher:
         self._inspection = Inspection(api, settings, clock)
         self._feed = ChangeFeed()
         self._remains: dict[str, _Remains] = {}
+        self._refused_since: dict[str, float] = {}
         self._secrets = f"/api/v1/namespaces/{settings.namespace}/secrets"
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -70,7 +78,12 @@ class KubernetesLauncher:
         await self._watch.run()
 
     async def launch(self, launch: Launch) -> None:
-        """Make the Job, the Secret that it owns, then let the Job start."""
+        """Make the Job, the Secret that it owns, then let the Job start.
+
+        Raises:
+            NoRoomYet: A quota of the namespace has refused it for less than `quota_limit_s`.
+            QuotaExceeded: It did so for longer.
+        """
         manifest = build_job(launch, self._settings)
         try:
             job = await self._make_job(launch, manifest)
@@ -81,7 +94,8 @@ class KubernetesLauncher:
                 changes = {"spec": {"parallelism": parallelism(launch, self._settings)}}
                 job = await self._api.merge(self._job_path(launch.uid), changes)
         except ApiError as error:
-            raise _refused(error) from error
+            raise self._for_now(launch.uid, _refused(error)) from error
+        self._refused_since.pop(launch.uid, None)
         self._watch.put(job)
 
     async def statuses(self) -> Mapping[str, LaunchStatus]:
@@ -102,6 +116,7 @@ class KubernetesLauncher:
     async def stop(self, uid: str, *, keep_ended: bool = False) -> None:
         """Delete the Job of a launch with its pods, or leave one that ended to its TTL."""
         self._remains.pop(uid, None)
+        self._refused_since.pop(uid, None)
         path = self._job_path(uid)
         known = self._watch.jobs.get(uid)
         release = keep_ended and known is not None and has_ended(known) and not self._crowded()
@@ -149,6 +164,16 @@ class KubernetesLauncher:
                 "its service account the chart's Role",
                 reason="KUBERNETES_FORBIDDEN",
             )
+
+    def _for_now(self, uid: str, refusal: LinnetError) -> LinnetError:
+        """Be patient with a quota: what takes its room may end."""
+        if not isinstance(refusal, QuotaExceeded):
+            return refusal
+        now = self._clock.monotonic()
+        since = self._refused_since.setdefault(uid, now)
+        if now - since >= self._settings.quota_limit_s:
+            return refusal
+        return NoRoomYet(refusal.message)
 
     async def _make_job(self, launch: Launch, manifest: Object) -> Object:
         try:
@@ -251,7 +276,7 @@ def _refused(error: ApiError) -> LinnetError:
     if error.status == _FORBIDDEN and "exceeded quota" in error.said:
         return QuotaExceeded(
             f"a quota of the runs namespace refuses the launch: {error.said}",
-            reason="CLUSTER_QUOTA_EXCEEDED",
+            reason=CLUSTER_QUOTA,
         )
     if error.status in {_NOT_FOUND, _CONFLICT}:
         return Unavailable(f"the launch's Job changed under the gateway: {error.said}")

@@ -107,7 +107,7 @@ class KubernetesSettings(ServiceSettings):
     unschedulable_limit_s: float = Field(900.0, ge=0)
     """How long pods may find no node, so that an autoscaler has time to add one."""
     quota_limit_s: float = Field(900.0, ge=0)
-    """How long a quota may refuse every pod of a launch."""
+    """How long a quota may refuse a launch's Job, or every pod of it."""
     start_limit_s: float = Field(600.0, ge=0)
     """How long a container may fail to be created on a node, for whatever other reason."""
 

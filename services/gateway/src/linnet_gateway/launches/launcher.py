@@ -11,7 +11,18 @@ from datetime import timedelta
 from enum import Enum
 from typing import Protocol
 
+from linnet_runtime.errors import Unavailable
+
 from linnet_gateway.states import Failure
+
+CLUSTER_QUOTA = "CLUSTER_QUOTA_EXCEEDED"
+"""Reason of a launch that a quota of the platform has refused for too long."""
+
+
+class NoRoomYet(Unavailable):
+    """The platform has no room for one launch now and may have later; others go on."""
+
+    default_reason = "NO_ROOM_YET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,11 @@ class Launcher(Protocol):
 
         Raises:
             AlreadyExists: Something of that uid exists with another `spec_digest`.
-            LinnetError: The launch can't be made; not tried again if it is no `Unavailable`.
+            NoRoomYet: A quota refuses it; it is tried again, after the others.
+            QuotaExceeded: It did so for too long (`CLUSTER_QUOTA`), or the launch asks for more
+                than its project may ever have.
+            InvalidInput, NotAllowedInState: It can never be made as it is.
+            LinnetError: It can't be made; not tried again if it is no `Unavailable`.
         """
         ...
 

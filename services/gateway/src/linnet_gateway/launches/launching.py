@@ -1,6 +1,7 @@
 """Launches: compared with what the launcher says of them, issued, stopped."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,14 +15,23 @@ from linnet_gateway import attempts, transitions
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.launches.fairness import Demand, ShardLimits, allot
 from linnet_gateway.launches.last_lines import LastLines
-from linnet_gateway.launches.launcher import Launch, Launcher, LaunchStatus, ShardState
+from linnet_gateway.launches.launcher import (
+    Launch,
+    Launcher,
+    LaunchStatus,
+    NoRoomYet,
+    ShardState,
+)
+from linnet_gateway.launches.refusals import failure_of
+from linnet_gateway.launches.waiting import Waiting
 from linnet_gateway.ports import Launches, Runs
 from linnet_gateway.records import LaunchRecord, LaunchState, RunRecord
 from linnet_gateway.states import Failure, FailureReason, RunState
 from linnet_gateway.trainers.tokens import LaunchClaim, Tokens
 
 _FINAL = {ShardState.SUCCEEDED, ShardState.FAILED}
-_TOLD_AT_ONCE = 100
+_REFUSED_AT_ONCE = 8
+"""After so many launches that there is no room for, a step asks for none of their project's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ class Launching:
         self._statuses: Mapping[str, LaunchStatus] = {}
         self._parallelism: dict[str, int] = {}
         self._orphans: dict[str, float] = {}
-        self._waiting: set[str] = set()
+        self._waiting = Waiting(runs, launches)
         self._log = logs.get("linnet.launching")
 
     def crash_of(self, launch_uid: str, shard: int) -> Failure | None:
@@ -156,7 +166,7 @@ class Launching:
             launch.uid, lambda old: replace(old, state=LaunchState.ENDED, end_time=now)
         )
         self._parallelism.pop(launch.uid, None)
-        self._waiting.discard(launch.uid)
+        self._waiting.forget(launch.uid)
 
     async def _finish_stopping(self, launch: LaunchRecord, status: LaunchStatus | None) -> None:
         """End a launch that was stopped on purpose once nothing of it runs any more."""
@@ -193,6 +203,7 @@ class Launching:
         demands = [self._demand(launch) for launch in live if launch.state <= LaunchState.LAUNCHED]
         allotted = allot(demands, self._limits.shards)
         wanted = {demand.uid: demand.wanted for demand in demands}
+        refused: Counter[str] = Counter()
         for launch in live:
             parallelism = allotted.get(launch.uid, 0)
             known = self._parallelism.get(launch.uid, 0)
@@ -200,29 +211,24 @@ class Launching:
             enough = parallelism == wanted.get(launch.uid) and known >= parallelism
             if parallelism in {0, known} or enough:
                 continue
-            if launch.state is LaunchState.PLANNED or launch.uid in self._statuses:
-                await self._launch(launch, parallelism)
+            planned = launch.state is LaunchState.PLANNED
+            if planned and refused[launch.project] >= _REFUSED_AT_ONCE:
+                continue
+            if planned or launch.uid in self._statuses:
+                try:
+                    await self._launch(launch, parallelism)
+                except NoRoomYet as error:
+                    refused[launch.project] += 1
+                    self._log.debug("launch_has_no_room", launch=launch.uid, error=error.message)
+                    await self._waiting.tell([launch], "room", error.message)
         # After what may run: telling thousands why they wait must not hold up those that need not.
-        await self._tell_waiting([launch for launch in live if not allotted.get(launch.uid)])
-
-    async def _tell_waiting(self, launches: Sequence[LaunchRecord]) -> None:
-        """Say why, once, to some of them: runs of a batch are too many for a text each."""
         limits = self._limits.shards
         why = (
             f"{limits.total} trainers run at once, at most {limits.per_project} of a project; "
             "others are before this one"
         )
-        untold = [
-            launch.uid
-            for launch in launches
-            if launch.state is LaunchState.PLANNED and launch.batch_uid is None
-            if launch.uid not in self._waiting
-        ]
-        for uid in untold[:_TOLD_AT_ONCE]:
-            for run in await self._launches.unfinished(uid):
-                with suppress(NotFound):
-                    await self._runs.change(run.uid, partial(transitions.waiting, why=why))
-            self._waiting.add(uid)
+        queued = [launch for launch in live if not allotted.get(launch.uid)]
+        await self._waiting.tell(queued, "turn", why)
 
     def _demand(self, launch: LaunchRecord) -> Demand:
         status = self._statuses.get(launch.uid)
@@ -258,8 +264,11 @@ class Launching:
             raise
         except LinnetError as error:
             self._log.warning("launch_refused", launch=launch.uid, error=error.message)
-            await self._give_up(launch, Failure(FailureReason.LAUNCH_FAILED, error.message))
-            return
+            failure = failure_of(error)
+            if launch.state is LaunchState.PLANNED or failure.reason.retryable:
+                await self._give_up(launch, failure)
+                return
+            # What would not be launched any more, since limits were lowered, may still end.
         self._parallelism[launch.uid] = parallelism
         await self._launches.change(launch.uid, partial(_launched, now=now))
         await self._start_runs(launch)
