@@ -10,8 +10,22 @@ from pathlib import Path
 import pytest
 
 
-def test_without_go_one_line_says_so_and_names_the_way_out(tmp_path: Path) -> None:
-    """With no Go on PATH, up prints one line that names Go and KUBECONFIG, and fails."""
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("", "Go 1.24 or newer on PATH"),
+        ("echo go1.19.8", "Go 1.24 or newer on PATH, not go1.19.8"),
+        ("echo cannot find GOROOT >&2; exit 2", "Go 1.24 or newer on PATH (cannot find GOROOT)"),
+    ],
+    ids=["none", "Debian 12", "broken"],
+)
+def test_without_go_one_line_says_so_and_names_the_way_out(
+    tmp_path: Path, program: str, told: str
+) -> None:
+    """Where no Go can build it, up prints one line that names Go and KUBECONFIG, and fails."""
+    if program:
+        (tmp_path / "go").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "go").chmod(0o755)
     done = subprocess.run(
         [sys.executable, "-m", "testbed", "--name=refused", "up"],
         cwd=Path(__file__).parent,
@@ -22,7 +36,7 @@ def test_without_go_one_line_says_so_and_names_the_way_out(tmp_path: Path) -> No
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "Go 1.24" in done.stderr
+    assert told in done.stderr
     assert "KUBECONFIG" in done.stderr
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ _NODE_PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
 IMAGE_PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+_OLDEST_GO = (1, 24)
+_GO_VERSION = re.compile(r"go(\d+)\.(\d+)[.\w]*")
 # What a start does first, in namespaces that end with it.
 _PROBE = (
     "mount -t tmpfs tmpfs /run && ip link set lo up && ip link add probe0 type bridge && "
@@ -41,8 +44,7 @@ def check() -> None:
         missing.append("Linux")
     elif os.geteuid() != 0:
         missing.append("root")
-    if not shutil.which("go"):
-        missing.append("Go 1.24 or newer on PATH")
+    missing += _older_go()
     lacking = _lacking(_NODE_PACKAGES)
     if lacking and not shutil.which("apt-get"):
         missing.append("apt-get, or " + ", ".join(lacking))
@@ -58,6 +60,23 @@ def check() -> None:
             f"can't run here, missing: {'; '.join(missing)}. "
             "Set KUBECONFIG to use a cluster that you have."
         )
+
+
+def _older_go() -> list[str]:
+    """Name the Go that is needed, if there is none or an older one, as in Debian 12."""
+    wanted = f"Go {'.'.join(map(str, _OLDEST_GO))} or newer on PATH"
+    if not shutil.which("go"):
+        return [wanted]
+    # From a folder that is no module: one that asks for a newer Go would have it fetched.
+    done = subprocess.run(
+        ["go", "env", "GOVERSION"], cwd="/", capture_output=True, text=True, check=False
+    )
+    version = _GO_VERSION.search(done.stdout)
+    if version is None:
+        return [f"{wanted} ({_last_line(done.stderr or done.stdout)})"]
+    if tuple(map(int, version.groups())) < _OLDEST_GO:
+        return [f"{wanted}, not {version[0]}"]
+    return []
 
 
 def _forbidden() -> list[str]:
