@@ -45,10 +45,12 @@ def follow(script: str, scratch: Path, kubeconfig: Path, programs: Sequence[Path
     docker = tools / "docker"
     docker.write_text(_DOCKER.format(python=sys.executable))
     docker.chmod(0o755)
-    folders = [tools, *programs, Path(sys.executable).parent]
+    # The reader has a cluster's programs; what the sources bring he takes where README says.
+    own = str(Path(sys.executable).parent)
+    found = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != own]
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("LINNET_")},
-        "PATH": os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([*map(str, [tools, *programs]), *found]),
         "PYTHONPATH": str(Path(__file__).parent),
         "KUBECONFIG": str(kubeconfig),
         "LINNET_HOME": str(scratch / "linnet"),
