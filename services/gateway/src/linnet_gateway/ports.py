@@ -274,7 +274,10 @@ class Events(Protocol):
         ...
 
     async def log(self, run_uid: str, after: tuple[int, int], limit: int) -> Sequence[Event]:
-        """Read log events that hold entries after an attempt and sequence, in order."""
+        """Read log events that hold entries after an attempt and sequence, in order.
+
+        Fewer than asked for where they hold more than 1 MiB, but always one if there is any.
+        """
         ...
 
     async def chunks(self, run_uid: str, after: tuple[int, int]) -> Sequence[LogChunk]:

@@ -15,7 +15,7 @@ from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.converters import log_lines
 from linnet_gateway.ports import Events, Runs
-from linnet_gateway.records import FileRecord, LogChunk
+from linnet_gateway.records import Event, FileRecord, LogChunk, RunRecord
 
 _CHUNKS_AT_ONCE = 100
 _EVENTS_A_CHUNK = 2000
@@ -138,15 +138,23 @@ class Housekeeping:
             run = await self._runs.get_uid(run_uid)
         except NotFound:
             return
-        found = await self._events.log(run_uid, (attempt, 0), _EVENTS_A_CHUNK)
-        events = [event for event in found if event.attempt == attempt]
-        if not events:
-            return
+        while True:
+            found = await self._events.log(run_uid, (attempt, 0), _EVENTS_A_CHUNK)
+            events = [event for event in found if event.attempt == attempt]
+            if not events:
+                return
+            await self._events.archive(await asyncio.to_thread(self._stored, run, events))
+            # Little is left: it becomes the beginning of the next chunk.
+            if sum(len(event.payload) for event in events) < self._limits.chunk_bytes:
+                return
+
+    def _stored(self, run: RunRecord, events: Sequence[Event]) -> LogChunk:
+        """Store events of an attempt as a chunk."""
         entries: dict[int, run_pb2.LogEntry] = {}
         for event in events:
             for entry in runner_service_pb2.LogEntries.FromString(event.payload).entries:
                 entries[entry.sequence] = entry
-        first, last = min(entries), max(entries)
+        first, last, attempt = min(entries), max(entries), events[0].attempt
         data = log_lines(entries[sequence] for sequence in sorted(entries))
         name = f"{first}.jsonl"
         file = FileRecord(
@@ -155,8 +163,8 @@ class Housekeeping:
             size_bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )
-        await asyncio.to_thread(self._store.put, file.key, data, "application/jsonl")
-        await self._events.archive(LogChunk(run_uid, attempt, first, last, file))
+        self._store.put(file.key, data, "application/jsonl")
+        return LogChunk(run.uid, attempt, first, last, file)
 
     async def _expire(self) -> None:
         limits = self._limits

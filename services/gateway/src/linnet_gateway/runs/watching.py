@@ -1,29 +1,24 @@
 """Streams of a run: its record and epochs, and its output; each resumes from a token."""
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from linnet.v1 import run_pb2, runner_service_pb2
+from linnet.v1 import run_pb2
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.objectstore import ObjectStore
 
-from linnet_gateway.converters import read_log_lines
 from linnet_gateway.ports import Events, Runs, Trainings
-from linnet_gateway.records import Event, EventKind, LogChunk, RunRecord
+from linnet_gateway.records import EventKind, RunRecord
 from linnet_gateway.runs.logged_epochs import epochs_in
+from linnet_gateway.runs.stored_log import Position, StoredLog
 from linnet_gateway.tail import EventTail, Subscription
 
 _HEARTBEAT_S = 15.0
-_LOG_PAGE = 100
-_ENTRIES_A_MESSAGE = 1000
 
 _NUMBER_LIMIT = 2**63
 """What the records hold as a number ends there."""
-
-Position = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +76,7 @@ class Watching:
     ) -> None:
         self._runs = runs
         self._trainings = trainings
-        self._events = events
-        self._store = store
+        self._stored = StoredLog(events, store)
         self._tail = tail
         self._heartbeat_s = heartbeat_s
 
@@ -142,7 +136,7 @@ class Watching:
             while True:
                 run = await self._runs.get_uid(run.uid)
                 done = run.state.terminal or not follow
-                async for entries in self._stored(run.uid, position):
+                async for entries in self._stored.after(run.uid, position):
                     last = entries[-1]
                     position = (last.attempt, last.sequence)
                     yield LogUpdate(entries, _token(*position), end=False)
@@ -153,35 +147,3 @@ class Watching:
                 if not came:
                     # Tells the reader, and every proxy between, that the stream is alive.
                     yield LogUpdate([], _token(*position), end=False)
-
-    async def _stored(self, run_uid: str, after: Position) -> AsyncIterator[list[run_pb2.LogEntry]]:
-        while True:
-            entries = await self._next(run_uid, after)
-            if not entries:
-                return
-            for start in range(0, len(entries), _ENTRIES_A_MESSAGE):
-                yield entries[start : start + _ENTRIES_A_MESSAGE]
-            after = (entries[-1].attempt, entries[-1].sequence)
-
-    async def _next(self, run_uid: str, after: Position) -> list[run_pb2.LogEntry]:
-        # Entries move from events to chunks, never back: reading events first and chunks second
-        # sees each of them at least once.
-        events = await self._events.log(run_uid, after, _LOG_PAGE)
-        chunks = await self._events.chunks(run_uid, after)
-        if chunks and (not events or _starts_before(chunks[0], events[0])):
-            data = await asyncio.to_thread(self._store.get, chunks[0].file.key)
-            entries = read_log_lines(data)
-            for entry in entries:
-                entry.attempt = chunks[0].attempt
-        else:
-            entries = []
-            for event in events:
-                if chunks and _starts_before(chunks[0], event):
-                    break
-                message = runner_service_pb2.LogEntries.FromString(event.payload)
-                entries += message.entries
-        return [e for e in entries if (e.attempt, e.sequence) > after]
-
-
-def _starts_before(chunk: LogChunk, event: Event) -> bool:
-    return (chunk.attempt, chunk.first) < (event.attempt, event.first)

@@ -11,6 +11,9 @@ from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import to_us
 from linnet_gateway.sql.database import Database
 
+LOG_BYTES = 1024 * 1024
+"""Where a read of log events ends, however many were asked for."""
+
 
 def _event(row: RowMapping) -> Event:
     return Event(
@@ -49,12 +52,20 @@ class SqlEvents:
     async def log(self, run_uid: str, after: tuple[int, int], limit: int) -> Sequence[Event]:
         """Read log events that hold entries after an attempt and sequence, in order."""
         columns = schema.events.c
-        query = (
-            select(schema.events)
+        sized = (
+            select(columns.id, func.length(columns.payload).label("size"))
             .where(columns.subject == run_uid, columns.kind == int(EventKind.LOG))
             .where(_later(columns, after))
             .order_by(columns.id)
             .limit(limit)
+            .subquery()
+        )
+        reached = func.sum(sized.c.size).over(order_by=sized.c.id)
+        held = select(sized.c.id, (reached - sized.c.size).label("before")).subquery()
+        query = (
+            select(schema.events)
+            .where(columns.id.in_(select(held.c.id).where(held.c.before < LOG_BYTES)))
+            .order_by(columns.id)
         )
         return await self._database.read(lambda c: _read(c, query))
 
