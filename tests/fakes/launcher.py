@@ -1,7 +1,7 @@
 """A launcher whose trainers are entries of a dictionary; tests end them by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState, ShardStatus
@@ -20,6 +20,7 @@ class FakeLauncher:
         self.launches: dict[str, Launch] = {}
         self.shards: dict[str, list[ShardStatus]] = {}
         self.started: list[tuple[str, int]] = []
+        self.failures: dict[str, Failure] = {}
         self.down = False
         self.refusals: dict[str, LinnetError] = {}
         self._crashes: dict[tuple[str, int], int] = {}
@@ -75,11 +76,19 @@ class FakeLauncher:
         self.shards[uid][index] = shard
         self._fill(uid)
 
+    def fail_launch(self, uid: str, failure: Failure, shards: Sequence[ShardStatus]) -> None:
+        """Fail a launch as a whole, and these shards of it."""
+        self.failures[uid] = failure
+        for shard in shards:
+            self.shards[uid][shard.index] = shard
+
     async def statuses(self) -> Mapping[str, LaunchStatus]:
         self._check()
         final = {ShardState.SUCCEEDED, ShardState.FAILED}
         return {
-            uid: LaunchStatus(uid, all(s.state in final for s in shards), tuple(shards))
+            uid: LaunchStatus(
+                uid, all(s.state in final for s in shards), tuple(shards), self.failures.get(uid)
+            )
             for uid, shards in self.shards.items()
         }
 

@@ -8,7 +8,7 @@ from linnet_runtime.errors import PermissionDenied
 
 from linnet_gateway.records import FileRecord, LaunchRecord, LaunchState, RunRecord, altered
 from linnet_gateway.states import Failure, FailureReason, RunState, StageKind, StageState
-from linnet_gateway.transitions import end, fail, with_stage
+from linnet_gateway.transitions import end, fail, step_back, with_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,27 @@ def leave_launch(run: RunRecord, failure: Failure, limits: RetryLimits, now: dat
         phase=0,
         waiting=waiting[:500],
     )
+
+
+def outlive_launch(
+    run: RunRecord, failure: Failure, limits: RetryLimits, now: datetime
+) -> RunRecord:
+    """Take a run back from a launch of many that met its deadline, which is not the run's.
+
+    A run that no trainer has costs nothing. One that a trainer has fails when it used up its own
+    deadline, else it loses its attempt and goes on in the next launch.
+    """
+    began = run.stage(StageKind.TRAIN).start_time
+    if run.attempt_open and began is not None and run.deadline is not None:
+        took = now - began
+        if took >= run.deadline:
+            why = f"the run took {took}, its deadline is {run.deadline}"
+            return fail(run, replace(failure, message=why), now)
+    if run.attempt_open:
+        run = lose_attempt(run, failure, limits, now)
+    waiting = "its launch met its deadline before the run was done; it goes on in the next one"
+    back = step_back(run, now)
+    return altered(back, waiting=waiting) if back.state is RunState.QUEUED else back
 
 
 def choose_next(

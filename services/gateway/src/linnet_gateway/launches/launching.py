@@ -130,17 +130,22 @@ class Launching:
 
     async def _leave_shard(self, launch: LaunchRecord, index: int, failure: Failure) -> None:
         for run in await self._launches.unfinished(launch.uid, [index]):
-            await self._leave(run, failure)
+            await self._leave(launch, run, failure)
 
-    async def _leave(self, run: RunRecord, failure: Failure) -> None:
+    async def _leave(self, launch: LaunchRecord, run: RunRecord, failure: Failure) -> None:
         now, retries = self._clock.now(), self._limits.retries
         if run.attempt_open and not failure.log_tail:
             # Past its deadline, or deleted, a pod takes its output with it.
             failure = replace(failure, log_tail=await self._last_lines.of(run))
 
+        # A launch of many has the longest deadline that there is, whatever its runs have.
+        outlived = failure.reason is FailureReason.DEADLINE_EXCEEDED and launch.deadline is None
+
         def decide(current: RunRecord) -> RunRecord:
             if current.launch_uid != run.launch_uid:
                 return current
+            if outlived:
+                return attempts.outlive_launch(current, failure, retries, now)
             if not current.attempt_open:
                 # It was not its turn: what broke the shard says nothing about this run.
                 blameless = replace(failure, reason=FailureReason.TRAINER_CRASHED)
@@ -156,7 +161,7 @@ class Launching:
 
     async def _give_up(self, launch: LaunchRecord, failure: Failure) -> None:
         for run in await self._launches.unfinished(launch.uid):
-            await self._leave(run, failure)
+            await self._leave(launch, run, failure)
         await self._launcher.stop(launch.uid, keep_ended=True)
         await self._end(launch)
 
