@@ -15,7 +15,8 @@ LAYERS = "layers.json"
 WEIGHTS = "weights.npz"
 CALIBRATION = "calibration.npy"
 SCRIPT = "script.py"
-"""These four pass between trainer and export child and are not artifacts."""
+LAST_WORDS = "last_words.txt"
+"""These five pass between trainer and export child and are not artifacts."""
 
 ARTIFACTS = (KERAS, FLOAT32, INT8, HEADER, SPLIT, HISTORY, OUT_OF_FOLD, BUNDLE, MANIFEST)
 """In the order in which they are put: the manifest, whose digests are the commit, last."""

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from linnet_ml import device_ops
 from linnet_ml.layers import infer
 from linnet_ml.spec import ExportOptions, LayerList
 from linnet_ml.wire import to_json
 from numpy.typing import NDArray
 
 from linnet_trainer.archives import npz_bytes
+from linnet_trainer.export import last_words
 from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, LAYERS, WEIGHTS
 from linnet_trainer.models import BuiltModel, build, redraw
 from linnet_trainer.zygote import Call, ChildLost, Zygote
@@ -107,6 +109,7 @@ class LayerNetwork:
         self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path
     ) -> Exported:
         """Write the .tflite variants, made for the device, and have TFLite Micro load them."""
+        assert self.layers is not None
         assert self._built is not None
         assert model is self._built.model
         weights = self._built.weights()
@@ -126,19 +129,27 @@ class LayerNetwork:
             "int8_io": int(options.int8_io),
             "per_tensor_dense": options.per_tensor_dense,
         }
-        problems = []
-        shape = None
+        made: list[str] = []
+        problem = ""
         try:
-            result = self._children.call(Call("export", arguments, EXPORT_TIMEOUT_S))
-            shape = tuple(result["input_shape"])
-            if result["error"]:
-                problems.append(f"There is no int8 model, the converter says: {result['error']}")
+            said = self._children.call(
+                Call("export", arguments, EXPORT_TIMEOUT_S), _noting("made", made)
+            )
+            if said["error"]:
+                problem = f"the converter says: {said['error']}"
         except ChildLost as lost:
-            problems.append(f"There is no exported model, the converter crashed: {lost.reason}.")
-        for name in (LAYERS, WEIGHTS, CALIBRATION):
+            problem = f"the converter crashed: {last_words.with_words(lost.reason, folder)}."
+        problems = []
+        if problem:
+            missing = "int8" if FLOAT32 in made else "exported"
+            problems.append(f"There is no {missing} model, {problem}")
+        # What a child left unfinished is no model.
+        unfinished = {FLOAT32, INT8} - set(made)
+        for name in (LAYERS, WEIGHTS, CALIBRATION, *unfinished):
             (folder / name).unlink(missing_ok=True)
         problems += self._refusals(folder)
-        return Exported(shape, tuple(problems))
+        plan = device_ops.plan(self.layers, self._input_shape, self._class_count)
+        return Exported(plan.input_shape if made else None, tuple(problems))
 
     def _refusals(self, folder: Path) -> list[str]:
         assert self.layers is not None
@@ -161,20 +172,29 @@ def refusals(children: Zygote, folder: Path, largest_values: int) -> list[str]:
         arenas = [(1 << 20) + (folder / n).stat().st_size + 16 * largest_values for n in left]
         arguments = {"folder": str(folder), "names": left, "arena_bytes": arenas}
         passed: list[str] = []
-
-        def note(event: Mapping[str, Any], passed: list[str] = passed) -> bool:
-            if "passed" in event:
-                passed.append(str(event["passed"]))
-            return True
-
         try:
-            result = children.call(Call("check", arguments, CHECK_TIMEOUT_S), note)
+            result = children.call(
+                Call("check", arguments, CHECK_TIMEOUT_S), _noting("passed", passed)
+            )
         except ChildLost as lost:
             # It went through the models in order, and the next one ended it.
             ended = left[min(len(passed), len(left) - 1)]
-            problems.append(f"TFLite Micro can't run {ended}: {lost.reason}.")
+            reason = last_words.with_words(lost.reason, folder)
+            problems.append(f"TFLite Micro can't run {ended}: {reason}.")
             left = left[len(passed) + 1 :]
         else:
             problems += [f"TFLite Micro refuses {n}: {e}" for n, e in result["errors"].items()]
             left = []
+    last_words.forget(folder)
     return problems
+
+
+def _noting(key: str, names: list[str]) -> Callable[[Mapping[str, Any]], bool]:
+    """Make a listener that collects what a child's events have under a key."""
+
+    def note(event: Mapping[str, Any]) -> bool:
+        if key in event:
+            names.append(str(event[key]))
+        return True
+
+    return note

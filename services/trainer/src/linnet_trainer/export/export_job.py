@@ -1,9 +1,6 @@
 """What the export child does: files in, .tflite files out."""
 
-import contextlib
-import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +8,40 @@ import numpy as np
 from linnet_ml.spec import ExportOptions, LayerList
 from linnet_ml.wire import from_json
 
+from linnet_trainer.export import last_words
 from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, LAYERS, WEIGHTS
 
 Event = Callable[[Mapping[str, Any]], None]
+
+LONGEST_ERROR = 2000
 
 _exporters: list[Any] = []
 """The child's one exporter, made with its first job, so that importing this costs nothing."""
 
 
-def export(arguments: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
+def export(arguments: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     """Export one run.
 
     Args:
         arguments: `folder` with layers, weights and calibration rows, `input_shape`,
             `class_count`, and the export options `skip_int8`, `int8_io`, `per_tensor_dense`.
+        event: Told the name of each file as soon as it is whole.
 
     Returns:
-        `seconds`, `input_shape` of the exported model, `error` of the int8 variant if it has one.
+        `error`: why the next file is missing; empty when none is.
     """
+    folder = Path(arguments["folder"])
+    last_words.keep(folder)
+    try:
+        for name, made in _variants(arguments, folder):
+            (folder / name).write_bytes(made)
+            event({"made": name})
+    except Exception as problem:  # noqa: BLE001 - converters raise errors of many kinds
+        return {"error": error_text(problem)}
+    return {"error": ""}
+
+
+def _variants(arguments: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, bytes]]:
     from linnet.v1 import spec_pb2
     from linnet_ml import device_ops
 
@@ -36,32 +49,29 @@ def export(arguments: Mapping[str, Any], _event: Event) -> Mapping[str, Any]:
     from linnet_trainer.export.tflite_edit import for_device
 
     if not _exporters:
-        quiet()
         _exporters.append(convert.Exporter())
-    begun = time.monotonic()
-    folder = Path(arguments["folder"])
     layers = from_json(LayerList, (folder / LAYERS).read_text(), spec_pb2.LayerList())
     plan = device_ops.plan(layers, tuple(arguments["input_shape"]), arguments["class_count"])
     arrays = plan.arrays(_read_weights(folder / WEIGHTS))
+    float_raw = _exporters[0].float32(plan, arrays)
+    yield FLOAT32, for_device(float_raw)
+    if arguments["skip_int8"]:
+        return
     options = convert.Int8Options.of(
-        ExportOptions(int8_io=arguments["int8_io"], per_tensor_dense=arguments["per_tensor_dense"])
+        ExportOptions(
+            int8_io=arguments["int8_io"], per_tensor_dense=arguments["per_tensor_dense"]
+        )
     )
-    exporter = _exporters[0]
-    float_raw = exporter.float32(plan, arrays)
-    (folder / FLOAT32).write_bytes(for_device(float_raw))
-    error = ""
-    if not arguments["skip_int8"]:
-        rows = np.load(folder / CALIBRATION).reshape(-1, *plan.input_shape[1:])
-        try:
-            int8 = for_device(convert.int8_model(float_raw, rows, options))
-            (folder / INT8).write_bytes(int8)
-        except (RuntimeError, ValueError) as problem:
-            error = str(problem)
-    return {
-        "seconds": time.monotonic() - begun,
-        "input_shape": list(plan.input_shape),
-        "error": error,
-    }
+    rows = np.load(folder / CALIBRATION).reshape(-1, *plan.input_shape[1:])
+    yield INT8, for_device(convert.int8_model(float_raw, rows, options))
+
+
+def error_text(problem: Exception) -> str:
+    """Tell an error that a converter raised; some have no text of their own."""
+    kind = type(problem).__name__
+    said = str(problem).strip()
+    told = said if isinstance(problem, RuntimeError | ValueError) and said else f"{kind}: {said}"
+    return told.removesuffix(": ")[:LONGEST_ERROR]
 
 
 def _read_weights(path: Path) -> list[tuple[np.ndarray, ...]]:
@@ -71,22 +81,6 @@ def _read_weights(path: Path) -> list[tuple[np.ndarray, ...]]:
             layer, _ = name.split("_")
             found.setdefault(int(layer), []).append(archive[name])
     return [tuple(found[index]) for index in sorted(found)]
-
-
-def quiet() -> None:
-    """Send the converter's own chatter nowhere; it writes past Python."""
-    import faulthandler
-    import logging
-    import warnings
-
-    faulthandler.disable()
-    warnings.simplefilter("ignore")
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
 
 
 def check(arguments: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
@@ -100,7 +94,7 @@ def check(arguments: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
     Returns:
         `errors` by name of those that were refused; none where the interpreter is not installed.
     """
-    quiet()
+    last_words.keep(Path(arguments["folder"]))
     try:
         from tflite_micro.python.tflite_micro import runtime
     except ImportError:

@@ -11,6 +11,8 @@ from linnet_ml.spec import ExportOptions, LayerList
 from numpy.typing import NDArray
 
 from linnet_trainer.archives import npz_bytes
+from linnet_trainer.export import last_words
+from linnet_trainer.export.export_job import LONGEST_ERROR, error_text
 from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, SCRIPT, WEIGHTS
 from linnet_trainer.networks import EXPORT_TIMEOUT_S, Exported, refusals
 from linnet_trainer.scripts.printing import Lines
@@ -18,7 +20,6 @@ from linnet_trainer.scripts.source import Script
 from linnet_trainer.zygote import Call, ChildLost, Zygote
 
 _LARGEST_VALUES = 1 << 20
-_LONGEST_ERROR = 2000
 
 
 class ScriptNetwork:
@@ -70,6 +71,7 @@ class ScriptNetwork:
         }
         problems: list[str] = []
         shape = None
+        files = {"float32": FLOAT32, "int8": INT8}
         for variant in ["float32"] + ([] if options.skip_int8 else ["int8"]):
             try:
                 result = self._children.call(
@@ -83,7 +85,10 @@ class ScriptNetwork:
                 shape = tuple(result["input_shape"]) if result["input_shape"] else shape
                 error = result["error"]
             except ChildLost as lost:
-                error = f"it crashed: {lost.reason}"
+                reason = last_words.with_words(lost.reason, folder)
+                problems.append(f"There is no {variant} model, the converter crashed: {reason}.")
+                (folder / files[variant]).unlink(missing_ok=True)
+                continue
             if error:
                 problems.append(f"There is no {variant} model, the converter says: {error}")
         for name in (SCRIPT, WEIGHTS, CALIBRATION):
@@ -102,13 +107,12 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
         `input_shape` of the exported model and `error` if there is none.
     """
     from linnet_trainer.export import keras_export
-    from linnet_trainer.export.export_job import quiet
     from linnet_trainer.scripts.errors import ScriptFailed
 
-    quiet()
+    folder = Path(arguments["folder"])
+    last_words.keep(folder)
     # What the script prints is told once, by the process that trains.
     sys.stdout = sys.stderr = Lines(lambda _line: None)
-    folder = Path(arguments["folder"])
     try:
         script = Script((folder / SCRIPT).read_text())
         model = script.build(tuple(arguments["input_shape"]), arguments["class_count"])
@@ -127,8 +131,7 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
             )  # fmt: skip
             (folder / INT8).write_bytes(made)
     except ScriptFailed as problem:
-        return {"input_shape": None, "error": problem.message[:_LONGEST_ERROR]}
+        return {"input_shape": None, "error": problem.message[:LONGEST_ERROR]}
     except Exception as problem:  # noqa: BLE001 - converters raise errors of many kinds
-        said = str(problem) or type(problem).__name__
-        return {"input_shape": None, "error": said[:_LONGEST_ERROR]}
+        return {"input_shape": None, "error": error_text(problem)}
     return {"input_shape": [1, *arguments["input_shape"]], "error": ""}

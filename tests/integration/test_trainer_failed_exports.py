@@ -1,0 +1,90 @@
+"""What a run says, and keeps, when a step of its export raises or ends the process it runs in."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# The steps fail as a converter does: before the trainer forks what exports, each by its own option.
+DRIVER = """
+import json, os, sys
+from dataclasses import replace
+from pathlib import Path
+from linnet_trainer.fit import engine
+engine.prepare_environment()
+from linnet_ml.spec import ExportOptions, TensorIo
+from linnet_trainer.export import convert
+from linnet_trainer.startup import workshop
+from tests.fakes.training import spec, train, wine
+
+def int8_model(model, rows, options):
+    if options.float_io:
+        os.write(2, b"loc(fused): error: no scale for tensor 7\\n")
+        os.abort()
+    raise KeyError("tensor 7")
+
+def broken(self, plan, arrays):
+    raise AttributeError("no such attribute")
+
+kind, folder = sys.argv[1], Path(sys.argv[2])
+options = ExportOptions(int8_io=TensorIo.FLOAT32 if kind == "crash" else TensorIo.INT8)
+convert.int8_model = int8_model
+if kind == "float32":
+    convert.Exporter.float32 = broken
+with workshop() as shop:
+    given = replace(spec(epochs=1), export=options)
+    outcome, _ = train(shop, given, wine(folder), folder / "out")
+print(json.dumps([outcome.files, outcome.figures.warnings]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "variants", "warning"),
+    [
+        (
+            "crash",
+            ["float32"],
+            (
+                "There is no int8 model, the converter crashed: it was killed by SIGABRT, it said: "
+                "loc(fused): error: no scale for tensor 7."
+            ),
+        ),
+        (
+            "raise",
+            ["float32"],
+            "There is no int8 model, the converter says: KeyError: 'tensor 7'",
+        ),
+        (
+            "float32",
+            [],
+            "There is no exported model, the converter says: AttributeError: no such attribute",
+        ),
+    ],
+)
+def test_a_failed_step_of_an_export_costs_its_own_file_only(tmp_path, kind, variants, warning):
+    """The run keeps its Keras model and each file made before, and tells the reason in words."""
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, kind, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    files, warnings = json.loads(done.stdout.splitlines()[-1])
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+
+    assert warnings == manifest["warnings"] == [warning]
+    assert "model.keras" in files
+    assert [name for name in files if name.endswith(".tflite")] == [
+        f"model.{variant}.tflite" for variant in variants
+    ]
+    assert list(manifest["variants"]) == variants
+    assert manifest["model_input_shape"] == ([1, 13] if variants else None)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == set(files)
