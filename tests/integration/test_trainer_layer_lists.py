@@ -1,13 +1,17 @@
 """Layer lists through the product's own path: trained, exported, or refused before by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from linnet_ml.spec import (
     Architecture,
+    ExportOptions,
     InputKind,
     Layer,
     LayerKind,
     LayerList,
+    TensorIo,
 )
 
 from tests.fakes.training import run_data, spec, train
@@ -63,3 +67,20 @@ def test_a_residual_add_from_an_input_that_a_dense_layer_reads(shop, tmp_path, s
     names = [op.name for op in foreseen.profile(find_target("nucleo-l4r5zi")).operators]
     exported = (tmp_path / "out" / "model.float32.tflite").read_bytes()
     assert operator_names(exported) == names
+
+
+def test_export_options_reach_the_exported_files(shop, tmp_path):
+    """Float input and output, and no int8 model at all, are what a run is asked for and gives."""
+    from linnet_trainer.export.tflite_edit import tensor_facts
+
+    data = rows_of_classes(tmp_path, (6,))
+    given = spec(epochs=1)
+    floats = replace(given, export=ExportOptions(int8_io=TensorIo.FLOAT32, per_tensor_dense=True))
+    train(shop, floats, data, tmp_path / "floats")
+    facts = tensor_facts((tmp_path / "floats" / "model.int8.tflite").read_bytes())
+    assert (facts["input"]["type"], facts["output"]["type"]) == ("float32", "float32")
+    assert {"QUANTIZE", "DEQUANTIZE"} <= set(facts["operators"])
+    none = replace(given, export=ExportOptions(skip_int8=True))
+    outcome, _ = train(shop, none, data, tmp_path / "none")
+    assert [name for name in outcome.files if name.endswith(".tflite")] == ["model.float32.tflite"]
+    assert outcome.figures.warnings == ()

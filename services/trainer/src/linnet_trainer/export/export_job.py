@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from linnet_ml.spec import ExportOptions, LayerList
+from linnet_ml.spec import ExportOptions, LayerList, TensorIo
 from linnet_ml.wire import from_json
 
 from linnet_trainer.export import last_words
@@ -59,7 +59,7 @@ def _variants(arguments: Mapping[str, Any], folder: Path) -> Iterator[tuple[str,
         return
     options = convert.Int8Options.of(
         ExportOptions(
-            int8_io=arguments["int8_io"], per_tensor_dense=arguments["per_tensor_dense"]
+            int8_io=TensorIo(arguments["int8_io"]), per_tensor_dense=arguments["per_tensor_dense"]
         )
     )
     rows = np.load(folder / CALIBRATION).reshape(-1, *plan.input_shape[1:])
