@@ -179,6 +179,18 @@ def test_services_and_probes_name_ports_that_exist(objects: list[Manifest]) -> N
             assert asked in known
 
 
+def test_probes_look_behind_the_port(objects: list[Manifest]) -> None:
+    """With TLS or without, a service is asked whether it serves: a port accepts in any case."""
+    for name, _, spec in _pods(_kind(objects, "Deployment")):
+        (container,) = spec["containers"]
+        health = ("/healthz",) * 3 if name == "linnet-store" else ("/readyz", "/readyz", "/livez")
+        paths = tuple(
+            container[probe]["httpGet"]["path"]
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+        )
+        assert paths == health, name
+
+
 def test_a_pod_leaves_its_services_before_it_ends(objects: list[Manifest]) -> None:
     """A pause before SIGTERM and a grace above the drain time let calls end."""
     for name, _, spec in _pods(_kind(objects, "Deployment")):

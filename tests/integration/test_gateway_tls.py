@@ -136,6 +136,10 @@ async def test_ports_speak_tls_and_ask_for_certificates(
             async with httpx.AsyncClient(verify=context, trust_env=False) as web:
                 assert (await web.post(url, json={})).status_code == 200
             await clients_find_their_way(address, tmp_path)
+            # kubelet has no certificate: whether calls are served is told beside the metrics.
+            async with httpx.AsyncClient(trust_env=False) as kubelet:
+                answer = await kubelet.get(f"http://{gateway.endpoints['metrics']}/readyz")
+            assert answer.status_code == 200
 
 
 async def clients_find_their_way(address: str, folder: Path) -> None:

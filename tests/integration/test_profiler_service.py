@@ -178,6 +178,8 @@ def test_calls_are_counted(service, stub):
     """/metrics counts calls by method and code."""
     stub.ListTargets(pb.ProfilerServiceListTargetsRequest())
 
+    with urllib.request.urlopen(service["metrics"].replace("/metrics", "/readyz")) as health:
+        assert health.status == 200
     with urllib.request.urlopen(service["metrics"]) as page:
         text = page.read().decode()
 

@@ -1,5 +1,6 @@
 """The evaluator as a process: real gRPC, a real S3 store, real .tflite files."""
 
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -103,6 +104,8 @@ def test_a_changed_file_is_refused(stub, run, dataset):
 
 
 def test_serves_metrics(service):
-    """/metrics has the process's memory and the evaluator's own counters."""
+    """/metrics has the process's memory and the evaluator's own counters; health is beside it."""
+    with urllib.request.urlopen(f"http://{service['metrics']}/readyz") as health:
+        assert health.status == 200
     assert metric(service, "process_resident_memory_bytes") > 0
     assert metric(service, "linnet_evaluator_work_seconds_count") >= 0

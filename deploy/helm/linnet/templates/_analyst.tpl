@@ -44,20 +44,7 @@ spec:
             {{- $known := dict "HOST" "0.0.0.0" "PORT" $port "METRICS_PORT" 9090 "LOG_LEVEL" $own.logLevel "DRAIN_S" $own.drainSeconds }}
             {{- include "linnet.settings" (list (printf "%s.settings" $component) $prefix $own.settings $known (include "linnet.storeFields" . | fromYamlArray)) | nindent 12 }}
             {{- include "linnet.storeEnv" (list $root $prefix) | nindent 12 }}
-          startupProbe:
-            grpc: {port: {{ $port }}}
-            periodSeconds: 1
-            timeoutSeconds: 3
-            failureThreshold: 90
-          readinessProbe:
-            grpc: {port: {{ $port }}}
-            periodSeconds: 5
-            timeoutSeconds: 3
-          livenessProbe:
-            grpc: {port: {{ $port }}}
-            periodSeconds: 15
-            timeoutSeconds: 5
-            failureThreshold: 4
+          {{- include "linnet.probes" $root | nindent 10 }}
           volumeMounts:
             - {name: scratch, mountPath: /tmp}
       volumes:

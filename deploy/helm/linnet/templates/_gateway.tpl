@@ -109,22 +109,3 @@
 {{- end -}}
 {{- toJson $known -}}
 {{- end }}
-
-{{/* kubelet's own gRPC probe speaks no TLS; with TLS the probe is that the port accepts. */}}
-{{- define "linnet.gatewayProbes" -}}
-{{- $look := ternary "tcpSocket: {port: 50051}" "grpc: {port: 50051}" .Values.tls.enabled -}}
-startupProbe:
-  {{ $look }}
-  periodSeconds: 1
-  timeoutSeconds: 3
-  failureThreshold: 90
-readinessProbe:
-  {{ $look }}
-  periodSeconds: 5
-  timeoutSeconds: 3
-livenessProbe:
-  {{ $look }}
-  periodSeconds: 15
-  timeoutSeconds: 5
-  failureThreshold: 4
-{{- end }}

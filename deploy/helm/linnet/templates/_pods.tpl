@@ -101,6 +101,25 @@ lifecycle:
     sleep: {seconds: 5}
 {{- end }}
 
+{{/* Whether the process serves, and whether its event loop still answers; the port of /metrics speaks plain text,
+     whatever the others do. */}}
+{{- define "linnet.probes" -}}
+startupProbe:
+  httpGet: {path: /readyz, port: metrics}
+  periodSeconds: 1
+  timeoutSeconds: 3
+  failureThreshold: 90
+readinessProbe:
+  httpGet: {path: /readyz, port: metrics}
+  periodSeconds: 5
+  timeoutSeconds: 3
+livenessProbe:
+  httpGet: {path: /livez, port: metrics}
+  periodSeconds: 15
+  timeoutSeconds: 5
+  failureThreshold: 4
+{{- end }}
+
 {{/* Variables: include "linnet.env" (list "LINNET_GATEWAY_" (dict "PORT" 50051)). */}}
 {{- define "linnet.env" -}}
 {{- $prefix := index . 0 -}}

@@ -70,7 +70,9 @@ async def serve(settings: EvaluatorSettings) -> None:
             server.grpc_server,
         )
         port = server.listen(f"{settings.host}:{settings.port}")
-        page = MetricsPage(registry, settings.host, settings.metrics_port)
+        page = MetricsPage(
+            registry, settings.host, settings.metrics_port, serving=lambda: server.serving
+        )
         await server.start()
         address = f"{settings.host}:{port}"
         if settings.endpoint_file is not None:

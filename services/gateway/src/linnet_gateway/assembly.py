@@ -129,7 +129,9 @@ class Gateway:
         self._background(meter.run(leads))
         self._background(reconciler.run(leads))
         self._background(self._housekeeping(core).run(leads))
-        self.endpoints = {"runner": runner_address} | await self._serve_public(core, rpc)
+        self.endpoints = {"runner": runner_address} | await self._serve_public(
+            core, rpc, runner_server
+        )
         self._tell_endpoints()
         self._log.info("serving", **self.endpoints)
 
@@ -271,7 +273,9 @@ class Gateway:
             limits=limits,
         )
 
-    async def _serve_public(self, core: Core, rpc: RpcMetrics) -> dict[str, str]:
+    async def _serve_public(
+        self, core: Core, rpc: RpcMetrics, runner_server: Server
+    ) -> dict[str, str]:
         settings = self.settings
         identity = identity_of(settings)
         guard = Guard(
@@ -281,9 +285,15 @@ class Gateway:
             self.clock,
             rate_limits(settings),
         )
-        page = MetricsPage(self.registry, settings.host, settings.metrics_port)
+        server = Server(["linnet.v1.TrainingService"], rpc)
+        page = MetricsPage(
+            self.registry,
+            settings.host,
+            settings.metrics_port,
+            serving=lambda: server.serving and runner_server.serving,
+        )
         self._stack.callback(page.close)
-        served = await serve_public(self._stack, guard, settings, rpc, self.clock)
+        served = await serve_public(self._stack, server, guard, settings, rpc=rpc, clock=self.clock)
         return served | {"metrics": f"{reachable(settings.host)}:{page.port}"}
 
     def _tell_endpoints(self) -> None:

@@ -41,7 +41,9 @@ async def serve(settings: ProfilerSettings) -> None:
         ProfilerServicer(Profiling(store, sandbox, limits)), server.grpc_server
     )
     port = server.listen(f"{settings.host}:{settings.port}")
-    page = metrics_http.MetricsPage(registry, settings.host, settings.metrics_port)
+    page = metrics_http.MetricsPage(
+        registry, settings.host, settings.metrics_port, serving=lambda: server.serving
+    )
     await asyncio.to_thread(sandbox.start)
     await server.start()
     address, metrics = f"{settings.host}:{port}", f"http://{settings.host}:{page.port}/metrics"

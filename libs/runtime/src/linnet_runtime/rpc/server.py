@@ -32,6 +32,10 @@ class Server:
     """A grpc.aio server with health and reflection.
 
     Add servicers to `grpc_server` before `start`.
+
+    Attributes:
+        grpc_server: For servicers.
+        serving: Whether it says SERVING.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Server:
             interceptors=[ErrorInterceptor(metrics), *interceptors], options=options
         )
         self._names = [*service_names, ""]
+        self.serving = False
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
         reflection.enable_server_reflection(
@@ -69,9 +74,11 @@ class Server:
         await self.grpc_server.start()
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self.serving = True
 
     async def stop(self, clock: Clock, drain: Drain = Drain()) -> None:
         """Say NOT_SERVING, wait, then let calls end."""
+        self.serving = False
         await self._health.enter_graceful_shutdown()
         if drain.pause_s:
             await clock.sleep(drain.pause_s)

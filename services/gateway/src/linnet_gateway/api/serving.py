@@ -15,12 +15,19 @@ from linnet_gateway.settings import GatewaySettings
 
 
 async def serve_public(
-    stack: AsyncExitStack, guard: Guard, settings: GatewaySettings, rpc: RpcMetrics, clock: Clock
+    stack: AsyncExitStack,
+    server: Server,
+    guard: Guard,
+    settings: GatewaySettings,
+    *,
+    rpc: RpcMetrics,
+    clock: Clock,
 ) -> dict[str, str]:
     """Serve until the stack is closed, which lets what is under way end.
 
     Args:
         stack: What is stopped with the gateway.
+        server: Serves gRPC; not started yet.
         guard: The use cases, behind who may call them.
         settings: Where to listen, and for how long to drain.
         rpc: Counts calls.
@@ -29,7 +36,6 @@ async def serve_public(
     Returns:
         Where clients find both, as `address` and `http`.
     """
-    server = Server(["linnet.v1.TrainingService"], rpc)
     training_service_pb2_grpc.add_TrainingServiceServicer_to_server(
         training_servicer(guard), server.grpc_server
     )
