@@ -14,7 +14,7 @@ from linnet_runtime.errors import InvalidInput
 from linnet_runtime.lifecycle import ExitCode, until_terminated
 from linnet_runtime.metrics_http import MetricsPage, new_registry
 from linnet_runtime.rpc.interceptors import RpcMetrics
-from linnet_runtime.rpc.server import Drain, Server
+from linnet_runtime.rpc.server import SHARED_CONNECTION_AGE_S, Drain, Server
 from linnet_runtime.s3 import S3Store
 from linnet_runtime.sandbox import Sandbox
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
@@ -59,7 +59,9 @@ async def serve(settings: EvaluatorSettings) -> None:
     with ThreadPoolExecutor(2 * settings.concurrency, "model") as pool:
         evaluator = Evaluator(store, data, runner, pool)
         projector = SandboxProjector(projections, settings.projection_limits)
-        server = Server([_SERVICE], RpcMetrics(registry))
+        server = Server(
+            [_SERVICE], RpcMetrics(registry), max_connection_age_s=SHARED_CONNECTION_AGE_S
+        )
         evaluator_service_pb2_grpc.add_EvaluatorServiceServicer_to_server(
             EvaluatorServicer(
                 evaluator,

@@ -9,7 +9,7 @@ from linnet_runtime.clock import SystemClock
 from linnet_runtime.endpoints import write_endpoints
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.rpc.interceptors import RpcMetrics
-from linnet_runtime.rpc.server import Drain, Server
+from linnet_runtime.rpc.server import SHARED_CONNECTION_AGE_S, Drain, Server
 from linnet_runtime.s3 import S3Location, S3Store
 from linnet_runtime.sandbox import Limits, Sandbox
 
@@ -36,7 +36,11 @@ async def serve(settings: ProfilerSettings) -> None:
         child=Limits(wall_s=settings.child_deadline_s, memory_bytes=settings.child_memory_bytes),
         concurrency=settings.concurrency,
     )
-    server = Server(["linnet.v1.ProfilerService"], RpcMetrics(registry))
+    server = Server(
+        ["linnet.v1.ProfilerService"],
+        RpcMetrics(registry),
+        max_connection_age_s=SHARED_CONNECTION_AGE_S,
+    )
     profiler_service_pb2_grpc.add_ProfilerServiceServicer_to_server(
         ProfilerServicer(Profiling(store, sandbox, limits)), server.grpc_server
     )

@@ -20,6 +20,10 @@ _OPTIONS = [
 ]
 
 
+SHARED_CONNECTION_AGE_S = 60
+"""After so long, a service of several replicas has its clients connect, and look, anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drain:
     """How a server ends: it says NOT_SERVING, waits for `pause_s`, gives calls `grace_s`."""
@@ -48,10 +52,8 @@ class Server:
     ) -> None:
         options = list(_OPTIONS)
         if max_connection_age_s:
-            options += [
-                ("grpc.max_connection_age_ms", max_connection_age_s * 1000),
-                ("grpc.max_connection_age_grace_ms", 30_000),
-            ]
+            # Without a grace time: calls under way end when they end, over the old connection.
+            options.append(("grpc.max_connection_age_ms", max_connection_age_s * 1000))
         self.grpc_server = grpc.aio.server(
             interceptors=[ErrorInterceptor(metrics), *interceptors], options=options
         )

@@ -1,5 +1,6 @@
 """Evaluator and profiler over gRPC."""
 
+import json
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
@@ -23,17 +24,29 @@ from linnet_gateway.records import DatasetRecord, FileRecord, RunRecord
 
 T = TypeVar("T")
 _LIST_TIMEOUT_S = 10.0
+_SCHEMES = {"dns", "ipv4", "ipv6", "unix", "unix-abstract"}
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A service that comes back is found again within a second.
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A name may stand for many pods: each gets its share of calls, and new ones are soon known.
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
 ]
 
 
 def open_channel(address: str) -> grpc.aio.Channel:
-    """Open a channel to a service of Linnet's own."""
-    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    """Open a channel to a service of Linnet's own.
+
+    Calls go to all that the address stands for in turn. The services close connections after a
+    while, and then the name is looked up again: that is how further pods are found.
+
+    Args:
+        address: `host:port`, or a target of gRPC with its scheme.
+    """
+    target = address if address.partition(":")[0] in _SCHEMES else f"dns:///{address}"
+    return grpc.aio.insecure_channel(target, options=_OPTIONS)
 
 
 async def _answer(call: Awaitable[T]) -> T:
