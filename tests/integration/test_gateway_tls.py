@@ -142,6 +142,118 @@ async def test_ports_speak_tls_and_ask_for_certificates(
             assert answer.status_code == 200
 
 
+class Mounted:
+    """A folder as kubelet mounts a Secret: all files change at once, by one link."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._versions = 0
+        folder.mkdir()
+
+    def write(self, **files: bytes) -> None:
+        """Replace what is in it."""
+        self._versions += 1
+        version = self._folder / f"..{self._versions}"
+        version.mkdir()
+        for name, data in files.items():
+            (version / name).write_bytes(data)
+            if not (self._folder / name).is_symlink():
+                (self._folder / name).symlink_to(Path("..data", name))
+        link = self._folder / "..new"
+        link.symlink_to(version.name)
+        link.rename(self._folder / "..data")
+
+
+class Caller:
+    """Trusts one authority, and shows a certificate of it."""
+
+    def __init__(self, authority: Authority, folder: Path) -> None:
+        own = authority.pair("client")
+        self._credentials = grpc.ssl_channel_credentials(
+            authority.certificate, own.key, own.certificate
+        )
+        folder.mkdir()
+        for name, data in (("cert", own.certificate), ("key", own.key)):
+            (folder / name).write_bytes(data)
+        self._context = ssl.create_default_context(cadata=authority.certificate.decode())
+        self._context.load_cert_chain(folder / "cert", folder / "key")
+
+    async def is_served(self, gateway: Gateway) -> dict[str, bool]:
+        """Say which ports a new connection of his gets through to."""
+        served = {}
+        for name in ("address", "runner"):
+            # No connection of an earlier call is used again.
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            place = gateway.endpoints[name]
+            channel = grpc.aio.secure_channel(place, self._credentials, options)
+            served[name] = not await refused(channel)
+        url = f"{gateway.endpoints['http']}/linnet.v1.TrainingService/ListTargets"
+        try:
+            async with httpx.AsyncClient(verify=self._context, trust_env=False) as web:
+                served["http"] = (await web.post(url, json={})).status_code == 200
+        except httpx.TransportError:
+            served["http"] = False
+        return served
+
+
+async def test_renewed_certificates_are_shown_without_a_restart(
+    tmp_path: Path, s3_location: S3Location
+) -> None:
+    """Every port shows what the files hold now, whole; files that can't be used change nothing."""
+    old, new = Authority(), Authority()
+    mounted = Mounted(tmp_path / "tls")
+
+    def write(authority: Authority, key: bytes | None = None) -> None:
+        own = authority.pair("gateway")
+        files = {"cert": own.certificate, "key": key or own.key, "ca": authority.certificate}
+        mounted.write(**files)
+
+    write(old)
+    old_caller, new_caller = Caller(old, tmp_path / "old"), Caller(new, tmp_path / "new")
+    everywhere = dict.fromkeys(("address", "runner", "http"), True)
+    nowhere = dict.fromkeys(everywhere, False)
+    async with serving(FakeAnalysts()) as analysts:
+        settings = settings_for(
+            tmp_path,
+            s3_location,
+            analysts,
+            tls_certificate_file=tmp_path / "tls" / "cert",
+            tls_key_file=tmp_path / "tls" / "key",
+            tls_client_ca_file=tmp_path / "tls" / "ca",
+        )
+        async with Gateway(settings, SystemClock()) as gateway:
+            assert await old_caller.is_served(gateway) == everywhere
+            assert await new_caller.is_served(gateway) == nowhere
+            for key in (b"no key", old.pair("other").key):
+                write(new, key)
+                assert await old_caller.is_served(gateway) == everywhere
+            write(new)
+            assert await new_caller.is_served(gateway) == everywhere
+            assert await old_caller.is_served(gateway) == nowhere
+            write(old)
+            assert await old_caller.is_served(gateway) == everywhere
+
+
+async def test_certificates_that_cannot_be_used_are_named_at_the_start(
+    tmp_path: Path, s3_location: S3Location
+) -> None:
+    """A key of another certificate is refused before anything is served."""
+    authority = Authority()
+    (tmp_path / "cert").write_bytes(authority.pair("gateway").certificate)
+    (tmp_path / "key").write_bytes(authority.pair("other").key)
+    async with serving(FakeAnalysts()) as analysts:
+        settings = settings_for(
+            tmp_path,
+            s3_location,
+            analysts,
+            tls_certificate_file=tmp_path / "cert",
+            tls_key_file=tmp_path / "key",
+        )
+        with pytest.raises(InvalidInput, match="TLS_CERTIFICATE_FILE"):
+            async with Gateway(settings, SystemClock()):
+                pass
+
+
 async def clients_find_their_way(address: str, folder: Path) -> None:
     """Hold the SDK to the files that the environment names; without them it gets nowhere."""
     variables = {

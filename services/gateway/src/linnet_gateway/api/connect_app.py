@@ -1,6 +1,7 @@
 """TrainingService over Connect and gRPC-Web, for browsers and curl: the guard over ASGI."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -151,7 +152,9 @@ def connect_app(guard: Guard, metrics: RpcMetrics) -> Any:
 class HttpServer:
     """Serves an ASGI application on a port until stopped."""
 
-    def __init__(self, application: Any, host: str, port: int, **tls: Any) -> None:
+    def __init__(
+        self, application: Any, host: str, port: int, tls: ssl.SSLContext | None = None
+    ) -> None:
         import uvicorn
 
         config = uvicorn.Config(
@@ -163,8 +166,9 @@ class HttpServer:
             lifespan="off",
             timeout_graceful_shutdown=3,
             h11_max_incomplete_event_size=64 * 1024,
-            **tls,
         )
+        config.load()
+        config.ssl = tls
         self._server: uvicorn.Server = _server(config)
         self._task: asyncio.Task[None] | None = None
 

@@ -2,12 +2,16 @@
 
 import json
 import ssl
-from typing import Any
 
 import grpc
 from linnet_runtime.errors import InvalidInput
 
 from linnet_gateway.api.access import Principal, Role
+from linnet_gateway.api.certificates import (
+    CertificateFiles,
+    following_context,
+    grpc_credentials,
+)
 from linnet_gateway.api.identity import (
     Authenticator,
     Identity,
@@ -26,29 +30,29 @@ def server_credentials(
     Args:
         settings: Name the files.
         clients: Whether callers must present a certificate where authorities are named.
+
+    Raises:
+        InvalidInput: The files can't be used.
     """
-    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+    files = _files(settings, clients=clients)
+    return None if files is None else grpc_credentials(files)
+
+
+def web_context(settings: GatewaySettings) -> ssl.SSLContext | None:
+    """Make the TLS context of the HTTP port; None for plain text.
+
+    Raises:
+        InvalidInput: The files can't be used.
+    """
+    files = _files(settings, clients=True)
+    return None if files is None else following_context(files)
+
+
+def _files(settings: GatewaySettings, *, clients: bool) -> CertificateFiles | None:
+    chain, key = settings.tls_certificate_file, settings.tls_key_file
+    if chain is None or key is None:
         return None
-    authority = settings.tls_client_ca_file if clients else None
-    return grpc.ssl_server_credentials(
-        [(settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())],
-        root_certificates=None if authority is None else authority.read_bytes(),
-        require_client_auth=authority is not None,
-    )
-
-
-def uvicorn_tls(settings: GatewaySettings) -> dict[str, Any]:
-    """Give uvicorn's TLS arguments; empty for plain text."""
-    if settings.tls_certificate_file is None or settings.tls_key_file is None:
-        return {}
-    tls: dict[str, Any] = {
-        "ssl_certfile": str(settings.tls_certificate_file),
-        "ssl_keyfile": str(settings.tls_key_file),
-    }
-    if settings.tls_client_ca_file is not None:
-        tls["ssl_ca_certs"] = str(settings.tls_client_ca_file)
-        tls["ssl_cert_reqs"] = ssl.CERT_REQUIRED
-    return tls
+    return CertificateFiles(chain, key, settings.tls_client_ca_file if clients else None)
 
 
 def identity_of(settings: GatewaySettings) -> Identity:

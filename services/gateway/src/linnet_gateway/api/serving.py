@@ -8,7 +8,7 @@ from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import Drain, Server
 
 from linnet_gateway.api.connect_app import HttpServer, connect_app
-from linnet_gateway.api.credentials import server_credentials, uvicorn_tls
+from linnet_gateway.api.credentials import server_credentials, web_context
 from linnet_gateway.api.guard import Guard
 from linnet_gateway.api.training_servicer import training_servicer
 from linnet_gateway.settings import GatewaySettings
@@ -43,7 +43,7 @@ async def serve_public(
         f"{settings.host}:{settings.port}", server_credentials(settings, clients=True)
     )
     web = HttpServer(
-        connect_app(guard, rpc), settings.host, settings.http_port, **uvicorn_tls(settings)
+        connect_app(guard, rpc), settings.host, settings.http_port, web_context(settings)
     )
     http_port = await web.start()
     stack.push_async_callback(web.stop)
