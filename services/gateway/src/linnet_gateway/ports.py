@@ -71,6 +71,14 @@ class Runs(Protocol):
         """
         ...
 
+    async def requested(self, project: str, request_id: str, digest: str) -> RunRecord | None:
+        """Read the run that a request made before; None if it made none.
+
+        Raises:
+            AlreadyExists: It asked for another run, of another digest.
+        """
+        ...
+
     async def get(self, project: str, id_: str) -> RunRecord:
         """Read one; raises `NotFound`."""
         ...
@@ -205,6 +213,10 @@ class Batches(Protocol):
 
     async def create(self, batch: BatchRecord) -> BatchRecord:
         """Store a new one, or give the one that the same request made before."""
+        ...
+
+    async def requested(self, project: str, request_id: str) -> BatchRecord | None:
+        """Read the batch that a request made before; None if it made none."""
         ...
 
     async def get(self, project: str, id_: str) -> BatchRecord:

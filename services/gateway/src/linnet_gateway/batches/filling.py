@@ -90,15 +90,28 @@ class BatchFilling:
                 raise InvalidInput.of("header", "expected a header in the first message only")
 
     async def _begin(self, header: pb.BatchHeader) -> BatchRecord:
+        project, digest = parse_name(header.parent, field="header.parent").project, _digest(header)
+        known = None
+        if header.request_id:
+            known = await self._batches.requested(project, header.request_id)
+        if known is None:
+            # Limits hold for what is new: they may have been lowered since a batch was made.
+            known = await self._batches.create(self._record_of(header, project, digest))
+        # A digest is empty where an earlier release made the batch.
+        if known.request_digest not in {"", digest} or header.batch_id not in {"", known.id}:
+            raise _reused(known)
+        return known
+
+    def _record_of(self, header: pb.BatchHeader, project: str, digest: str) -> BatchRecord:
         size = grid_size(header)
         if size > self._max_runs:
             raise InvalidInput.of(
                 "header.grid", f"expected at most {self._max_runs} runs, received {size}"
             )
         wanted = header.batch
-        batch = BatchRecord(
+        return BatchRecord(
             uid=new_uid(),
-            project=parse_name(header.parent, field="header.parent").project,
+            project=project,
             id=header.batch_id or new_id("batch"),
             create_time=self._clock.now(),
             state=BatchState.FILLING,
@@ -107,16 +120,8 @@ class BatchFilling:
             shard_size=wanted.shard_size,
             parallelism=wanted.parallelism,
             priority=wanted.priority,
-            request_digest=_digest(header),
+            request_digest=digest,
         )
-        known = await self._batches.create(batch)
-        # A digest is empty where an earlier release made the batch.
-        if known.uid != batch.uid and (
-            known.request_digest not in {"", batch.request_digest}
-            or header.batch_id not in {"", known.id}
-        ):
-            raise _reused(known)
-        return known
 
     async def _check_stored(
         self, batch: BatchRecord, runs: Sequence[run_pb2.Run], place: int

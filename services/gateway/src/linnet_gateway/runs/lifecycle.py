@@ -54,6 +54,12 @@ class RunRequests:
             InvalidInput: Names every wrong field; nothing is stored.
             AlreadyExists: The id is taken, or the request id by another run.
         """
+        if request_id and not validate_only:
+            # Before anything that may have changed since: what was made is not refused afterwards.
+            digest = request_digest(run_id, run)
+            known = await self._runs.requested(project, request_id, digest)
+            if known is not None:
+                return known
         resolved = await self._specs.resolve(project, run.spec, "run.spec")
         await self.check_predecessor(project, run.predecessor, "run.predecessor")
         record = self.record(project, run_id, run, resolved, request_id=request_id)

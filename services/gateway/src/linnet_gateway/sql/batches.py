@@ -35,13 +35,9 @@ class SqlBatches:
         columns = schema.batches.c
 
         def work(connection: Connection) -> BatchRecord:
-            if batch.request_id is not None:
-                query = select(schema.batches).where(
-                    columns.project == batch.project, columns.request_id == batch.request_id
-                )
-                row = connection.execute(query).mappings().first()
-                if row is not None:
-                    return load_batch(row)
+            known = _requested(connection, batch.project, batch.request_id)
+            if known is not None:
+                return known
             query = select(schema.batches).where(
                 columns.project == batch.project, columns.id == batch.id
             )
@@ -55,6 +51,10 @@ class SqlBatches:
             return batch
 
         return await self._database.write(work)
+
+    async def requested(self, project: str, request_id: str) -> BatchRecord | None:
+        """Read the batch that a request made before; None if it made none."""
+        return await self._database.look_up(lambda c: _requested(c, project, request_id))
 
     async def get(self, project: str, id_: str) -> BatchRecord:
         """Read one; raises `NotFound`."""
@@ -223,3 +223,14 @@ class SqlBatches:
             return [load_batch(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
+
+
+def _requested(connection: Connection, project: str, request_id: str | None) -> BatchRecord | None:
+    if request_id is None:
+        return None
+    columns = schema.batches.c
+    query = select(schema.batches).where(
+        columns.project == project, columns.request_id == request_id
+    )
+    row = connection.execute(query).mappings().first()
+    return None if row is None else load_batch(row)

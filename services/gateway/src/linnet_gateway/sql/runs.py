@@ -167,7 +167,7 @@ class SqlRuns:
         row = run_row(run)
 
         def work(connection: Connection) -> RunRecord:
-            known = _same_request(connection, run)
+            known = _requested(connection, run.project, run.request_id, run.spec_digest)
             if known is not None:
                 return known
             if _id_taken(connection, run.project, run.id):
@@ -179,6 +179,10 @@ class SqlRuns:
             return run
 
         return await self._database.write(work)
+
+    async def requested(self, project: str, request_id: str, digest: str) -> RunRecord | None:
+        """Read the run that a request made before; None if it made none."""
+        return await self._database.look_up(lambda c: _requested(c, project, request_id, digest))
 
     async def get(self, project: str, id_: str) -> RunRecord:
         """Read one; raises `NotFound`."""
@@ -256,21 +260,23 @@ def delete_runs(connection: Connection, runs: Sequence[RunRecord], now: datetime
     doom(connection, [f"{run.prefix}/" for run in runs], now)
 
 
-def _same_request(connection: Connection, run: RunRecord) -> RunRecord | None:
-    if run.request_id is None:
+def _requested(
+    connection: Connection, project: str, request_id: str | None, digest: str
+) -> RunRecord | None:
+    if request_id is None:
         return None
     columns = schema.runs.c
     found = read_runs(
         connection,
-        SELECT_RUNS.where(columns.project == run.project, columns.request_id == run.request_id),
+        SELECT_RUNS.where(columns.project == project, columns.request_id == request_id),
     )
     if not found:
         return None
-    if found[0].spec_digest != run.spec_digest:
+    if found[0].spec_digest != digest:
         raise AlreadyExists(
-            f"request id {run.request_id!r} was used for another run, {found[0].name}",
+            f"request id {request_id!r} was used for another run, {found[0].name}",
             reason="REQUEST_ID_REUSED",
-            metadata={"request_id": run.request_id, "name": found[0].name},
+            metadata={"request_id": request_id, "name": found[0].name},
         )
     return found[0]
 
