@@ -31,7 +31,7 @@ _IMPORTS = {
     "gateway": "linnet_gateway, sqlalchemy, kubernetes, psycopg, pyarrow.parquet",
     "profiler": "linnet_profiler",
     "evaluator": "linnet_evaluator, ai_edge_litert.interpreter, sklearn",
-    "trainer": "linnet_trainer, tensorflow, keras",
+    "trainer": "linnet_trainer, tensorflow, keras, tflite_micro.python.tflite_micro.runtime",
 }
 # A package of uv.lock that no service requires.
 _STRANGER = """

@@ -93,3 +93,8 @@ def test_heavy_packages_stay_where_they_belong(
 ) -> None:
     """Of the heavy packages, a member's closure in the lock holds exactly those it is meant to."""
     assert closure(member, *options) & HEAVY == may_have
+
+
+def test_the_trainer_installs_the_interpreter_that_it_checks_with() -> None:
+    """TFLite Micro is there wherever a trainer is, so that no exported model goes unchecked."""
+    assert "tflite-micro" in closure("linnet-trainer")

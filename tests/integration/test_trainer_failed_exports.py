@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from linnet_ml.render_script import render
+from linnet_ml.spec import Architecture, Layer, LayerKind, LayerList
+
+from tests.fakes.training import SMALL, spec, train, wine
 
 ROOT = Path(__file__).parents[2]
 # The steps fail as a converter does: before the trainer forks what exports, each by its own option.
@@ -32,9 +36,12 @@ def broken(self, plan, arrays):
 
 kind, folder = sys.argv[1], Path(sys.argv[2])
 options = ExportOptions(int8_io=TensorIo.FLOAT32 if kind == "crash" else TensorIo.INT8)
-convert.int8_model = int8_model
+made, convert.int8_model = convert.int8_model, int8_model
 if kind == "float32":
     convert.Exporter.float32 = broken
+if kind == "unchecked":
+    convert.int8_model = made
+    sys.modules["tflite_micro"] = None
 with workshop() as shop:
     given = replace(spec(epochs=1), export=options)
     outcome, _ = train(shop, given, wine(folder), folder / "out")
@@ -63,6 +70,15 @@ print(json.dumps([outcome.files, outcome.figures.warnings]))
             [],
             "There is no exported model, the converter says: AttributeError: no such attribute",
         ),
+        (
+            "unchecked",
+            ["float32", "int8"],
+            (
+                "The models were not checked with TFLite Micro, which can't be loaded: "
+                "ModuleNotFoundError: No module named 'tflite_micro.python'; 'tflite_micro' is "
+                "not a package"
+            ),
+        ),
     ],
 )
 def test_a_failed_step_of_an_export_costs_its_own_file_only(tmp_path, kind, variants, warning):
@@ -88,3 +104,36 @@ def test_a_failed_step_of_an_export_costs_its_own_file_only(tmp_path, kind, vari
     assert list(manifest["variants"]) == variants
     assert manifest["model_input_shape"] == ([1, 13] if variants else None)
     assert {p.name for p in (tmp_path / "out").iterdir()} == set(files)
+
+
+def test_a_model_that_tflite_micro_aborts_on_is_told(shop, tmp_path):
+    """A network that gives every row the same scores: the int8 file is there, and warned about."""
+    import keras
+
+    data = wine(tmp_path)
+    layers = Architecture(layers=LayerList((Layer(LayerKind.DENSE, units=4),)))
+    train(shop, spec(layers, epochs=1), data, tmp_path / "live")
+    model = keras.models.load_model(tmp_path / "live" / "model.keras")
+    for variable in model.variables:
+        variable.assign(variable * 0)
+    model.save(tmp_path / "dead.keras")
+    given = spec(layers, epochs=1, learning_rate=1e-30)
+    outcome, _ = train(shop, given, data, tmp_path / "out", initial_model=tmp_path / "dead.keras")
+    (warning,) = outcome.figures.warnings
+    assert warning.startswith("TFLite Micro can't run model.int8.tflite: it was killed by SIGABRT")
+    assert "same values for every row" in warning
+    assert "model.int8.tflite" in outcome.files
+    assert (tmp_path / "out" / "last_words.txt").exists() is False
+
+
+def test_a_model_that_tflite_micro_refuses_is_told_with_its_own_words(shop, tmp_path):
+    """An operator that the interpreter lacks is named, for each file that has it."""
+    source = render(SMALL, (13,), 3).replace('layers.Dense(8, activation="relu")', "SELU")
+    assert "SELU" in source
+    source = source.replace("SELU", 'layers.Dense(8, activation="selu")')
+    given = spec(Architecture(script=source), epochs=1)
+    outcome, _ = train(shop, given, wine(tmp_path), tmp_path / "out")
+    assert len(outcome.figures.warnings) == 2
+    for name, warning in zip(("float32", "int8"), outcome.figures.warnings, strict=True):
+        assert warning.startswith(f"TFLite Micro refuses model.{name}.tflite: ")
+        assert "Didn't find op for builtin opcode 'SELECT'" in warning

@@ -1,6 +1,7 @@
 """Where a run's Keras model comes from and how it is exported."""
 
 import json
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -22,6 +23,10 @@ from linnet_trainer.zygote import Call, ChildLost, Zygote
 
 EXPORT_TIMEOUT_S = 600.0
 CHECK_TIMEOUT_S = 60.0
+_WORDLESS = (
+    " without a word, as it is where a scale of the int8 model is next to zero; the usual cause is "
+    "a layer that gives the same values for every row"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +185,17 @@ def refusals(children: Zygote, folder: Path, largest_values: int) -> list[str]:
             # It went through the models in order, and the next one ended it.
             ended = left[min(len(passed), len(left) - 1)]
             reason = last_words.with_words(lost.reason, folder)
+            if reason == lost.reason and lost.signal == signal.SIGABRT:
+                reason += _WORDLESS
             problems.append(f"TFLite Micro can't run {ended}: {reason}.")
             left = left[len(passed) + 1 :]
         else:
             problems += [f"TFLite Micro refuses {n}: {e}" for n, e in result["errors"].items()]
+            if result["unchecked"]:
+                problems.append(
+                    "The models were not checked with TFLite Micro, which can't be loaded: "
+                    f"{result['unchecked']}"
+                )
             left = []
     last_words.forget(folder)
     return problems

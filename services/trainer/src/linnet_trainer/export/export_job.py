@@ -92,23 +92,30 @@ def check(arguments: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
         event: Told of each model that did not end the child.
 
     Returns:
-        `errors` by name of those that were refused; none where the interpreter is not installed.
+        `errors` by name of those that were refused; `unchecked`, why the interpreter could not be
+        loaded, empty where it was.
     """
-    last_words.keep(Path(arguments["folder"]))
+    folder = Path(arguments["folder"])
+    last_words.keep(folder)
     try:
         from tflite_micro.python.tflite_micro import runtime
-    except ImportError:
-        return {"errors": {}}
+    except ImportError as problem:
+        return {"errors": {}, "unchecked": error_text(problem)}
     errors = {}
     for name, arena_bytes in zip(arguments["names"], arguments["arena_bytes"], strict=True):
-        model = Path(arguments["folder"], name).read_bytes()
+        last_words.keep(folder)
         try:
-            interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
-            details = interpreter.get_input_details(0)
-            interpreter.set_input(np.zeros(details["shape"], dtype=details["dtype"]), 0)
-            interpreter.invoke()
-            interpreter.get_output(0)
-        except (RuntimeError, ValueError) as problem:
-            errors[name] = str(problem)
+            _run_once(runtime, (folder / name).read_bytes(), arena_bytes)
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it refuses the model
+            # The interpreter's own reason goes past Python.
+            errors[name] = last_words.said(folder) or error_text(problem)
         event({"passed": name})
-    return {"errors": errors}
+    return {"errors": errors, "unchecked": ""}
+
+
+def _run_once(runtime: Any, model: bytes, arena_bytes: int) -> None:
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
+    details = interpreter.get_input_details(0)
+    interpreter.set_input(np.zeros(details["shape"], dtype=details["dtype"]), 0)
+    interpreter.invoke()
+    interpreter.get_output(0)
