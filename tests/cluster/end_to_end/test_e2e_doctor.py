@@ -16,6 +16,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 # The testbed has no engine that enforces NetworkPolicies, and the doctor must say so.
 _NOT_HERE = {
     "trainers can't reach the api server",
+    "trainers can't reach the gateway's public port",
+    "trainers can't reach the evaluator",
+    "trainers can't reach the profiler",
 }
 _HOLDS = {
     "Kubernetes version",
@@ -60,6 +63,9 @@ def test_the_doctor_names_what_holds_and_what_needs_more(product: Product) -> No
     assert {verdicts[name] for name in _NOT_HERE} == {"FAILED"}
     assert "NetworkPolicies" in found["trainers can't reach the api server"]["rests_on"]
     assert verdicts["sandbox of user scripts"] == "WARNING"
+    # The node's kubelet was asked, and sets no limit unless the machine's control groups do.
+    assert verdicts["a pod's processes are bounded"] in {"OK", "FAILED"}
+    assert verdicts["trainers have a user namespace of their own"] == "WARNING"
     # The node's kernel is this machine's own; the release lets scripts run without a RuntimeClass.
     confinable = verdicts["scripts can be confined inside their pod"]
     assert confinable == ("OK" if landlock_abi() else "FAILED")

@@ -1,4 +1,4 @@
-"""Runs the probe script as a trainer would run, and says what it could do and reach."""
+"""Runs the probe's script as a trainer would run."""
 
 import asyncio
 import json
@@ -9,29 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from linnet_runtime.clock import Clock
-from linnet_runtime.errors import Unavailable
+from linnet_runtime.errors import LinnetError, Unavailable
 
 from linnet_gateway.kubernetes import marks
-from linnet_gateway.kubernetes.checkup import Finding, Installation, Verdict
+from linnet_gateway.kubernetes.checkup import Finding, Installation
 from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.evidence import need_of, weigh_pods
 from linnet_gateway.kubernetes.jobstatus import Evidence
 from linnet_gateway.kubernetes.manifests import build_job, build_secret
 from linnet_gateway.kubernetes.obstacles import Patience
-from linnet_gateway.kubernetes.settings import MIB, KubernetesSettings
+from linnet_gateway.kubernetes.probe_findings import Node, judge
+from linnet_gateway.kubernetes.probe_targets import find_targets
+from linnet_gateway.kubernetes.settings import MIB
 from linnet_gateway.launches.launcher import Launch
 
 Object = Mapping[str, Any]
 
 _SCRIPT = Path(__file__).with_name("probe_script.py")
-_METADATA = "169.254.169.254:80"
-"""Where clouds keep the credentials of a node."""
-_INTERNET = "1.1.1.1:443"
-_NAME = "example.com"
 _LIMIT_S = 180
-_ENGINE = "a network plug-in that enforces NetworkPolicies"
-_LANDLOCK = "Landlock in the node's kernel: Linux 5.13 or later, enabled at boot"
-_SECCOMP_FILTER = "2"
 
 
 async def probe(api: Api, installation: Installation, clock: Clock) -> list[Finding]:
@@ -42,16 +37,7 @@ async def probe(api: Api, installation: Installation, clock: Clock) -> list[Find
     """
     settings = installation.settings
     expert = bool(settings.expert_runtime_class or settings.expert_without_sandbox)
-    server = await api.get("/api/v1/namespaces/default/services/kubernetes")
-    asked = {
-        "reach": {
-            "gateway": settings.gateway_address,
-            "api server": f"{server['spec']['clusterIP']}:443",
-            "node metadata": _METADATA,
-            "internet": _INTERNET,
-        },
-        "resolve": _NAME,
-    }
+    asked = await find_targets(api, installation)
     job, secret = _manifests(installation, asked, expert=expert)
     jobs = f"/apis/batch/v1/namespaces/{settings.namespace}/jobs"
     made = await api.create(jobs, job)
@@ -60,74 +46,21 @@ async def probe(api: Api, installation: Installation, clock: Clock) -> list[Find
         secret["metadata"]["ownerReferences"] = [owner | {"uid": made["metadata"]["uid"]}]
         await api.create(f"/api/v1/namespaces/{settings.namespace}/secrets", secret)
         await api.merge(f"{jobs}/{job['metadata']['name']}", {"spec": {"suspend": False}})
-        said, node_kernel = await _result(api, installation, job["metadata"]["name"], clock)
+        said, node_name = await _result(api, installation, job["metadata"]["name"], clock)
     finally:
         await api.delete(f"{jobs}/{job['metadata']['name']}")
-    return judge(said, node_kernel, installation)
+    return judge(said, await _node(api, node_name), installation)
 
 
-def judge(said: Object, node_kernel: str, installation: Installation) -> list[Finding]:
-    """Say what the script's findings mean."""
-    settings = installation.settings
-    reach: Mapping[str, bool] = said["reach"]
-    findings = [
-        Finding(
-            "trainers reach the gateway",
-            Verdict.OK if reach["gateway"] else Verdict.FAILED,
-            settings.gateway_address,
-        )
-    ]
-    findings += [
-        _denied(f"trainers can't reach the {name}", denied=not reach[name], rests_on=_ENGINE)
-        for name in ("api server", "node metadata", "internet")
-    ]
-    if settings.expert_host_aliases:
-        findings.append(
-            _denied("scripts have no name service", denied=not said["resolves"], rests_on=_ENGINE)
-        )
-    confined = (
-        said["user"] != 0
-        and said["no_new_privileges"]
-        and not said["capabilities"]
-        and said["seccomp"] in {_SECCOMP_FILTER, ""}
-    )
-    findings += [
-        _denied("trainers have no privileges", denied=confined, rests_on="the Linux kernel"),
-        _denied("the root file system is read-only", denied=not said["root_writable"]),
-        _denied("trainers hold no API-server token", denied=not said["api_token"]),
-        Finding(
-            "trainers can write to /tmp",
-            Verdict.OK if said["scratch_writable"] else Verdict.FAILED,
-            "",
-        ),
-        _landlock(said["landlock"], settings),
-    ]
-    if settings.expert_runtime_class:
-        apart = said["kernel"] != node_kernel
-        findings.append(
-            Finding(
-                "scripts have a kernel of their own",
-                Verdict.OK if apart else Verdict.WARNING,
-                f"pod {said['kernel']}, node {node_kernel}",
-                f"RuntimeClass {settings.expert_runtime_class}",
-            )
-        )
-    return findings
-
-
-def _landlock(abi: int, settings: KubernetesSettings) -> Finding:
-    """Judge what keeps a script from the trainer's own files, which share its pod."""
-    check = "scripts can be confined inside their pod"
-    if abi:
-        return Finding(check, Verdict.OK, f"Landlock version {abi}", _LANDLOCK)
-    alone = settings.expert_without_sandbox and not settings.expert_runtime_class
-    detail = "without Landlock a script can read its own run's token"
-    return Finding(check, Verdict.FAILED if alone else Verdict.WARNING, detail, _LANDLOCK)
-
-
-def _denied(check: str, *, denied: bool, rests_on: str = "") -> Finding:
-    detail = "" if denied else "this protection does not hold on this cluster"
-    return Finding(check, Verdict.OK if denied else Verdict.FAILED, detail, rests_on)
+async def _node(api: Api, name: str) -> Node:
+    node = await api.get(f"/api/v1/nodes/{name}")
+    try:
+        config = await api.get(f"/api/v1/nodes/{name}/proxy/configz")
+        # The kubelet says -1 where it sets no limit.
+        pids_limit = max(0, int(config["kubeletconfig"]["podPidsLimit"]))
+    except (LinnetError, KeyError, ValueError, TypeError):
+        pids_limit = None
+    return Node(name, node["status"]["nodeInfo"]["kernelVersion"], pids_limit)
 
 
 def _manifests(
@@ -173,8 +106,7 @@ async def _result(
                 for pod in listing.items:
                     if pod["status"].get("phase") == "Succeeded":
                         text = await api.text(f"{namespace}/pods/{pod['metadata']['name']}/log")
-                        node = await api.get(f"/api/v1/nodes/{pod['spec']['nodeName']}")
-                        return json.loads(text), node["status"]["nodeInfo"]["kernelVersion"]
+                        return json.loads(text), pod["spec"]["nodeName"]
                 job = await api.get(
                     f"/apis/batch/v1/namespaces/{installation.settings.namespace}/jobs/{job_name}"
                 )
