@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from linnet_runtime import s3
 from linnet_runtime.errors import NotFound, Unavailable
 from linnet_runtime.objectstore import ObjectStore
 from linnet_runtime.s3 import S3Location, S3Store
@@ -33,8 +34,23 @@ def test_an_object_comes_back_as_it_was_put(store: ObjectStore) -> None:
     assert store.get("a/b", offset=len(LARGE) - 3) == LARGE[-3:]
 
 
+@pytest.mark.parametrize("part_bytes", [s3._COPY_PART_BYTES, 5 * 1024**2])
+def test_a_copy_is_an_object_of_its_own(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, part_bytes: int
+) -> None:
+    """Small, empty, or copied part by part: what becomes of the source does not touch it."""
+    monkeypatch.setattr(s3, "_COPY_PART_BYTES", part_bytes)
+    for data in (b"", b"small", LARGE):
+        store.put("a/source", data)
+        store.copy("a/source", "b/tar get")
+        store.put("a/source", b"other")
+        assert store.get("b/tar get") == data
+
+
 @pytest.mark.parametrize(
-    "ask", [lambda s: s.get("none"), lambda s: s.stat("none")], ids=["get", "stat"]
+    "ask",
+    [lambda s: s.get("none"), lambda s: s.stat("none"), lambda s: s.copy("none", "some")],
+    ids=["get", "stat", "copy"],
 )
 def test_what_is_not_there_is_not_found(
     store: ObjectStore, ask: Callable[[ObjectStore], object]

@@ -85,6 +85,9 @@ class FaultyStore(MemoryStore):
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:
         return bytes(self._call(lambda: MemoryStore.get(self, key, offset=offset, length=length)))
 
+    def copy(self, source: str, target: str) -> None:
+        self._call(lambda: MemoryStore.copy(self, source, target))
+
     def stat(self, key: str) -> Any:
         return self._call(lambda: MemoryStore.stat(self, key))
 

@@ -22,6 +22,9 @@ class MemoryStore:
         end = None if length is None else offset + length
         return self.objects[key][offset:end]
 
+    def copy(self, source: str, target: str) -> None:
+        self.objects[target] = self.get(source)
+
     def stat(self, key: str) -> ObjectInfo:
         if key not in self.objects:
             raise NotFound("object", key)

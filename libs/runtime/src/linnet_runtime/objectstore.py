@@ -29,6 +29,10 @@ class ObjectStore(Protocol):
         """Read an object, or `length` bytes of it from `offset`."""
         ...
 
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object within the store, replacing one of the target's key."""
+        ...
+
     def stat(self, key: str) -> ObjectInfo:
         """Say how large an object is."""
         ...

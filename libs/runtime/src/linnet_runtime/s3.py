@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
+from minio.commonconfig import ComposeSource, CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, S3Error, ServerError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -21,6 +22,9 @@ from linnet_runtime.signed_addresses import AddressSigner
 from linnet_runtime.store_metrics import MeteredPool, StoreMetrics
 
 _TRANSIENT_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout"}
+
+_COPY_PART_BYTES = 512 * 1024**2
+"""What a store copies in one call: more may take it longer than a call may last."""
 
 _again = retry(
     retry=retry_if_exception_type(Unavailable),
@@ -138,6 +142,26 @@ class S3Store:
             finally:
                 response.close()
                 response.release_conn()
+
+    @_again
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object within the store, replacing one of the target's key."""
+        size = self.stat(source).size_bytes
+        with _translated(source):
+            if size <= _COPY_PART_BYTES:
+                self._minio.copy_object(
+                    bucket_name=self._bucket,
+                    object_name=target,
+                    source=CopySource(self._bucket, source),
+                )
+                return
+            parts = [
+                ComposeSource(
+                    self._bucket, source, offset=at, length=min(_COPY_PART_BYTES, size - at)
+                )
+                for at in range(0, size, _COPY_PART_BYTES)
+            ]
+            self._minio.compose_object(bucket_name=self._bucket, object_name=target, sources=parts)
 
     @_again
     def stat(self, key: str) -> ObjectInfo:

@@ -9,6 +9,16 @@ def dataset_prefix(project: str, id_: str, uid: str) -> str:
     return f"projects/{project}/datasets/{id_}-{uid}/"
 
 
+def upload_prefix(project: str, id_: str, uid: str) -> str:
+    """Give the prefix that clients put a dataset's files to."""
+    return f"{dataset_prefix(project, id_, uid)}upload/"
+
+
+def checked_prefix(project: str, id_: str, uid: str, check: str) -> str:
+    """Give the prefix of the files that one check of a dataset read: nobody may put to it."""
+    return f"{dataset_prefix(project, id_, uid)}checked-{check}/"
+
+
 def batch_prefix(project: str, id_: str, uid: str) -> str:
     """Give the prefix of what is stored of a batch itself; its runs have their own."""
     return f"projects/{project}/batches/{id_}-{uid}/"

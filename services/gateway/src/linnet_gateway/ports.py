@@ -59,6 +59,10 @@ class Datasets(Protocol):
         """
         ...
 
+    async def discard(self, uid: str, prefix: str, now: datetime) -> None:
+        """Delete one whose files are still awaited and doom its objects; no other."""
+        ...
+
 
 class Runs(Protocol):
     """Records of runs."""

@@ -93,20 +93,38 @@ class DatasetFiles:
             feature_bytes=found.feature_bytes,
         )
 
+    def set_apart(self, uploaded: DatasetRecord, apart: DatasetRecord) -> None:
+        """Copy uploaded files to other keys, where nobody has an address to write over them.
+
+        Raises:
+            InvalidInput: A file is missing, or of another size than was declared.
+        """
+        for file, copy in zip(uploaded.files, apart.files, strict=True):
+            self._check_size(file)
+            try:
+                self._store.copy(file.key, copy.key)
+            except NotFound:
+                raise _missing(file) from None
+
+    def remove(self, dataset: DatasetRecord) -> None:
+        """Delete the files of a record that needs them no more."""
+        self._store.delete([file.key for file in dataset.files])
+
     def _reader(self, file: FileRecord) -> StoredReader:
+        return StoredReader(self._store, file.key, self._check_size(file))
+
+    def _check_size(self, file: FileRecord) -> int:
         try:
             size = self._store.stat(file.key).size_bytes
         except NotFound:
-            raise InvalidInput.of(
-                file.name, "expected the file to be uploaded, found none", reason="FILE_MISSING"
-            ) from None
+            raise _missing(file) from None
         if size != file.size_bytes:
             raise InvalidInput.of(
                 file.name,
                 f"expected {file.size_bytes} bytes as declared, received {size}",
                 reason="SIZE_MISMATCH",
             )
-        return StoredReader(self._store, file.key, size)
+        return size
 
     def row_info(self, dataset: DatasetRecord) -> "RowInfo | None":
         """Read labels, groups and test rows of a checked dataset; None if it has too many rows."""
@@ -146,3 +164,9 @@ class DatasetFiles:
             recordings=samples.recording,
             test=samples.test,
         )
+
+
+def _missing(file: FileRecord) -> InvalidInput:
+    return InvalidInput.of(
+        file.name, "expected the file to be uploaded, found none", reason="FILE_MISSING"
+    )

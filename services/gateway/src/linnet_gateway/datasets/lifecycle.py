@@ -2,19 +2,26 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
 from linnet.v1 import dataset_pb2
 from linnet_runtime.clock import Clock
-from linnet_runtime.errors import Conflict, InvalidInput, NotAllowedInState
+from linnet_runtime.errors import (
+    Conflict,
+    InvalidInput,
+    NotAllowedInState,
+    NotFound,
+    Unavailable,
+)
 from linnet_runtime.ids import ResourceName, new_id
 
 from linnet_gateway.addresses import Addresses
 from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.datasets.files import DatasetFiles, check_declared
-from linnet_gateway.object_keys import dataset_prefix
+from linnet_gateway.object_keys import checked_prefix, dataset_prefix, upload_prefix
 from linnet_gateway.ports import Datasets
 from linnet_gateway.queries import Page
 from linnet_gateway.records import (
@@ -64,7 +71,7 @@ class DatasetRequests:
         check_declared(named)
         uid = new_uid()
         id_ = dataset_id or new_id("dataset")
-        prefix = dataset_prefix(project, id_, uid)
+        prefix = upload_prefix(project, id_, uid)
         stored = tuple(replace(file, key=f"{prefix}{file.name}") for file in files)
         dataset = DatasetRecord(
             uid=uid,
@@ -81,7 +88,7 @@ class DatasetRequests:
         )
         asked = replace(dataset, request_digest=_request_digest(dataset, dataset_id))
         known = await self._datasets.create(asked)
-        # What is ready stays as it is: nobody gets an address to write over it.
+        # What is ready lies elsewhere: an address would lead to nothing.
         awaited = known.files if known.state is DatasetState.UPLOADING else ()
         return known, [self._addresses.upload(file) for file in awaited]
 
@@ -96,12 +103,49 @@ class DatasetRequests:
             return dataset
         async with self._checks:
             try:
-                facts = await asyncio.to_thread(self._files.check, dataset)
-                _check_names(dataset, facts)
+                ready = await self._checked(dataset)
             except InvalidInput:
-                await self._delete(dataset)
-                raise
-        return await self._datasets.change(dataset.uid, partial(_ready, facts=facts))
+                await self._datasets.discard(dataset.uid, _prefix(dataset), self._clock.now())
+                # Another call may have found the files as they should be, before they were changed.
+                current = await self._find(dataset)
+                if current is None or current.state is not DatasetState.READY:
+                    raise
+                return current
+        await self._remove(dataset)
+        return ready
+
+    async def _checked(self, dataset: DatasetRecord) -> DatasetRecord:
+        """Check a copy that nobody can write over, and make it what the dataset is."""
+        prefix = checked_prefix(dataset.project, dataset.id, dataset.uid, new_uid())
+        apart = replace(
+            dataset, files=tuple(replace(f, key=f"{prefix}{f.name}") for f in dataset.files)
+        )
+        try:
+            await asyncio.to_thread(self._files.set_apart, dataset, apart)
+            facts = await asyncio.to_thread(self._files.check, apart)
+            _check_names(dataset, facts)
+        except BaseException:
+            await self._remove(apart)
+            raise
+        # Where its answer is lost nobody knows whether the copies are the dataset by now.
+        chosen = await self._datasets.change(
+            dataset.uid, partial(_ready, facts=facts, files=apart.files)
+        )
+        if chosen.files != apart.files:
+            await self._remove(apart)
+        return chosen
+
+    async def _find(self, dataset: DatasetRecord) -> DatasetRecord | None:
+        try:
+            found = await self._datasets.get(dataset.project, dataset.id)
+        except NotFound:
+            return None
+        return found if found.uid == dataset.uid else None
+
+    async def _remove(self, dataset: DatasetRecord) -> None:
+        # What stays goes with the dataset.
+        with suppress(Unavailable):
+            await asyncio.to_thread(self._files.remove, dataset)
 
     async def get(self, name: ResourceName) -> DatasetRecord:
         """Read one; raises `NotFound`."""
@@ -135,11 +179,7 @@ class DatasetRequests:
         """
         dataset = await self._datasets.get(name.project, name.id)
         check_etag(etag, etag_of(dataset.uid, dataset.version), dataset.name)
-        await self._delete(dataset)
-
-    async def _delete(self, dataset: DatasetRecord) -> None:
-        prefix = dataset_prefix(dataset.project, dataset.id, dataset.uid)
-        await self._datasets.delete(dataset.uid, prefix, self._clock.now())
+        await self._datasets.delete(dataset.uid, _prefix(dataset), self._clock.now())
 
 
 def check_etag(given: str, current: str, name: str) -> None:
@@ -173,11 +213,17 @@ def _check_names(dataset: DatasetRecord, facts: DatasetFacts) -> None:
         )
 
 
-def _ready(dataset: DatasetRecord, *, facts: DatasetFacts) -> DatasetRecord:
+def _prefix(dataset: DatasetRecord) -> str:
+    return dataset_prefix(dataset.project, dataset.id, dataset.uid)
+
+
+def _ready(
+    dataset: DatasetRecord, *, facts: DatasetFacts, files: tuple[FileRecord, ...]
+) -> DatasetRecord:
     if dataset.state is DatasetState.READY:
         return dataset
     if dataset.state is not DatasetState.UPLOADING:
         raise NotAllowedInState(f"dataset {dataset.name} is {dataset.state.name}")
     digests = "".join(f.sha256 for f in sorted(dataset.files, key=lambda f: f.name))
     digest = sha256(digests.encode()).hexdigest()
-    return replace(dataset, state=DatasetState.READY, facts=facts, digest=digest)
+    return replace(dataset, state=DatasetState.READY, files=files, facts=facts, digest=digest)

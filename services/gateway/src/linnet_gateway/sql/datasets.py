@@ -11,10 +11,10 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from linnet_gateway.queries import Page
 from linnet_gateway.records import DatasetRecord
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import dataset_row, load_dataset, to_us
+from linnet_gateway.sql.codec import dataset_row, load_dataset
 from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.runs import before
-from linnet_gateway.states import RunState
+from linnet_gateway.sql.runs import before, doom
+from linnet_gateway.states import DatasetState, RunState
 
 _BY_NAME = select(schema.datasets).where(
     schema.datasets.c.project == bindparam("of_project"),
@@ -112,12 +112,25 @@ class SqlDatasets:
                     reason="DATASET_IN_USE",
                     metadata={"dataset": dataset.name, "run": user[0]},
                 )
-            connection.execute(delete(schema.datasets).where(schema.datasets.c.uid == uid))
-            connection.execute(
-                insert(schema.doomed_objects).values(prefix=prefix, create_time=to_us(now))
-            )
+            _drop(connection, uid, prefix, now)
 
         await self._database.write(work)
+
+    async def discard(self, uid: str, prefix: str, now: datetime) -> None:
+        """Delete one whose files are still awaited and doom its objects; no other."""
+        columns = schema.datasets.c
+        query = select(columns.state).where(columns.uid == uid)
+
+        def work(connection: Connection) -> None:
+            if connection.execute(query).scalar() == int(DatasetState.UPLOADING):
+                _drop(connection, uid, prefix, now)
+
+        await self._database.write(work)
+
+
+def _drop(connection: Connection, uid: str, prefix: str, now: datetime) -> None:
+    connection.execute(delete(schema.datasets).where(schema.datasets.c.uid == uid))
+    doom(connection, [prefix], now)
 
 
 def _same_request(connection: Connection, dataset: DatasetRecord) -> DatasetRecord | None:
