@@ -15,6 +15,7 @@ from linnet_gateway.reconciling.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.reconciling.reconciler import Reconciler
 from linnet_gateway.records import DatasetRecord, FileRecord
 from linnet_gateway.runs.lifecycle import RunRequests
+from linnet_gateway.specs.ceilings import OneCeiling
 from linnet_gateway.specs.resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql.store import Records
 from linnet_gateway.targets import Targets
@@ -120,6 +121,7 @@ class Gateway:
             Targets(FakeProfiler(), clock),
             NoRows(store),
             ResourceLimits(),
+            ceilings=OneCeiling(),
         )
         self.runs = RunRequests(self.records.runs, self.specs, clock)
         self.filling = BatchFilling(

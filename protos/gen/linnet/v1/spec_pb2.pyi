@@ -1024,7 +1024,9 @@ Global___ExportOptions: _TypeAlias = ExportOptions  # noqa: Y015
 
 @_typing.final
 class Resources(_message.Message):
-    """What a training pod may use; zero takes the gateway's default, a value above its ceiling is refused."""
+    """What a training pod may use; a value above the project's ceiling is refused, zero takes the
+    gateway's default, or the ceiling where that is less.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1037,7 +1039,7 @@ class Resources(_message.Message):
     """Memory limit, in bytes."""
     @_builtins.property
     def deadline(self) -> _duration_pb2.Duration:
-        """Wall time of the run, queue excluded."""
+        """Wall time of the run, queue excluded; the default is the ceiling."""
 
     def __init__(
         self,

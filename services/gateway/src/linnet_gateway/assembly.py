@@ -40,6 +40,7 @@ from linnet_gateway.reconciling.reconciler import Reconciler
 from linnet_gateway.records import Event, EventKind
 from linnet_gateway.run_meter import RunMeter
 from linnet_gateway.settings import GatewaySettings
+from linnet_gateway.specs.ceilings import Ceilings, OneCeiling
 from linnet_gateway.sql import migrate
 from linnet_gateway.sql.lease import SqlLease
 from linnet_gateway.sql.store import Records
@@ -71,6 +72,7 @@ class Gateway:
         self.endpoints: dict[str, str] = {}
         self._stack = AsyncExitStack()
         self._log = logs.get("linnet.gateway")
+        self._ceilings: Ceilings = OneCeiling()
         self._identity = f"{socket.gethostname()}-{new_uid()}"
 
     async def __aenter__(self) -> Self:
@@ -186,6 +188,7 @@ class Gateway:
             cluster = await self._stack.enter_async_context(
                 open_cluster(KubernetesSettings.read(), self._identity, self.registry, self.clock)
             )
+            self._ceilings = cluster.ceilings
             return cluster.launcher, lambda: cluster.lease.leading
         from linnet_gateway.process.launcher import ProcessLauncher, ProcessSettings
 
@@ -279,7 +282,7 @@ class Gateway:
         settings = self.settings
         identity = identity_of(settings)
         guard = Guard(
-            training_api(core, settings, self.clock),
+            training_api(core, settings, self._ceilings, self.clock),
             identity,
             core.records.audit,
             self.clock,

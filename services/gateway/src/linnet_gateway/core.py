@@ -24,6 +24,7 @@ from linnet_gateway.runs.lifecycle import RunRequests
 from linnet_gateway.runs.reports import Reports
 from linnet_gateway.runs.watching import Watching
 from linnet_gateway.settings import GatewaySettings
+from linnet_gateway.specs.ceilings import Ceilings
 from linnet_gateway.specs.preview import SpecPreview
 from linnet_gateway.specs.resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql.store import Records
@@ -72,7 +73,9 @@ def rate_limits(settings: GatewaySettings) -> RateLimits:
     )
 
 
-def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> TrainingApi:
+def training_api(
+    core: Core, settings: GatewaySettings, ceilings: Ceilings, clock: Clock
+) -> TrainingApi:
     """Make TrainingService without a transport."""
     records = core.records
     files = DatasetFiles(core.store)
@@ -85,7 +88,9 @@ def training_api(core: Core, settings: GatewaySettings, clock: Clock) -> Trainin
         max_deadline=settings.max_deadline,
         expert_allowed=settings.expert_allowed,
     )
-    specs = SpecResolution(records.datasets, records.runs, core.targets, files, resources)
+    specs = SpecResolution(
+        records.datasets, records.runs, core.targets, files, resources, ceilings=ceilings
+    )
     runs = RunRequests(records.runs, specs, clock, max_live=settings.max_queued_runs)
     return TrainingApi(
         datasets=DatasetRequests(records.datasets, files, addresses, clock),

@@ -104,14 +104,16 @@ class GatewaySettings(ServiceSettings):
     """Shards of a batch that run at once where the batch does not say."""
     default_cpu_millis: int = Field(default=1000, ge=1)
     """CPU of a trainer whose spec does not say."""
-    max_cpu_millis: int = Field(default=16_000, ge=1)
-    """Most CPU that a spec may ask for."""
+    max_cpu_millis: int | None = Field(default=None, ge=1)
+    """Most CPU that a spec may ask for; by default the launcher's ceiling (16 cores, or
+    LINNET_KUBERNETES_CEILING), which this can only lower."""
     default_memory_bytes: int = Field(default=2 * GIB, ge=256 * MIB)
     """Memory of a trainer whose spec does not say."""
-    max_memory_bytes: int = Field(default=16 * GIB, ge=256 * MIB)
-    """Most memory that a spec may ask for."""
-    max_deadline_s: float = Field(default=86_400.0, gt=0)
-    """Longest wall time of a run, and its default, in seconds."""
+    max_memory_bytes: int | None = Field(default=None, ge=256 * MIB)
+    """Most memory that a spec may ask for; by default the launcher's ceiling (16 GiB)."""
+    max_deadline_s: float | None = Field(default=None, gt=0)
+    """Longest wall time of a run, and its default, in seconds; by default the launcher's ceiling
+    (24 hours)."""
     expert_allowed: bool = True
     """Whether specs may bring scripts."""
     heartbeat_s: float = Field(default=60.0, gt=0)
@@ -167,9 +169,9 @@ class GatewaySettings(ServiceSettings):
         )
 
     @property
-    def max_deadline(self) -> timedelta:
-        """The longest wall time of a run."""
-        return timedelta(seconds=self.max_deadline_s)
+    def max_deadline(self) -> timedelta | None:
+        """The longest wall time of a run; None leaves it to the launcher."""
+        return None if self.max_deadline_s is None else timedelta(seconds=self.max_deadline_s)
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from linnet_runtime.clock import Clock
 from prometheus_client import CollectorRegistry
 
+from linnet_gateway.kubernetes.ceilings import KubernetesCeilings
 from linnet_gateway.kubernetes.client import Api
 from linnet_gateway.kubernetes.launcher import KubernetesLauncher
 from linnet_gateway.kubernetes.lease import KubernetesLease, held_lease
@@ -23,10 +24,12 @@ class Cluster:
     Attributes:
         launcher: Starts trainers as Jobs.
         lease: Says whether this replica reconciles.
+        ceilings: What runs may ask for, so that they are refused before they are launched.
     """
 
     launcher: KubernetesLauncher
     lease: KubernetesLease
+    ceilings: KubernetesCeilings
 
 
 @asynccontextmanager
@@ -50,7 +53,7 @@ async def open_cluster(
         watching = asyncio.create_task(launcher.run(), name="kubernetes-watch")
         try:
             async with held_lease(lease):
-                yield Cluster(launcher, lease)
+                yield Cluster(launcher, lease, KubernetesCeilings(settings))
         finally:
             watching.cancel()
             with suppress(asyncio.CancelledError):

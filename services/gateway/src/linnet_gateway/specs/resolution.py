@@ -18,6 +18,7 @@ from linnet_runtime.ids import parse_name
 from linnet_gateway.datasets.files import DatasetFiles
 from linnet_gateway.ports import Datasets, Runs
 from linnet_gateway.records import DatasetRecord
+from linnet_gateway.specs.ceilings import Ceiling, Ceilings
 from linnet_gateway.specs.structures import Structures
 from linnet_gateway.states import DatasetState, RunState
 from linnet_gateway.targets import Targets
@@ -31,25 +32,29 @@ _MODEL_FILE = "model.keras"
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """What a run may ask for; zero in a spec takes the default.
+    """What a run may ask for; zero in a spec takes the default, or the ceiling if that is less.
 
     Attributes:
         default_cpu_millis: Thousandths of a core.
-        max_cpu_millis: The ceiling of it.
+        max_cpu_millis: Lowers the launcher's ceiling of it; None does not.
         default_memory_bytes: Memory of a trainer.
-        max_memory_bytes: The ceiling of it.
-        max_deadline: The longest wall time; also the default.
+        max_memory_bytes: Lowers the ceiling of it.
+        max_deadline: Lowers the longest wall time, which is also the default.
         base_memory_bytes: What a trainer needs before it has read any data.
         expert_allowed: Whether scripts may be run.
     """
 
     default_cpu_millis: int = 1000
-    max_cpu_millis: int = 16_000
+    max_cpu_millis: int | None = None
     default_memory_bytes: int = 2 * 1024**3
-    max_memory_bytes: int = 16 * 1024**3
-    max_deadline: timedelta = timedelta(hours=24)
+    max_memory_bytes: int | None = None
+    max_deadline: timedelta | None = None
     base_memory_bytes: int = 768 * 1024**2
     expert_allowed: bool = True
+
+    def under(self, ceiling: Ceiling) -> Ceiling:
+        """Give what a run may ask for where the launcher has that ceiling."""
+        return ceiling.lowered(self.max_cpu_millis, self.max_memory_bytes, self.max_deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +100,15 @@ class SpecResolution:
         targets: Targets,
         files: DatasetFiles,
         limits: ResourceLimits,
+        *,
+        ceilings: Ceilings,
     ) -> None:
         self._datasets = datasets
         self._runs = runs
         self._targets = targets
         self._files = files
         self._limits = limits
+        self._ceilings = ceilings
         self._structures = Structures()
         self._ready: OrderedDict[tuple[str, str], tuple[float, DatasetRecord]] = OrderedDict()
         self._splits: OrderedDict[tuple[str, SplitSpec], None] = OrderedDict()
@@ -186,35 +194,24 @@ class SpecResolution:
         self, spec: TrainingSpec, dataset: DatasetRecord, *, expert: bool
     ) -> TrainingSpec:
         limits, asked = self._limits, spec.resources
-        cpu_millis = asked.cpu_millis or limits.default_cpu_millis
-        memory_bytes = asked.memory_bytes or limits.default_memory_bytes
-        deadline = asked.deadline or limits.max_deadline
+        most = limits.under(self._ceilings.ceiling(dataset.project))
+        cpu_millis = asked.cpu_millis or min(limits.default_cpu_millis, most.cpu_millis)
+        memory_bytes = asked.memory_bytes or min(limits.default_memory_bytes, most.memory_bytes)
+        deadline = asked.deadline or most.deadline
         violations = []
         if expert and not limits.expert_allowed:
             violations.append(
                 Violation("architecture.script", "expected no script: this gateway runs none")
             )
-        if cpu_millis > limits.max_cpu_millis:
-            violations.append(
-                Violation(
-                    "resources.cpu_millis",
-                    f"expected at most {limits.max_cpu_millis}, received {cpu_millis}",
-                )
+        asked_for = Ceiling(cpu_millis, memory_bytes, deadline)
+        violations += [
+            Violation(
+                f"resources.{field}",
+                f"expected at most {getattr(most, field)} in project {dataset.project!r}, "
+                f"received {getattr(asked_for, field)}",
             )
-        if memory_bytes > limits.max_memory_bytes:
-            violations.append(
-                Violation(
-                    "resources.memory_bytes",
-                    f"expected at most {limits.max_memory_bytes}, received {memory_bytes}",
-                )
-            )
-        if deadline > limits.max_deadline:
-            violations.append(
-                Violation(
-                    "resources.deadline",
-                    f"expected at most {limits.max_deadline}, received {deadline}",
-                )
-            )
+            for field in most.exceeded_by(asked_for)
+        ]
         needed = limits.base_memory_bytes + 2 * _data_bytes(dataset)
         if not violations and memory_bytes < needed:
             violations.append(
