@@ -4,6 +4,7 @@ import threading
 
 import grpc
 import pytest
+from grpc_status import rpc_status
 from linnet_runtime import errors
 from linnet_runtime.errors import InvalidInput, Violation
 from linnet_runtime.rpc.status import from_rpc_error, from_status, to_status
@@ -43,6 +44,49 @@ def test_every_wrong_field_comes_back():
 
     assert isinstance(back, InvalidInput)
     assert back.violations == error.violations
+
+
+@pytest.mark.parametrize("text", ["must be positive", "x" * 5000, "\u00e9\u4e16" * 3000])
+async def test_many_wrong_fields_fit_into_trailers(text):
+    """However many and long, violations arrive as far as they fit, with the number of others."""
+    wrong = [Violation(f"runs[{n}].spec.fit.epochs", text) for n in range(500)]
+
+    class Refusing(grpc.GenericRpcHandler):
+        def service(self, handler_call_details):
+            async def refuse(request, context):
+                answer = rpc_status.to_status(to_status(InvalidInput(wrong, reason="WRONG")))
+                await context.abort(answer.code, answer.details, answer.trailing_metadata)
+
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Refusing(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/linnet.Test/Refuse")(b"", timeout=10)
+    await server.stop(None)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    error = from_rpc_error(caught.value)
+    assert isinstance(error, InvalidInput)
+    assert error.reason == "WRONG"
+    *told, more = error.violations
+    assert 1 <= len(told) <= 20
+    assert told[0].field == "runs[0].spec.fit.epochs"
+    assert more == Violation("request", f"... and {500 - len(told)} more")
+
+
+def test_how_many_more_there_are_is_not_forgotten():
+    """Who searched for twenty of a hundred says so; what does not fit is added to that."""
+    told = [Violation(f"f{n}", "x" * 300) for n in range(20)]
+    for said, expected in (
+        ("... and 80 more", "... and 94 more"),
+        ("... and more", "... and more"),
+    ):
+        back = from_status(to_status(InvalidInput([*told, Violation("request", said)])))
+        assert isinstance(back, InvalidInput)
+        assert (len(back.violations), back.violations[-1].description) == (7, expected)
 
 
 def test_a_missing_resource_comes_back_with_its_name():

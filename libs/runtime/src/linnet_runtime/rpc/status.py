@@ -1,6 +1,8 @@
 """Errors ⇄ google.rpc.Status with details."""
 
+import re
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -13,6 +15,13 @@ from linnet_runtime import errors
 from linnet_runtime.errors import Code, InvalidInput, LinnetError, Violation
 
 DOMAIN = "linnet.dev"
+_MORE = re.compile(r"\.\.\. and (?:(\d+) )?more")
+_MAX_VIOLATIONS = 20
+_MAX_VIOLATION_BYTES = 2048
+_MAX_MESSAGE_BYTES = 1024
+_MAX_FIELD_BYTES = 256
+"""A status travels in trailers, of which gRPC takes 8 KiB: its message in percent code, three bytes
+for one at worst, and once more with the details, in base64."""
 
 
 def to_status(error: BaseException) -> status_pb2.Status:
@@ -21,31 +30,41 @@ def to_status(error: BaseException) -> status_pb2.Status:
         error = errors.Internal(
             f"internal error {uuid.uuid4().hex[:12]}; the service's log has more"
         )
+    message = _cut(error.message, _MAX_MESSAGE_BYTES)
+    metadata = {key: _cut(value, _MAX_FIELD_BYTES) for key, value in error.metadata.items()}
     details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     ]
     if isinstance(error, InvalidInput):
+        violations = _told(error.violations)
+        message = _cut(
+            "; ".join(f"{v.field}: {v.description}" for v in violations), _MAX_MESSAGE_BYTES
+        )
         details.append(
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
                         field=v.field, description=v.description
                     )
-                    for v in error.violations
+                    for v in violations
                 ]
             )
         )
     elif isinstance(error, errors.NotFound):
         details.append(
-            error_details_pb2.ResourceInfo(resource_type=error.kind, resource_name=error.name)
+            error_details_pb2.ResourceInfo(
+                resource_type=error.kind, resource_name=_cut(error.name, _MAX_FIELD_BYTES)
+            )
         )
     elif isinstance(error, errors.NotAllowedInState):
         failure = error_details_pb2.PreconditionFailure()
-        failure.violations.add(type=error.reason, description=error.message)
+        failure.violations.add(type=error.reason, description=_cut(error.message, _MAX_FIELD_BYTES))
         details.append(failure)
     elif isinstance(error, errors.QuotaExceeded):
         quota = error_details_pb2.QuotaFailure()
-        quota.violations.add(subject=error.reason, description=error.message)
+        quota.violations.add(
+            subject=error.reason, description=_cut(error.message, _MAX_FIELD_BYTES)
+        )
         details.append(quota)
     elif isinstance(error, errors.Unavailable):
         retry = error_details_pb2.RetryInfo()
@@ -56,7 +75,38 @@ def to_status(error: BaseException) -> status_pb2.Status:
         holder = PackedAny()
         holder.Pack(detail)
         packed.append(holder)
-    return status_pb2.Status(code=error.code.value, message=error.message, details=packed)
+    return status_pb2.Status(code=error.code.value, message=message, details=packed)
+
+
+def _told(violations: Sequence[Violation]) -> list[Violation]:
+    """Give the first violations, as many as a status can carry, and the number of the others."""
+    told: list[Violation] = []
+    size_bytes = 0
+    for violation in violations:
+        cut = Violation(
+            _cut(violation.field, _MAX_FIELD_BYTES), _cut(violation.description, _MAX_MESSAGE_BYTES)
+        )
+        size_bytes += len(cut.field.encode()) + len(cut.description.encode())
+        if told and (len(told) >= _MAX_VIOLATIONS or size_bytes > _MAX_VIOLATION_BYTES):
+            return [*told, Violation("request", _more(violations[len(told) :]))]
+        told.append(cut)
+    return told
+
+
+def _more(left: Sequence[Violation]) -> str:
+    # What searched for them may have stopped early, and says so itself.
+    said = _MORE.fullmatch(left[-1].description)
+    if said is None:
+        return f"... and {len(left)} more"
+    count = said.group(1)
+    return "... and more" if count is None else f"... and {len(left) - 1 + int(count)} more"
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    data = text.encode(errors="replace")
+    if len(data) <= limit_bytes:
+        return text
+    return f"{data[: limit_bytes - 3].decode(errors='ignore')}..."
 
 
 _BY_CODE: dict[int, type[LinnetError]] = {
