@@ -88,3 +88,20 @@ async def test_what_is_never_launched_fails_once_and_says_why(
     assert run.failure is not None
     assert run.failure.reason is FailureReason.INVALID_SPEC
     assert run.failure.message == f"{refusal.reason}: {refusal.message}"
+
+
+async def test_a_launch_that_runs_is_not_ended_by_limits_that_were_lowered(
+    world: World, gateway: Gateway
+) -> None:
+    """A gateway that starts anew, and would not launch it any more, lets it go on."""
+    await gateway.records.runs.create(a_run("one"))
+    await gateway.reconciler.step()
+    (running,) = world.launcher.launches
+    world.launcher.refusals["demo"] = QuotaExceeded("at most 1", reason="CEILING_EXCEEDED")
+    later = Gateway(world, Faults())
+    for _ in range(3):
+        await later.reconciler.step()
+    run = await read(later, "one")
+    await later.close()
+    assert (run.state, run.launch_uid) == (RunState.STARTING, running)
+    assert list(world.launcher.launches) == [running]
