@@ -67,14 +67,18 @@ def fit(model, x_train, y_train, x_val, y_val, settings):
 )
 
 
-def test_rendered_script_trains_to_the_same_weights(shop, tmp_path):
-    """Switching from layers to the script written of them changes no bit of the result."""
+def test_rendered_script_trains_and_exports_to_the_same_bits(shop, tmp_path):
+    """Switching from layers to the script written of them changes no bit of weights and files."""
     data = wine(tmp_path)
     layers, _ = train(shop, spec(), data, tmp_path / "layers")
     source = render(SMALL, (13,), 3)
     script, events = train(shop, spec(Architecture(script=source)), data, tmp_path / "script")
     assert weights_of(script) == weights_of(layers)
     assert script.files == layers.files
+    assert script.figures.warnings == layers.figures.warnings == ()
+    for name in ("model.float32.tflite", "model.int8.tflite"):
+        ours, theirs = (tmp_path / side / name for side in ("script", "layers"))
+        assert ours.read_bytes() == theirs.read_bytes()
     assert len(events.epochs) == 4
 
 

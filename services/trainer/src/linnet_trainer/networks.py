@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -117,19 +117,40 @@ class LayerNetwork:
         assert self.layers is not None
         assert self._built is not None
         assert model is self._built.model
-        weights = self._built.weights()
-        arrays = {
-            f"{layer}_{number}": array
-            for layer, own in enumerate(weights)
-            for number, array in enumerate(own)
-        }
-        (folder / LAYERS).write_text(self._json)
-        (folder / WEIGHTS).write_bytes(npz_bytes(arrays))
+        made = DeviceModel(self.layers, self._built.weights(), self._input_shape, self._class_count)
+        return made.export(calibration, options, folder, self._children)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceModel:
+    """A trained layer list, exported as a device needs it.
+
+    Attributes:
+        layers: Enabled layers with their defaults filled in.
+        weights: Arrays of every layer with weights, see `models.BuiltModel.weights`.
+        input_shape: Shape of one row.
+        class_count: Units of the output.
+    """
+
+    layers: LayerList
+    weights: Sequence[tuple[NDArray[np.float32], ...]]
+    input_shape: tuple[int, ...]
+    class_count: int
+
+    def export(
+        self,
+        calibration: NDArray[np.float32],
+        options: ExportOptions,
+        folder: Path,
+        children: Zygote,
+    ) -> Exported:
+        """Write the .tflite variants in a child, and have TFLite Micro load them."""
+        self._give(folder)
         np.save(folder / CALIBRATION, calibration)
         arguments = {
             "folder": str(folder),
-            "input_shape": self._input_shape,
-            "class_count": self._class_count,
+            "input_shape": self.input_shape,
+            "class_count": self.class_count,
             "skip_int8": options.skip_int8,
             "int8_io": int(options.int8_io),
             "per_tensor_dense": options.per_tensor_dense,
@@ -137,9 +158,7 @@ class LayerNetwork:
         made: list[str] = []
         problem = ""
         try:
-            said = self._children.call(
-                Call("export", arguments, EXPORT_TIMEOUT_S), _noting("made", made)
-            )
+            said = children.call(Call("export", arguments, EXPORT_TIMEOUT_S), _noting("made", made))
             if said["error"]:
                 problem = f"the converter says: {said['error']}"
         except ChildLost as lost:
@@ -152,15 +171,22 @@ class LayerNetwork:
         unfinished = {FLOAT32, INT8} - set(made)
         for name in (LAYERS, WEIGHTS, CALIBRATION, *unfinished):
             (folder / name).unlink(missing_ok=True)
-        problems += self._refusals(folder)
-        plan = device_ops.plan(self.layers, self._input_shape, self._class_count)
+        shapes = infer(self.layers, self.input_shape, self.class_count)
+        values = max(prod(s.input_shape) + prod(s.output_shape) for s in shapes)
+        problems += refusals(children, folder, values)
+        plan = device_ops.plan(self.layers, self.input_shape, self.class_count)
         return Exported(plan.input_shape if made else None, tuple(problems))
 
-    def _refusals(self, folder: Path) -> list[str]:
-        assert self.layers is not None
-        shapes = infer(self.layers, self._input_shape, self._class_count)
-        values = max(prod(s.input_shape) + prod(s.output_shape) for s in shapes)
-        return refusals(self._children, folder, values)
+    def _give(self, folder: Path) -> None:
+        from linnet.v1 import spec_pb2
+
+        arrays = {
+            f"{layer}_{number}": array
+            for layer, own in enumerate(self.weights)
+            for number, array in enumerate(own)
+        }
+        (folder / LAYERS).write_text(to_json(self.layers, spec_pb2.LayerList))
+        (folder / WEIGHTS).write_bytes(npz_bytes(arrays))
 
 
 def refusals(children: Zygote, folder: Path, largest_values: int) -> list[str]:

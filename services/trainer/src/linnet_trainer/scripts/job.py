@@ -17,7 +17,7 @@ from linnet_ml.wire import from_json
 from linnet_runtime.errors import InvalidInput, LinnetError
 from numpy.typing import NDArray
 
-from linnet_trainer.export.export_job import check
+from linnet_trainer.export.export_job import check, export
 from linnet_trainer.file_names import KERAS
 from linnet_trainer.fit import engine
 from linnet_trainer.fit.epochs import Ending, EpochRecord
@@ -61,7 +61,7 @@ def run_script(arguments: Mapping[str, Any], send: Send) -> Mapping[str, Any]:
     # Children that export run the script's code too: each confines itself, to the same folder
     # whatever it is told.
     children = Zygote(
-        {"export_script": export_script, "check": check},
+        {"export": export, "export_script": export_script, "check": check},
         prepare=lambda: confine(folder, memory_bytes),
     )
     held = confine(folder, memory_bytes)

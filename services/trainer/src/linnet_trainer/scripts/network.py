@@ -14,8 +14,9 @@ from linnet_trainer.archives import npz_bytes
 from linnet_trainer.export import last_words
 from linnet_trainer.export.export_job import LONGEST_ERROR, error_text
 from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, SCRIPT, WEIGHTS
-from linnet_trainer.networks import EXPORT_TIMEOUT_S, Exported, refusals
+from linnet_trainer.networks import EXPORT_TIMEOUT_S, DeviceModel, Exported, refusals
 from linnet_trainer.scripts.printing import Lines
+from linnet_trainer.scripts.read_layers import read_layers
 from linnet_trainer.scripts.source import Script
 from linnet_trainer.zygote import Call, ChildLost, Zygote
 
@@ -57,7 +58,14 @@ class ScriptNetwork:
     def export(
         self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path
     ) -> Exported:
-        """Write the .tflite variants; a crash of the converter costs them, not the run."""
+        """Write the .tflite variants; a crash of the converter costs them, not the run.
+
+        A model that a layer list can say is exported as that layer list.
+        """
+        read = read_layers(model, self._input_shape, self._class_count)
+        if read is not None:
+            made = DeviceModel(read.layers, read.weights, self._input_shape, self._class_count)
+            return made.export(calibration, options, folder, self._children)
         arrays = {str(number): array for number, array in enumerate(model.get_weights())}
         (folder / SCRIPT).write_text(self._source)
         (folder / WEIGHTS).write_bytes(npz_bytes(arrays))
