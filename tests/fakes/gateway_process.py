@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -50,6 +51,11 @@ class GatewayProcess:
         return f"127.0.0.1:{self._ports['runner_port']}"
 
     @property
+    def http(self) -> str:
+        """Where TrainingService is over HTTP."""
+        return f"http://127.0.0.1:{self._ports['http_port']}"
+
+    @property
     def metrics(self) -> str:
         """The page with the metrics."""
         return f"http://127.0.0.1:{self._ports['metrics_port']}/metrics"
@@ -64,6 +70,11 @@ class GatewayProcess:
     def exit_code(self) -> int | None:
         """Its exit code, once it has ended."""
         return self._process.returncode if self._process is not None else None
+
+    def resident_bytes(self) -> int:
+        """Give the memory that it has now."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
 
     async def start(self) -> None:
         """Start it and wait until it serves."""

@@ -80,7 +80,7 @@ async def test_messages_that_are_too_large_are_refused_and_counted(bench: Bench)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     async with httpx.AsyncClient(trust_env=False) as client:
         page = (await client.get(f"http://{bench.endpoints['metrics']}/metrics")).text
-    assert 'linnet_rpc_oversize_total{method="TrainingService/CreateRun"} 2.0' in page
+    assert 'linnet_rpc_oversize_total{method="TrainingService/CreateRun"} 3.0' in page
     assert not (await bench.call("ListRuns", pb.ListRunsRequest(parent=PARENT))).runs
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from linnet.v1 import batch_pb2, dataset_pb2, run_pb2
 from linnet.v1 import training_service_pb2 as pb
+from linnet_gateway.api.audit import BEGUN
 from linnet_gateway.api.guard import Guard, RateLimits
 from linnet_gateway.api.identity import Identity, StaticTokens
 from linnet_runtime.clock import SystemClock
@@ -74,18 +75,38 @@ def guard(api: Api, audit: Audit) -> Guard:
     return Guard(api, identity, audit, SystemClock(), RateLimits(per_s=1.0, burst=6.0))
 
 
+async def call(guard: Guard, method: str, request: Any) -> Any:
+    """Call a method as a transport does."""
+    await guard.admit(method, HEADER)
+    return await guard.unary(method, request)
+
+
+def ended(audit: Audit) -> list[tuple[str, ...]]:
+    """Give the entries of how calls ended, each with that of its beginning before it."""
+    ends, begun = [], set()
+    for *what, decision in audit.written:
+        word, _, call_id = decision.partition(" ")
+        if word == BEGUN:
+            begun.add(call_id)
+        elif call_id:
+            begun.remove(call_id)
+            ends.append((*what, word))
+    assert not begun
+    return ends
+
+
 async def test_every_end_of_a_change_is_written_down(guard: Guard, api: Api, audit: Audit) -> None:
     """Success, refusal and a fault of our own each leave their entry; reading leaves none."""
     request = pb.CreateRunRequest(parent="projects/demo")
-    await guard.unary("CreateRun", HEADER, request)
-    await guard.unary("GetRun", HEADER, pb.GetRunRequest(name=RUN))
+    await call(guard, "CreateRun", request)
+    await call(guard, "GetRun", pb.GetRunRequest(name=RUN))
     api.error = NotFound("dataset", "watch")
     with pytest.raises(NotFound):
-        await guard.unary("CreateRun", HEADER, request)
+        await call(guard, "CreateRun", request)
     api.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        await guard.unary("CreateRun", HEADER, request)
-    assert audit.written == [
+        await call(guard, "CreateRun", request)
+    assert ended(audit) == [
         ("local-admin", "CreateRun", RUN, "OK"),
         ("local-admin", "CreateRun", "projects/demo", "NOT_FOUND"),
         ("local-admin", "CreateRun", "projects/demo", "INTERNAL"),
@@ -94,16 +115,17 @@ async def test_every_end_of_a_change_is_written_down(guard: Guard, api: Api, aud
 
 async def test_what_was_made_is_named(guard: Guard, audit: Audit) -> None:
     """Entries name the dataset and the batch that came of a call; a mere check made nothing."""
-    await guard.unary("CreateDataset", HEADER, pb.CreateDatasetRequest(parent="projects/demo"))
+    await call(guard, "CreateDataset", pb.CreateDatasetRequest(parent="projects/demo"))
     checked = pb.CreateRunRequest(parent="projects/demo", validate_only=True)
-    await guard.unary("CreateRun", HEADER, checked)
+    await call(guard, "CreateRun", checked)
 
     async def once() -> AsyncIterator[pb.CreateBatchRequest]:
         yield pb.CreateBatchRequest(header=pb.BatchHeader(parent="projects/demo"))
 
-    async for _ in guard.bidi("CreateBatch", HEADER, once()):
+    await guard.admit("CreateBatch", HEADER)
+    async for _ in guard.bidi("CreateBatch", once()):
         pass
-    assert [entry[1:3] for entry in audit.written] == [
+    assert [entry[1:3] for entry in ended(audit)] == [
         ("CreateDataset", DATASET),
         ("CreateRun", "projects/demo"),
         ("CreateBatch", BATCH),
@@ -112,12 +134,12 @@ async def test_what_was_made_is_named(guard: Guard, audit: Audit) -> None:
 
 async def test_a_caller_who_goes_is_written_down(guard: Guard, api: Api, audit: Audit) -> None:
     """A call that is given up while it changes something leaves an entry that says so."""
-    call = asyncio.create_task(guard.unary("CancelRun", HEADER, pb.CancelRunRequest(name=RUN)))
+    task = asyncio.create_task(call(guard, "CancelRun", pb.CancelRunRequest(name=RUN)))
     await api.begun.wait()
-    call.cancel()
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await call
-    assert audit.written == [("local-admin", "CancelRun", RUN, "INTERRUPTED")]
+        await task
+    assert ended(audit) == [("local-admin", "CancelRun", RUN, "INTERRUPTED")]
 
 
 async def test_messages_of_a_stream_count_as_calls(guard: Guard, audit: Audit) -> None:
@@ -128,10 +150,11 @@ async def test_messages_of_a_stream_count_as_calls(guard: Guard, audit: Audit) -
         while True:
             yield pb.CreateBatchRequest(header=header)
 
-    stream = guard.bidi("CreateBatch", HEADER, endless())
+    await guard.admit("CreateBatch", HEADER)
+    stream = guard.bidi("CreateBatch", endless())
     for _ in range(6):
         await anext(stream)
     with pytest.raises(LinnetError) as caught:
         await anext(stream)
     assert caught.value.reason == "RATE_LIMITED"
-    assert audit.written == [("local-admin", "CreateBatch", BATCH, "RATE_LIMITED")]
+    assert ended(audit) == [("local-admin", "CreateBatch", BATCH, "RATE_LIMITED")]

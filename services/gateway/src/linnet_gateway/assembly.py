@@ -47,6 +47,7 @@ from linnet_gateway.sql.store import Records
 from linnet_gateway.startup import reached
 from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
+from linnet_gateway.trainers.admission import TrainerAdmission
 from linnet_gateway.trainers.ingest import Ingest
 from linnet_gateway.trainers.runner import Runner
 from linnet_gateway.trainers.runner_servicer import RunnerServicer
@@ -106,7 +107,9 @@ class Gateway:
     async def _start(self) -> None:
         core = await self._core()
         rpc = RpcMetrics(self.registry)
-        runner_server = Server(["linnet.v1.RunnerService"], rpc)
+        runner_server = Server(
+            ["linnet.v1.RunnerService"], rpc, admission=TrainerAdmission(core.tokens, self.clock)
+        )
         host = self.settings.runner_host or self.settings.host
         credentials = server_credentials(self.settings, clients=False)
         runner_port = runner_server.listen(f"{host}:{self.settings.runner_port}", credentials)
@@ -288,7 +291,8 @@ class Gateway:
             self.clock,
             rate_limits(settings),
         )
-        server = Server(["linnet.v1.TrainingService"], rpc)
+        self._stack.push_async_callback(guard.close)
+        server = Server(["linnet.v1.TrainingService"], rpc, admission=guard)
         page = MetricsPage(
             self.registry,
             settings.host,

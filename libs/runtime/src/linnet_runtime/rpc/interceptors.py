@@ -1,7 +1,8 @@
 """What every call of every servicer passes through, outermost first.
 
-`ErrorInterceptor` turns the error tree into google.rpc.Status, checks the contract's rules on each
-request message and counts calls; servicers therefore only convert and call their use case.
+`ErrorInterceptor` asks who calls before it reads a message, checks the contract's rules on each,
+turns the error tree into google.rpc.Status and counts calls; servicers therefore only convert and
+call their use case.
 """
 
 import time
@@ -16,9 +17,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from linnet_runtime import logs
 from linnet_runtime.errors import LinnetError
-from linnet_runtime.rpc.message_limit import Oversize, limited
+from linnet_runtime.rpc.admission import Admission, Open, authorization_of
+from linnet_runtime.rpc.message_limit import TOO_LARGE
+from linnet_runtime.rpc.reading import Reader, request_kind
 from linnet_runtime.rpc.status import to_status
-from linnet_runtime.rpc.validation import check
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
 
@@ -52,10 +54,12 @@ class RpcMetrics:
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Turns errors into statuses, checks requests, counts calls."""
+    """Lets calls in, reads and checks their requests, turns errors into statuses, counts."""
 
-    def __init__(self, metrics: RpcMetrics) -> None:
+    def __init__(self, metrics: RpcMetrics, admission: Admission | None = None) -> None:
         self._metrics = metrics
+        self._admission = admission or Open()
+        self._reader = Reader()
         self._log = logs.get("linnet.rpc")
 
     async def intercept_service(
@@ -63,96 +67,134 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Wrap the handler of Linnet's own methods; health and reflection pass unchanged."""
+        """Wrap the handler of Linnet's own methods; health and reflection pass unchanged.
+
+        The wrapped handler is given bytes: gRPC would make the message before anybody is asked.
+        """
         handler = await continuation(handler_call_details)
         method = str(handler_call_details.method)
         if handler is None or not method.startswith("/linnet."):
             return handler
-        short = method.removeprefix("/linnet.v1.")
+        call = _Call(
+            self._metrics,
+            self._admission,
+            self._reader,
+            method.removeprefix("/linnet.v1."),
+            self._log,
+        )
+        kind = request_kind(method)
         if handler.request_streaming and handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                self._streaming(handler.stream_stream, short, requests_stream=True),
-                limited(handler.request_deserializer),
+                call.streaming(handler.stream_stream, kind, requests_stream=True),
+                None,
                 handler.response_serializer,
             )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._streaming(handler.unary_stream, short, requests_stream=False),
-                limited(handler.request_deserializer),
+                call.streaming(handler.unary_stream, kind, requests_stream=False),
+                None,
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(handler.unary_unary, short),
-            limited(handler.request_deserializer),
-            handler.response_serializer,
+            call.unary(handler.unary_unary, kind), None, handler.response_serializer
         )
 
-    def _unary(self, behaviour: Callable[..., Awaitable[Message]], method: str) -> Any:
-        async def call(request: Message, context: Any) -> Message:
+
+class _Call:
+    """What happens around the behaviour of one method."""
+
+    def __init__(
+        self, metrics: RpcMetrics, admission: Admission, reader: Reader, method: str, log: Any
+    ) -> None:
+        self._metrics = metrics
+        self._admission = admission
+        self._reader = reader
+        self._method = method
+        self._name = method.rpartition("/")[2]
+        self._log = log
+
+    def unary(self, behaviour: Callable[..., Awaitable[Message]], kind: type[Message]) -> Any:
+        """Wrap a behaviour that answers once."""
+
+        async def call(data: bytes, context: Any) -> Message:
             begun = time.perf_counter()
             code = "OK"
             try:
-                self._check(request, method)
-                return await behaviour(request, context)
+                await self._admit(context)
+                return await behaviour(await self._read(data, kind), context)
             except grpc.aio.AbortError:
                 code = "ABORTED_BY_HANDLER"
                 raise
             except Exception as error:
-                answer = self._status(error, method)
+                answer = self._status(error)
                 code = str(answer.code.name)
                 await context.abort(answer.code, answer.details, answer.trailing_metadata)
                 raise
             finally:
-                self._metrics.requests.labels(method, code).inc()
-                self._metrics.seconds.labels(method).observe(time.perf_counter() - begun)
+                self._metrics.requests.labels(self._method, code).inc()
+                self._metrics.seconds.labels(self._method).observe(time.perf_counter() - begun)
 
         return call
 
-    def _streaming(
+    def streaming(
         self,
         behaviour: Callable[..., AsyncIterator[Message]],
-        method: str,
+        kind: type[Message],
         *,
         requests_stream: bool,
     ) -> Any:
-        async def call(request: Any, context: Any) -> AsyncIterator[Message]:
+        """Wrap a behaviour that answers with a stream."""
+
+        async def call(data: Any, context: Any) -> AsyncIterator[Message]:
             code = "OK"
-            self._metrics.streams.labels(method).inc()
+            self._metrics.streams.labels(self._method).inc()
             try:
-                if requests_stream:
-                    request = self._checked(request, method)
-                else:
-                    self._check(request, method)
+                await self._admit(context)
+                request: Any = self._each(data, kind)
+                if not requests_stream:
+                    request = await self._read(data, kind)
                 async for response in behaviour(request, context):
                     yield response
             except grpc.aio.AbortError:
                 code = "ABORTED_BY_HANDLER"
                 raise
             except Exception as error:
-                answer = self._status(error, method)
+                answer = self._status(error)
                 code = str(answer.code.name)
                 await context.abort(answer.code, answer.details, answer.trailing_metadata)
                 raise
             finally:
-                self._metrics.streams.labels(method).dec()
-                self._metrics.requests.labels(method, code).inc()
+                self._metrics.streams.labels(self._method).dec()
+                self._metrics.requests.labels(self._method, code).inc()
 
         return call
 
-    def _status(self, error: Exception, method: str) -> Any:
+    def _status(self, error: Exception) -> Any:
         status = to_status(error)
         if not isinstance(error, LinnetError):
-            with structlog.contextvars.bound_contextvars(method=method):
+            with structlog.contextvars.bound_contextvars(method=self._method):
                 self._log.exception("internal_error", answer=status.message)
         return rpc_status.to_status(status)
 
-    def _check(self, request: Any, method: str) -> None:
-        if isinstance(request, Oversize):
-            self._metrics.oversize.labels(method).inc()
-            raise request.refusal()
-        check(request)
+    async def _admit(self, context: Any) -> None:
+        authorization = authorization_of(context.invocation_metadata())
+        try:
+            await self._admission.admit(self._name, authorization)
+        except LinnetError as error:
+            await self._admission.refused(self._name, error)
+            raise
 
-    async def _checked(self, requests: AsyncIterator[Any], method: str) -> AsyncIterator[Message]:
-        async for request in requests:
-            self._check(request, method)
-            yield request
+    async def _read(self, data: bytes, kind: type[Message]) -> Message:
+        try:
+            return await self._reader.read(data, kind)
+        except LinnetError as error:
+            if error.reason == TOO_LARGE:
+                self._metrics.oversize.labels(self._method).inc()
+            await self._admission.refused(self._name, error)
+            raise
+
+    async def _each(
+        self, datas: AsyncIterator[bytes], kind: type[Message]
+    ) -> AsyncIterator[Message]:
+        async for data in datas:
+            yield await self._read(data, kind)

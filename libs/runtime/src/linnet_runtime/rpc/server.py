@@ -8,6 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from linnet_runtime.clock import Clock
+from linnet_runtime.rpc.admission import Admission
 from linnet_runtime.rpc.interceptors import ErrorInterceptor, RpcMetrics
 from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES, MAX_READ_BYTES
 
@@ -47,6 +48,7 @@ class Server:
         service_names: Sequence[str],
         metrics: RpcMetrics,
         *,
+        admission: Admission | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         max_connection_age_s: int = 0,
     ) -> None:
@@ -55,7 +57,7 @@ class Server:
             # Without a grace time: calls under way end when they end, over the old connection.
             options.append(("grpc.max_connection_age_ms", max_connection_age_s * 1000))
         self.grpc_server = grpc.aio.server(
-            interceptors=[ErrorInterceptor(metrics), *interceptors], options=options
+            interceptors=[ErrorInterceptor(metrics, admission), *interceptors], options=options
         )
         self._names = [*service_names, ""]
         self.serving = False

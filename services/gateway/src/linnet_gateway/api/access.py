@@ -1,5 +1,6 @@
 """Who may call what: roles per project, one per method, and nothing that is not listed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -70,10 +71,12 @@ class Principal:
     Attributes:
         subject: Names him for people and logs.
         roles: His role by project id; `*` stands for every project.
+        expires_at_s: When he has to present another token, in seconds since 1970.
     """
 
     subject: str
     roles: Mapping[str, Role] = field(default_factory=dict)
+    expires_at_s: float = math.inf
 
     def role_in(self, project: str) -> Role:
         """Give his role in a project."""

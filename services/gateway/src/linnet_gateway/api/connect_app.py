@@ -13,17 +13,17 @@ from google.protobuf.message import Message
 from linnet.v1.training_service_connect import TrainingServiceASGIApplication
 from linnet_runtime import errors, logs
 from linnet_runtime.rpc.interceptors import RpcMetrics
-from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES
+from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES, TOO_LARGE, too_large
+from linnet_runtime.rpc.message_shape import malformed
+from linnet_runtime.rpc.reading import Reader
 from linnet_runtime.rpc.status import to_status
-from linnet_runtime.rpc.validation import check
 from protobuf.wkt import Any as PackedAny
 
+from linnet_gateway.api.bodies import Body, body_codecs
 from linnet_gateway.api.guard import Guard
 from linnet_gateway.api.method_names import SERVICE, snake_case
 
 _log = logs.get("linnet.connect")
-_STREAM_KINDS = (b"application/connect+", b"application/grpc")
-"""Kinds of bodies that hold more than one message."""
 
 
 def _translated(error: Exception) -> ConnectError:
@@ -39,43 +39,80 @@ def _translated(error: Exception) -> ConnectError:
     return ConnectError(Code[errors.Code(status.code).name], status.message, details)
 
 
-class _Methods:
-    """Makes the service's methods: checked, guarded, translated and counted as over gRPC."""
+class _Door:
+    """Lets calls in before their bodies are read, and counts how each ends."""
 
     def __init__(self, guard: Guard, metrics: RpcMetrics) -> None:
         self._guard = guard
         self._metrics = metrics
 
-    @contextmanager
-    def _counted(self, name: str) -> Iterator[None]:
-        method, begun, code = f"TrainingService/{name}", time.perf_counter(), "OK"
+    async def on_start(self, ctx: Any) -> float:
+        """Let a call in; gives when it began."""
+        begun, name = time.perf_counter(), ctx.method.name
+        authorization = str(ctx.request_headers.get("authorization") or "")
         try:
-            yield
-        except Exception as error:
-            translated = _translated(error)
-            code = translated.code.name
-            raise translated from error
-        finally:
-            self._metrics.requests.labels(method, code).inc()
-            self._metrics.seconds.labels(method).observe(time.perf_counter() - begun)
+            await self._guard.admit(name, authorization)
+        except errors.LinnetError as error:
+            await self._guard.refused(name, error)
+            answer = _translated(error)
+            self._count(name, begun, answer.code.name)
+            raise answer from error
+        return begun
+
+    async def on_end(self, begun: float, ctx: Any, error: Exception | None) -> None:
+        """Count a call; one whose body could not be read is told so by name."""
+        name = ctx.method.name
+        if error is None:
+            self._count(name, begun, "OK")
+            return
+        unread = _unread(error)
+        if unread is None:
+            self._count(name, begun, _translated(error).code.name)
+            return
+        if unread.reason == TOO_LARGE:
+            self._metrics.oversize.labels(f"TrainingService/{name}").inc()
+        await self._guard.refused(name, unread)
+        answer = _translated(unread)
+        self._count(name, begun, answer.code.name)
+        raise answer from error
+
+    def _count(self, name: str, begun: float, code: str) -> None:
+        method = f"TrainingService/{name}"
+        self._metrics.requests.labels(method, code).inc()
+        self._metrics.seconds.labels(method).observe(time.perf_counter() - begun)
+
+
+def _unread(error: Exception) -> errors.LinnetError | None:
+    """Give what an error of connectrpc's own says of a body, in Linnet's words."""
+    if not isinstance(error, ConnectError) or error.details:
+        return None
+    if error.code is Code.RESOURCE_EXHAUSTED:
+        return too_large(f"more than {MAX_MESSAGE_BYTES}")
+    return malformed(error.message) if error.code is Code.INVALID_ARGUMENT else None
+
+
+class _Methods:
+    """Makes the service's methods: read, guarded and translated as over gRPC."""
+
+    def __init__(self, guard: Guard, reader: Reader) -> None:
+        self._guard = guard
+        self._reader = reader
 
     def unary(self, name: str) -> Callable[..., Awaitable[Message]]:
         """Make a method that answers once."""
 
-        async def method(_self: object, request: Message, context: Any) -> Message:
-            with self._counted(name):
-                check(request)
-                return await self._guard.unary(name, _authorization(context), request)
+        async def method(_self: object, body: Body, _context: Any) -> Message:
+            with _translating():
+                return await self._guard.unary(name, await self._read(name, body))
 
         return method
 
     def streaming(self, name: str) -> Callable[..., AsyncIterator[Message]]:
         """Make a method that answers with a stream."""
 
-        async def method(_self: object, request: Message, context: Any) -> AsyncIterator[Message]:
-            with self._counted(name):
-                check(request)
-                async for response in self._guard.stream(name, _authorization(context), request):
+        async def method(_self: object, body: Body, _context: Any) -> AsyncIterator[Message]:
+            with _translating():
+                async for response in self._guard.stream(name, await self._read(name, body)):
                     yield response
 
         return method
@@ -84,57 +121,37 @@ class _Methods:
         """Make a method with streams both ways."""
 
         async def method(
-            _self: object, requests: AsyncIterator[Message], context: Any
+            _self: object, bodies: AsyncIterator[Body], _context: Any
         ) -> AsyncIterator[Message]:
-            with self._counted(name):
-                checked = _checked(requests)
-                async for response in self._guard.bidi(name, _authorization(context), checked):
+            with _translating():
+                async for response in self._guard.bidi(name, self._each(name, bodies)):
                     yield response
 
         return method
 
+    async def _each(self, name: str, bodies: AsyncIterator[Body]) -> AsyncIterator[Message]:
+        async for body in bodies:
+            yield await self._read(name, body)
 
-async def _checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
-    async for request in requests:
-        check(request)
-        yield request
+    async def _read(self, name: str, body: Body) -> Message:
+        try:
+            return await body.read(self._reader)
+        except errors.LinnetError as error:
+            await self._guard.refused(name, error)
+            raise
 
 
-def _authorization(context: Any) -> str:
-    return str(context.request_headers.get("authorization") or "")
-
-
-class _Measured:
-    """Counts unary requests that are too large, which are refused before any method is called."""
-
-    def __init__(self, application: Any, metrics: RpcMetrics) -> None:
-        self._application = application
-        self._metrics = metrics
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request."""
-        name = str(scope.get("path", "")).rpartition("/")[2]
-        kind = dict(scope.get("headers", ())).get(b"content-type", b"")
-        if name not in SERVICE.methods_by_name or kind.startswith(_STREAM_KINDS):
-            await self._application(scope, receive, send)
-            return
-        read_bytes = 0
-
-        async def measured() -> Any:
-            nonlocal read_bytes
-            message = await receive()
-            before = read_bytes
-            read_bytes += len(message.get("body", b""))
-            if before <= MAX_MESSAGE_BYTES < read_bytes:
-                self._metrics.oversize.labels(f"TrainingService/{name}").inc()
-            return message
-
-        await self._application(scope, measured, send)
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _translated(error) from error
 
 
 def connect_app(guard: Guard, metrics: RpcMetrics) -> Any:
     """Make the ASGI application of a guarded API."""
-    make = _Methods(guard, metrics)
+    make = _Methods(guard, Reader())
     methods: dict[str, Any] = {}
     for method in SERVICE.methods:
         if method.client_streaming:
@@ -145,8 +162,12 @@ def connect_app(guard: Guard, metrics: RpcMetrics) -> Any:
             made = make.unary(method.name)
         methods[snake_case(method.name)] = made
     service = type("Service", (), methods)()
-    application = TrainingServiceASGIApplication(service, read_max_bytes=MAX_MESSAGE_BYTES)
-    return _Measured(application, metrics)
+    return TrainingServiceASGIApplication(
+        service,
+        interceptors=[_Door(guard, metrics)],
+        read_max_bytes=MAX_MESSAGE_BYTES,
+        codecs=body_codecs(),
+    )
 
 
 class HttpServer:

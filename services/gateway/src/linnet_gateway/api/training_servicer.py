@@ -10,25 +10,18 @@ from linnet_gateway.api.guard import Guard
 from linnet_gateway.api.method_names import SERVICE
 
 
-def _authorization(context: Any) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization":
-            return str(value)
-    return ""
-
-
 def _unary(guard: Guard, name: str) -> Callable[..., Awaitable[Message]]:
-    async def method(_self: object, request: Message, context: Any) -> Message:
-        return await guard.unary(name, _authorization(context), request)
+    async def method(_self: object, request: Message, _context: Any) -> Message:
+        return await guard.unary(name, request)
 
     return method
 
 
 def _streaming(
-    call: Callable[[str, str, Any], AsyncIterator[Message]], name: str
+    call: Callable[[str, Any], AsyncIterator[Message]], name: str
 ) -> Callable[..., AsyncIterator[Message]]:
-    async def method(_self: object, request: Any, context: Any) -> AsyncIterator[Message]:
-        async for response in call(name, _authorization(context), request):
+    async def method(_self: object, request: Any, _context: Any) -> AsyncIterator[Message]:
+        async for response in call(name, request):
             yield response
 
     return method

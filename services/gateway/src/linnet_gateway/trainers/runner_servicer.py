@@ -6,7 +6,8 @@ from typing import Any
 
 import grpc
 from linnet.v1 import runner_service_pb2, runner_service_pb2_grpc
-from linnet_runtime.errors import InvalidInput, PermissionDenied, QuotaExceeded, Unauthenticated
+from linnet_runtime.errors import InvalidInput, PermissionDenied, QuotaExceeded
+from linnet_runtime.rpc.admission import authorization_of, bearer_token
 
 from linnet_gateway.reported import Report
 from linnet_gateway.tail import EventTail
@@ -24,12 +25,7 @@ _MAX_ENTRIES = 1_000_000
 
 
 def _bearer(context: Any) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
-            return value.removeprefix("Bearer ")
-    raise Unauthenticated(
-        "expected `authorization: Bearer <token>` metadata, received none", reason="NO_TOKEN"
-    )
+    return bearer_token(authorization_of(context.invocation_metadata()))
 
 
 class _Session:
