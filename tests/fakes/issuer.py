@@ -15,10 +15,15 @@ ISSUER, AUDIENCE = "https://issuer.test", "linnet"
 
 
 class Issuer:
-    """Signs with its newest key; `asked` counts how often its keys were read."""
+    """Signs with its newest key; `asked` counts how often its keys were asked for.
+
+    It answers while `free` is set.
+    """
 
     def __init__(self) -> None:
         self.asked = 0
+        self.free = threading.Event()
+        self.free.set()
         self.jwks: dict[str, Any] = {"keys": []}
         self.rotate("one")
 
@@ -50,6 +55,7 @@ def serving(issuer: Issuer) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.asked += 1
+            issuer.free.wait(30)
             body = json.dumps(issuer.jwks).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
@@ -63,6 +69,7 @@ def serving(issuer: Issuer) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/keys"
+    issuer.free.set()
     server.shutdown()
     server.server_close()
     thread.join()

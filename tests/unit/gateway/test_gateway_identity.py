@@ -1,17 +1,20 @@
 """JWTs: keys that rotate, algorithms that are allowed, and tokens made to confuse."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from linnet_gateway.api.access import Role
 from linnet_gateway.api.identity import Identity, OidcSettings, OidcTokens
+from linnet_gateway.api.tokens_file import TokensFile
 from linnet_runtime.errors import Unauthenticated, Unavailable
 
 from tests.fakes.issuer import AUDIENCE, ISSUER, Issuer, serving
@@ -90,6 +93,92 @@ async def test_known_keys_outlive_their_issuer(issuer: Issuer, hands: Hands) -> 
     with pytest.raises(Unavailable) as caught:
         await fresh.of(f"Bearer {issuer.token()}")
     assert caught.value.reason == "NO_JWKS"
+
+
+async def test_a_hanging_issuer_keeps_no_known_caller_waiting(
+    identity: Identity, issuer: Issuer, hands: Hands
+) -> None:
+    """Made-up keys make one question of many; who has a known key is answered meanwhile."""
+    known = f"Bearer {issuer.token()}"
+    await identity.of(known)
+    issuer.free.clear()
+    hands.now_s += 700
+    made_up = [
+        asyncio.create_task(identity.of(f"Bearer {issuer.token(kid=f'made-up-{number}')}"))
+        for number in range(20)
+    ]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        for _ in range(50):
+            await identity.of(known)
+    assert not any(task.done() for task in made_up)
+    issuer.free.set()
+    refused = await asyncio.gather(*made_up, return_exceptions=True)
+    assert {error.reason for error in refused if isinstance(error, Unauthenticated)} == {
+        "UNKNOWN_KEY"
+    }
+    assert issuer.asked == 2
+
+
+async def test_an_issuer_that_is_away_is_not_asked_by_everybody(
+    issuer: Issuer, hands: Hands
+) -> None:
+    """After a question that failed, too, none is asked within ten seconds, whoever calls."""
+    with serving(issuer) as url:
+        identity = Identity([OidcTokens(OidcSettings(ISSUER, AUDIENCE, url), hands)])
+        good = issuer.jwks
+        issuer.jwks = {"keys": "none"}
+        for number in range(5):
+            with pytest.raises(Unavailable) as caught:
+                await identity.of(f"Bearer {issuer.token(kid=f'made-up-{number}')}")
+            assert caught.value.reason == "NO_JWKS"
+        assert issuer.asked == 1
+        issuer.jwks = good
+        hands.now_s += 11
+        assert (await identity.of(f"Bearer {issuer.token()}")).subject == "ann"
+        assert issuer.asked == 2
+
+
+async def test_a_token_says_until_when_it_counts(identity: Identity, issuer: Issuer) -> None:
+    """Whoever is let in with a JWT is known until it expires, and half a minute of clock skew."""
+    ends = datetime.now(UTC) + timedelta(minutes=3)
+    principal = await identity.of(f"Bearer {issuer.token(exp=ends)}")
+    assert principal.expires_at_s == pytest.approx(ends.timestamp() + 30, abs=1)
+
+
+async def test_tokens_are_withdrawn_by_writing_their_file(tmp_path: Path, hands: Hands) -> None:
+    """A tokens file that changes counts within a second; one that can't be read changes nothing."""
+
+    def write(*names: str) -> None:
+        new = tmp_path / "new.json"
+        entries = [
+            {
+                "subject": name,
+                "sha256": hashlib.sha256(name.encode()).hexdigest(),
+                "roles": {"demo": "viewer"},
+            }
+            for name in names
+        ]
+        new.write_text(json.dumps(entries))
+        new.replace(path)
+
+    path = tmp_path / "tokens.json"
+    write("ann")
+    identity = Identity([TokensFile(path, hands)])
+    assert (await identity.of("Bearer ann")).subject == "ann"
+    write("bob", "eve")
+    hands.now_s += 2
+    assert await refusal(identity, "ann") == "BAD_TOKEN"
+    assert (await identity.of("Bearer bob")).subject == "bob"
+    path.write_text('[{"subject": "half')
+    hands.now_s += 2
+    assert (await identity.of("Bearer bob")).subject == "bob"
+    path.unlink()
+    hands.now_s += 2
+    assert (await identity.of("Bearer bob")).subject == "bob"
+    write("ann")
+    hands.now_s += 2
+    assert (await identity.of("Bearer ann")).subject == "ann"
 
 
 def by_hand(header: dict[str, Any], claims: dict[str, Any], key: bytes) -> str:

@@ -1,12 +1,9 @@
 """From settings to who is let in: TLS of the ports, and what tells callers apart."""
 
-import json
 import ssl
 
 import grpc
-from linnet_runtime.errors import InvalidInput
 
-from linnet_gateway.api.access import Principal, Role
 from linnet_gateway.api.certificates import (
     CertificateFiles,
     following_context,
@@ -19,6 +16,7 @@ from linnet_gateway.api.identity import (
     OidcTokens,
     StaticTokens,
 )
+from linnet_gateway.api.tokens_file import TokensFile
 from linnet_gateway.settings import GatewaySettings
 
 
@@ -61,7 +59,7 @@ def identity_of(settings: GatewaySettings) -> Identity:
     if settings.api_token is not None:
         authenticators.append(StaticTokens.admin(settings.api_token.get_secret_value()))
     if settings.tokens_file is not None:
-        authenticators.append(StaticTokens(_read_tokens(settings)))
+        authenticators.append(TokensFile(settings.tokens_file))
     if settings.oidc_issuer:
         authenticators.append(
             OidcTokens(
@@ -75,21 +73,3 @@ def identity_of(settings: GatewaySettings) -> Identity:
             )
         )
     return Identity(authenticators)
-
-
-def _read_tokens(settings: GatewaySettings) -> dict[str, Principal]:
-    assert settings.tokens_file is not None
-    try:
-        entries = json.loads(settings.tokens_file.read_text())
-        return {
-            str(entry["sha256"]): Principal(
-                str(entry["subject"]),
-                {str(p): Role[str(r).upper()] for p, r in entry["roles"].items()},
-            )
-            for entry in entries
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput.of(
-            "LINNET_GATEWAY_TOKENS_FILE",
-            f'expected a list of {{"subject", "sha256", "roles"}}: {type(error).__name__}',
-        ) from error

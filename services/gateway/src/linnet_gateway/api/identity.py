@@ -1,25 +1,19 @@
 """Who calls: static tokens of local use, or JWTs of an OIDC issuer."""
 
-import asyncio
 import hashlib
 import hmac
-import json
 import time
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from linnet_runtime.errors import Unauthenticated, Unavailable
+from linnet_runtime.errors import Unauthenticated
+from linnet_runtime.rpc.admission import bearer_token
 
 from linnet_gateway.api.access import EVERY_PROJECT, Principal, Role
+from linnet_gateway.api.issuer_keys import IssuerKeys
 
-_BEARER = "Bearer "
 _MAX_TOKEN_CHARACTERS = 16_384
-_JWKS_LIFE_S = 600.0
-_JWKS_PAUSE_S = 10.0
-_JWKS_TIMEOUT_S = 5.0
-_JWKS_MAX_BYTES = 1024 * 1024
 
 
 class Authenticator(Protocol):
@@ -90,10 +84,7 @@ class OidcTokens:
             monotonic: Gives seconds that never go back.
         """
         self._settings = settings
-        self._monotonic = monotonic
-        self._keys: dict[str, Any] = {}
-        self._read_at = float("-inf")
-        self._lock = asyncio.Lock()
+        self._keys = IssuerKeys(settings.jwks_url, monotonic)
 
     async def identify(self, token: str) -> Principal | None:
         """Say who presents a token."""
@@ -104,7 +95,7 @@ class OidcTokens:
         settings = self._settings
         try:
             key_id = str(jwt.get_unverified_header(token).get("kid", ""))
-            key = await self._key(key_id)
+            key = await self._keys.key(key_id)
             claims = jwt.decode(
                 token,
                 key,
@@ -120,38 +111,11 @@ class OidcTokens:
             raise Unauthenticated(
                 f"the token is not valid: {type(error).__name__}", reason="BAD_TOKEN"
             ) from None
-        return Principal(str(claims["sub"]), _roles(claims.get(settings.roles_claim)))
-
-    async def _key(self, key_id: str) -> Any:
-        async with self._lock:
-            age_s = self._monotonic() - self._read_at
-            stale = age_s > _JWKS_LIFE_S
-            # A key that is not known may be new; whoever invents ids must not make us ask often.
-            if stale or (key_id not in self._keys and age_s > _JWKS_PAUSE_S):
-                await self._read_keys()
-        if key_id not in self._keys:
-            raise Unauthenticated(
-                "the token's key is not one of the issuer's", reason="UNKNOWN_KEY"
-            )
-        return self._keys[key_id]
-
-    async def _read_keys(self) -> None:
-        import jwt
-
-        try:
-            document = await asyncio.to_thread(self._fetch)
-            keys = jwt.PyJWKSet.from_dict(document).keys
-        except (OSError, ValueError, jwt.PyJWTError) as error:
-            self._read_at = self._monotonic() - _JWKS_LIFE_S + _JWKS_PAUSE_S
-            if self._keys:
-                return
-            raise Unavailable("the issuer's keys can't be read", reason="NO_JWKS") from error
-        self._keys = {str(key.key_id): key for key in keys if key.key_id}
-        self._read_at = self._monotonic()
-
-    def _fetch(self) -> Any:
-        with urllib.request.urlopen(self._settings.jwks_url, timeout=_JWKS_TIMEOUT_S) as answer:  # noqa: S310 - the operator's own URL
-            return json.loads(answer.read(_JWKS_MAX_BYTES))
+        return Principal(
+            str(claims["sub"]),
+            _roles(claims.get(settings.roles_claim)),
+            expires_at_s=float(claims["exp"]) + settings.leeway_s,
+        )
 
 
 def _roles(claim: Any) -> dict[str, Role]:
@@ -174,11 +138,7 @@ class Identity:
         """Say who sends an `authorization` header; raises `Unauthenticated`."""
         if not self._authenticators:
             return Principal("anonymous", {EVERY_PROJECT: Role.ADMIN})
-        token = authorization.removeprefix(_BEARER)
-        if not authorization.startswith(_BEARER) or not token:
-            raise Unauthenticated(
-                "expected `authorization: Bearer <token>`, received none", reason="NO_TOKEN"
-            )
+        token = bearer_token(authorization)
         if len(token) <= _MAX_TOKEN_CHARACTERS:
             for authenticator in self._authenticators:
                 principal = await authenticator.identify(token)
