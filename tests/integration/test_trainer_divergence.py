@@ -11,7 +11,7 @@ from linnet_ml.spec import Architecture, LayerList, Optimizer
 from linnet_ml.splits import Fold
 from linnet_trainer.fit.epochs import Ending
 
-from tests.fakes.training import digits, spec, train
+from tests.fakes.training import Recorder, digits, spec, train
 
 
 def large(folder):
@@ -41,9 +41,12 @@ def test_a_limit_in_a_diverging_epoch_exports_no_broken_weights(shop, tmp_path, 
 
     ticks = itertools.count()
     timed = replace(shop, trainer=Trainer(lambda: next(ticks) * 0.01))
-    given = diverging(keep_best=keep_best, time_limit=timedelta(milliseconds=1))
+    # Two chunks of a step, then the epoch's other steps, each of five looks at the clock.
+    given = diverging(keep_best=keep_best, time_limit=timedelta(milliseconds=145))
+    events = Recorder()
     with pytest.raises(Diverged, match="learning rate"):
-        train(timed, given, large(tmp_path), tmp_path / "out")
+        train(timed, given, large(tmp_path), tmp_path / "out", events=events)
+    assert events.epochs == []
     assert not list((tmp_path / "out").iterdir())
 
 

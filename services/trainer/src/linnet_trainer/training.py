@@ -1,6 +1,6 @@
 """One run, from rows and spec to a folder of artifacts; knows no gateway and no store."""
 
-import statistics
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from linnet_trainer.fit.epochs import Ending, EpochRecord
 from linnet_trainer.fit.fitting import FitProgress, FoldFit, FoldSettings
 from linnet_trainer.fit.fold_rows import PreparedFold, calibration_rows, prepare_fold
 from linnet_trainer.fit.loop import LoopSettings, TrainingLoop
+from linnet_trainer.fit_plan import FitPlan
 from linnet_trainer.networks import Network
 from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder, time_limit_seconds
 from linnet_trainer.shared_loops import SharedLoops
@@ -79,9 +80,8 @@ class _Run:
         self._saved = now()
         self._warnings: list[str] = []
         self._split = order.data.split(order.spec)
-        self._fits = [*self._split.folds]
-        if self._split.final is not None:
-            self._fits.append(self._split.final)
+        self._plan = FitPlan(self._split, order.spec.fit)
+        self._fits = self._plan.fits
         self._progress = RunProgress(seconds=order.seconds_used)
         self._fit_index = 0
 
@@ -132,37 +132,39 @@ class _Run:
     def _seconds(self) -> float:
         return self._progress.seconds + self._now() - self._begun
 
-    def _settings(self, index: int) -> FitSettings:
-        fit = self._spec.fit
-        if self._split.final is not None and index == len(self._fits) - 1:
-            epochs = [len(done.history) for done in self._progress.done]
-            return replace(fit, epochs=round(statistics.median(epochs)), early_stopping=None)
-        return fit
-
     def _fit(self, index: int, deadline: float) -> tuple[FoldResult | None, Ending]:
-        fold = self._fits[index]
+        begun = self._now()
+        fold, done = self._fits[index], self._progress.done
         prepared = prepare_fold(self._order.data, fold, self._spec)
         fitted = Fitted(fold, prepared, *self._model(prepared))
-        if index < len(self._progress.done):
-            progress = self._progress.done[index]
-            ending = progress.ending(self._settings(index))
-        else:
-            resumed = self._progress.fit if self._progress.fold == index else None
-            progress = resumed or FitProgress(fitted.loop.fresh_state(fitted.model))
-            self._progress.fold, self._progress.fit = index, progress
-            settings = FoldSettings(self._settings(index), self._number(index), deadline)
-            self._introduce(fold, settings.fit, prepared)
-            ending = self._train(fitted, settings, progress)
-            if ending.is_interruption:
-                return None, ending
-            self._progress.fit = None
-            self._progress.done.append(progress)
-        scored = len(self._split.folds) > 1
-        return result_of(fitted, progress, ending, self._spec.fit, scored=scored), ending
+        fit = self._plan.settings(index, done)
+        if index < len(done):
+            ending = done[index].ending(fit)
+            return self._result(fitted, done[index], ending), ending
+        resumed = self._progress.fit if self._progress.fold == index else None
+        progress = resumed or FitProgress(fitted.loop.fresh_state(fitted.model))
+        before = len(progress.history)
+        self._progress.fold, self._progress.fit = index, progress
+        settings = FoldSettings(
+            fit,
+            self._plan.number(index),
+            deadline,
+            later=self._plan.later(index, done),
+            foresees=not self._plan.begun,
+        )
+        self._introduce(fold, fit, prepared)
+        ending = self._train(fitted, settings, progress)
+        if ending.is_interruption:
+            return None, ending
+        self._progress.fit = None
+        done.append(progress)
+        result = self._result(fitted, progress, ending)
+        self._plan.took(self._now() - begun, progress.history[before:])
+        return result, ending
 
-    def _number(self, index: int) -> int:
-        """Give a fold's number, from 1; zero for a plain split and the final fit."""
-        return index + 1 if len(self._split.folds) > 1 and index < len(self._split.folds) else 0
+    def _result(self, fitted: Fitted, progress: FitProgress, ending: Ending) -> FoldResult:
+        scored = len(self._split.folds) > 1
+        return result_of(fitted, progress, ending, self._spec.fit, scored=scored)
 
     def _train(self, fitted: Fitted, settings: FoldSettings, progress: FitProgress) -> Ending:
         if self._network.own_fit is not None:
@@ -176,10 +178,8 @@ class _Run:
         return FoldFit(fitted.loop, data, settings, self, self._now).run(progress)
 
     def _model(self, prepared: PreparedFold) -> tuple[Any, TrainingLoop]:
-        import keras
-
+        self._seed()
         fit = self._spec.fit
-        keras.utils.set_random_seed(fit.seed % 2**32)
         model = self._network.build()
         if self._order.initial_model is not None:
             initial_weights.take(model, self._order.initial_model)
@@ -191,7 +191,21 @@ class _Run:
             xla=engine.xla,
             sequential=engine.sequential,
         )
-        return model, self._trainer.shared.loop(self._network, model, settings)
+        loop = self._trainer.shared.loop(self._network, model, settings)
+        if self._network.layers is None:
+            loop.kernels_were_dropped()
+        return model, loop
+
+    def _seed(self) -> None:
+        import keras
+
+        seed = self._spec.fit.seed % 2**32
+        if self._network.layers is None:
+            keras.utils.set_random_seed(seed)
+        else:
+            # All that layers draw from. The call above would have TensorFlow drop its kernels,
+            # which are made anew at the next call, as long as a short fit.
+            random.seed(seed)
 
     def _engine(self, prepared: PreparedFold) -> Engine:
         fit = self._spec.fit

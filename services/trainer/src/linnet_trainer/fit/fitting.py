@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 from linnet_trainer.fit.epochs import Ending, EpochRecord
 from linnet_trainer.fit.loop import TrainingLoop
 from linnet_trainer.fit.loop_state import EpochPlan, LoopState, Rows
+from linnet_trainer.fit.pace import NOTHING_LATER, LaterFits, Pace
 from linnet_trainer.fit.rates import epoch_rates
 from linnet_trainer.fit.watching import Watch
 
-CHUNK_SECONDS = 0.4
-"""Time of a chunk of steps: progress, cancelling and limits are looked at in between."""
 LEAST_RATIO_SECONDS = 0.7
 """Shortest time between two reports of progress; with a chunk's time still below 2 s."""
-FIRST_CHUNK_STEPS = 4
-MOST_GROWTH = 32
-"""A chunk is at most that many times the one before, since the first includes tracing."""
 
 
 class FitHooks(Protocol):
@@ -101,11 +97,15 @@ class FoldSettings:
         fit: Resolved settings; `epochs` is this fit's own number.
         fold: Number of the fold, from 1; zero for a plain split and the final fit.
         deadline: Moment, on the clock given, at which the time limit is over; infinite for none.
+        later: The fits after this one.
+        foresees: Whether to warn of a limit that will come too early.
     """
 
     fit: FitSettings
     fold: int
     deadline: float = math.inf
+    later: LaterFits = NOTHING_LATER
+    foresees: bool = True
 
 
 class FoldFit:
@@ -125,10 +125,10 @@ class FoldFit:
         self._fit = settings.fit
         self._hooks = hooks
         self._now = monotonic
-        self._chunk = FIRST_CHUNK_STEPS
-        self._step_seconds = 0.0
-        self._told = monotonic()
+        self._told = self._ended = monotonic()
         self._steps = -(-len(data.index) // self._fit.batch_size)
+        self._pace = Pace(self._steps)
+        self._foresees = settings.foresees
 
     def run(self, progress: FitProgress) -> Ending:
         """Train from where `progress` stands until an end is reached; changes `progress`."""
@@ -149,26 +149,28 @@ class FoldFit:
             epoch_rates(self._fit, number, self._steps, progress.watch.plateau_factor),
             (seed % 2**31, (self._settings.fold << 20) + number),
         )
-        if progress.step == 0:
+        whole, firsts = progress.step == 0, self._loop.firsts
+        if whole:
             progress.state = replace(progress.state, loss_sum=0.0, correct=0.0)
         while progress.step < self._steps:
-            stop = min(self._steps, progress.step + self._chunk)
-            begun = self._now()
-            progress.state = self._loop.run(
-                progress.state, self._data.training, plan, progress.step, stop
-            )
-            self._learn_speed(stop - progress.step, self._now() - begun)
-            progress.epoch_seconds += self._now() - begun
+            stop = min(self._steps, progress.step + self._pace.chunk)
+            progress.state, seconds = self._timed_steps(progress, plan, progress.step, stop)
+            progress.epoch_seconds += seconds
             progress.step = stop
             ending = self._between_chunks(progress)
             if ending is not None:
                 return ending
-        return self._end_epoch(progress, float(plan.rates[-1]))
+        return self._end_epoch(progress, plan, usual=whole and firsts == self._loop.firsts)
 
-    def _learn_speed(self, steps: int, seconds: float) -> None:
-        self._step_seconds = seconds / steps
-        wanted = int(CHUNK_SECONDS / max(self._step_seconds, 1e-9))
-        self._chunk = max(1, min(wanted, self._chunk * MOST_GROWTH))
+    def _timed_steps(
+        self, progress: FitProgress, plan: EpochPlan, start: int, stop: int
+    ) -> tuple[LoopState, float]:
+        begun, firsts = self._now(), self._loop.firsts
+        state = self._loop.run(progress.state, self._data.training, plan, start, stop)
+        seconds = self._now() - begun
+        if firsts == self._loop.firsts:
+            self._pace.took_steps(stop - start, seconds)
+        return state, seconds
 
     def _between_chunks(self, progress: FitProgress) -> Ending | None:
         ending = self._hooks.interruption()
@@ -187,14 +189,13 @@ class FoldFit:
             self._hooks.ratio(done)
             self._told = self._now()
 
-    def _end_epoch(self, progress: FitProgress, rate: float) -> Ending | None:
-        begun = self._now()
+    def _end_epoch(self, progress: FitProgress, plan: EpochPlan, *, usual: bool) -> Ending | None:
+        begun, firsts = self._now(), self._loop.firsts
         rows = len(self._data.index)
         loss, accuracy = progress.state.loss_sum / rows, progress.state.correct / rows
         val_loss = val_accuracy = None
         if self._data.validation is not None:
-            most = max(1, 1024 // self._fit.batch_size) * self._fit.batch_size
-            val_loss, val_accuracy = self._loop.score(progress.state, self._data.validation, most)
+            val_loss, val_accuracy = self._validate(progress.state, self._data.validation)
         monitored = loss if val_loss is None else val_loss
         number = progress.epoch + 1
         progress.watch = progress.watch.after(self._fit, number, monitored)
@@ -203,21 +204,51 @@ class FoldFit:
             progress.best = progress.state
         validation_seconds = self._now() - begun
         seconds = progress.epoch_seconds + validation_seconds
-        usual = self._step_seconds * self._steps + validation_seconds
-        eta = usual * (self._fit.epochs - number)
+        usual = usual and firsts == self._loop.firsts
+        epoch_seconds = self._epoch_seconds(progress, plan, seconds, usual=usual)
+        eta = epoch_seconds * (self._fit.epochs - number) + self._settings.later.time(epoch_seconds)
         record = EpochRecord(
-            number, self._settings.fold, loss, accuracy, val_loss, val_accuracy, rate, seconds,
-            eta, best,
+            number, self._settings.fold, loss, accuracy, val_loss, val_accuracy,
+            float(plan.rates[-1]), seconds, eta, best,
         )  # fmt: skip
         progress.history.append(record)
         progress.epoch, progress.step, progress.epoch_seconds = number, 0, 0.0
         self._hooks.epoch(record, self._fit.epochs)
         self._told = self._now()
-        if number == 1:
+        if self._foresees and self._pace.settled:
             self._foresee(eta)
         return None if math.isfinite(record.monitored) else Ending.DIVERGED
 
+    def _validate(self, state: LoopState, rows: Rows) -> tuple[float, float]:
+        begun, firsts = self._now(), self._loop.firsts
+        most = max(1, 1024 // self._fit.batch_size) * self._fit.batch_size
+        found = self._loop.score(state, rows, most)
+        if firsts == self._loop.firsts:
+            self._pace.took_validation(self._now() - begun)
+        return found
+
+    def _epoch_seconds(
+        self, progress: FitProgress, plan: EpochPlan, seconds: float, *, usual: bool
+    ) -> float:
+        """Give what an epoch to come takes; `usual` says that this one traced nothing."""
+        wall = self._now() - self._ended
+        if usual:
+            self._pace.took_epoch(wall)
+        elif progress.epoch + 1 < self._fit.epochs or self._settings.later != NOTHING_LATER:
+            self._time_again(progress, plan)
+        self._ended = self._now()
+        return self._pace.epoch_seconds(max(0.0, wall - seconds))
+
+    def _time_again(self, progress: FitProgress, plan: EpochPlan) -> None:
+        """Time what has hardly been done but to trace it; what comes out is dropped."""
+        if self._pace.steps_to_time:
+            self._timed_steps(progress, plan, 0, self._pace.steps_to_time)
+        rows = self._data.validation
+        if rows is not None and not self._pace.knows_validation:
+            self._validate(progress.state, rows)
+
     def _foresee(self, eta: float) -> None:
+        self._foresees = False
         left = self._settings.deadline - self._now()
         if eta > left:
             self._hooks.warn(

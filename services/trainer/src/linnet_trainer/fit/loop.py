@@ -54,7 +54,11 @@ class _Feed(NamedTuple):
 
 
 class TrainingLoop:
-    """Traced steps over one model."""
+    """Traced steps over one model.
+
+    Attributes:
+        firsts: Calls so far that were the first of their shapes, and so traced and made kernels.
+    """
 
     def __init__(self, model: Any, settings: LoopSettings) -> None:
         self._model = model
@@ -73,6 +77,8 @@ class TrainingLoop:
         self._uneven = self._traced(self._uneven_steps)
         self._tails: dict[int, Callable[..., Any]] = {}
         self._scores = tf.function(self._score, autograph=False, reduce_retracing=True)
+        self._shapes_seen: set[tuple[Any, ...]] = set()
+        self.firsts = 0
 
     def fresh_state(self, model: Any) -> LoopState:
         """Read the starting state of a newly built model of the loop's architecture."""
@@ -127,16 +133,29 @@ class TrainingLoop:
             tuple(tf.constant(vector) for vector in rates),
             tf.constant(epoch.seed),
         )
+        shape = rows.features.shape
         with self._executor():
             if uneven:
+                self._note("uneven", shape, feed.rest.shape)
                 values = self._uneven(feed, tf.constant(start), tf.constant(stop), *values)
             elif start < min(stop, full):
                 ends = (tf.constant(start), tf.constant(min(stop, full)))
+                self._note("steps", shape, feed.batches.shape, feed.rest.shape)
                 values = self._steps(feed, *ends, *values)
             if not uneven and stop > full:
                 tail = self._tail(len(epoch.order) - full * self._batch)
+                self._note("tail", shape, feed.batches.shape, feed.rest.shape)
                 values = tail(feed, tf.constant(full), *values)
         return self._state(values, state.step + stop - start)
+
+    def kernels_were_dropped(self) -> None:
+        """Take that TensorFlow makes its kernels anew, as after a change of its seed."""
+        self._shapes_seen.clear()
+
+    def _note(self, *call: Any) -> None:
+        if call not in self._shapes_seen:
+            self._shapes_seen.add(call)
+            self.firsts += 1
 
     def _executor(self) -> AbstractContextManager[Any]:
         if not self._settings.sequential:
@@ -155,6 +174,7 @@ class TrainingLoop:
             if rows.count > most_rows:
                 part = slice(start, start + most_rows)
                 features, labels = features[part], labels[part]
+            self._note("scores", features.shape)
             with self._executor():
                 mean, right = self._scores(features, labels, flat, *fixed)
             loss += float(mean) * int(labels.shape[0])

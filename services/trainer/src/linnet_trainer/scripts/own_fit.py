@@ -146,7 +146,7 @@ class OwnFit:
             ),
             learning_rate=self._learning_rate(),
             seconds=seconds,
-            eta_seconds=0.0 if last else max(0.0, seconds * (fit.epochs - number)),
+            eta_seconds=0.0 if last else self._left(seconds, fit.epochs - number),
             best=best,
         )
         progress.history.append(record)
@@ -157,6 +157,9 @@ class OwnFit:
         if progress.watch.should_stop(fit):
             return Ending.EARLY_STOPPING
         return self.interruption()
+
+    def _left(self, seconds: float, epochs: int) -> float:
+        return max(0.0, seconds * epochs + self.settings.later.time(seconds))
 
     def _learning_rate(self) -> float:
         """Read the rate of the optimizer that the script chose; the spec's where it shows none."""

@@ -1,0 +1,59 @@
+"""The fits of a run: how long each trains, and what comes after it."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from linnet_ml.spec import FitSettings
+from linnet_ml.splits import Fold, Split
+
+from linnet_trainer.fit.epochs import EpochRecord
+from linnet_trainer.fit.fitting import FitProgress
+from linnet_trainer.fit.pace import LaterFits
+
+
+class FitPlan:
+    """The folds of a split in order, the final fit last.
+
+    Attributes:
+        fits: Rows of each fit.
+    """
+
+    def __init__(self, split: Split, fit: FitSettings) -> None:
+        final = () if split.final is None else (split.final,)
+        self.fits: tuple[Fold, ...] = (*split.folds, *final)
+        self._folds = len(split.folds)
+        self._fit = fit
+        self._besides: list[float] = []
+
+    def number(self, index: int) -> int:
+        """Give a fold's number, from 1; zero for a plain split and the final fit."""
+        return index + 1 if self._folds > 1 and index < self._folds else 0
+
+    def settings(self, index: int, done: Sequence[FitProgress]) -> FitSettings:
+        """Give the settings of a fit after those that are done."""
+        if index < self._folds:
+            return self._fit
+        epochs = [len(one.history) for one in done[: self._folds]]
+        return replace(self._fit, epochs=round(statistics.median(epochs)), early_stopping=None)
+
+    def later(self, index: int, done: Sequence[FitProgress]) -> LaterFits:
+        """Say what comes after a fit, as far as the fits before it show."""
+        ahead = self.fits[index + 1 :]
+        usual = statistics.median(len(one.history) for one in done) if done else self._fit.epochs
+        own = self.fits[index].training.size
+        # The first fit of a process traces what the later ones share with it.
+        besides = self._besides[-1] if len(self._besides) > 1 else 0.0
+        return LaterFits(
+            sum(usual * fold.training.size / own for fold in ahead), besides * len(ahead)
+        )
+
+    def took(self, seconds: float, epochs: Sequence[EpochRecord]) -> None:
+        """Take the time of a fit, from its rows to its scores, and the epochs that it trained."""
+        trained = statistics.median(e.seconds for e in epochs) * len(epochs) if epochs else 0.0
+        self._besides.append(max(0.0, seconds - trained))
+
+    @property
+    def begun(self) -> bool:
+        """Whether this attempt has trained a fit to its end."""
+        return bool(self._besides)
