@@ -194,3 +194,44 @@ def test_what_layers_cannot_say_is_not_read(body):
     from linnet_trainer.scripts.read_layers import read_layers
 
     assert read_layers(built_by(HEAD + body + TAIL, (8, 3)), (8, 3), CLASSES) is None
+
+
+SQUEEZED = """
+    x = layers.Reshape((-1, 4))(x) if len(input_shape) == 1 else x
+    make = layers.Conv1D if len(x.shape) == 3 else layers.Conv2D
+    pool = layers.GlobalAveragePooling1D if len(x.shape) == 3 else layers.GlobalAveragePooling2D
+    x = make(6, 3, padding="same", activation="relu")(x)
+    x = layers.Multiply()([x, layers.Dense(6, activation="sigmoid")(pool(keepdims=True)(x))])
+    x = pool()(x)
+"""
+
+
+@pytest.mark.parametrize("shape", [(40,), (10, 4), (6, 6, 2)])
+@pytest.mark.parametrize("float_io", [False, True])
+def test_other_models_are_made_for_the_device_too(shape, float_io):
+    """Averages become pools and no reshape is left at the input; scores stay the model's."""
+    from linnet_ml.spec import ExportOptions, TensorIo
+    from linnet_trainer.export import keras_export
+    from linnet_trainer.export.tflite_edit import tensor_facts
+    from linnet_trainer.scripts.read_layers import read_layers
+
+    from tests.integration.test_trainer_export import arena_and_scores, scores
+
+    model = built_by(HEAD + SQUEEZED + TAIL, shape)
+    assert read_layers(model, shape, CLASSES) is None
+    rows = np.random.default_rng(3).normal(size=(20, *shape)).astype(np.float32)
+    expected = np.asarray(model(rows))
+    plain = keras_export.float32(model)
+    np.testing.assert_allclose(scores(plain, rows), expected, atol=1e-5)
+    io = TensorIo.FLOAT32 if float_io else TensorIo.INT8
+    int8 = keras_export.int8(model, rows, ExportOptions(int8_io=io))
+    facts, plain_facts = tensor_facts(int8), tensor_facts(plain)
+    for names in (facts["operators"], plain_facts["operators"]):
+        assert "MEAN" not in names
+        assert next(name for name in names if name != "QUANTIZE") != "RESHAPE"
+    assert facts["input"]["shape"] == plain_facts["input"]["shape"]
+    ours, micro = scores(int8, rows), arena_and_scores(int8, rows)
+    assert (ours.argmax(axis=1) == micro.argmax(axis=1)).all()
+    largest = expected.max()
+    ours = ours if float_io else (ours.astype(np.float32) + 128) / 256
+    np.testing.assert_allclose(ours, expected, atol=0.1 * largest)

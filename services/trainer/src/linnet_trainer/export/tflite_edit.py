@@ -25,6 +25,44 @@ def for_device(model: bytes) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
 
 
+def reshaped_input(model: bytes) -> bytes:
+    """Give the input the shape that a reshape at the start gives it, the same bytes in a row.
+
+    The reshape may come after the quantization of a float input; one that is not the only reader
+    stays.
+    """
+    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    graph = parsed.subgraphs[0]
+    path = [int(graph.inputs[0])]
+    reader = _only_reader(graph, path[0])
+    if reader is not None and _code(parsed, reader) == schema.BuiltinOperator.QUANTIZE:
+        path.append(int(reader.outputs[0]))
+        reader = _only_reader(graph, path[1])
+    if reader is None or _code(parsed, reader) != schema.BuiltinOperator.RESHAPE:
+        return model
+    after = int(reader.outputs[0])
+    if after in [int(t) for t in graph.outputs]:
+        return model
+    for tensor in path:
+        graph.tensors[tensor].shape = graph.tensors[after].shape
+        graph.tensors[tensor].shapeSignature = None
+    for operator in graph.operators:
+        operator.inputs = np.array(
+            [path[-1] if int(i) == after else int(i) for i in operator.inputs], dtype=np.int32
+        )
+    graph.operators.remove(reader)
+    _drop_tensors(graph)
+    _share_buffers(parsed)
+    _drop_opcodes(parsed)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
+
+
+def _only_reader(graph: Any, tensor: int) -> Any:
+    readers = [o for o in graph.operators if tensor in [int(i) for i in o.inputs]]
+    outputs = [int(t) for t in graph.outputs]
+    return readers[0] if len(readers) == 1 and tensor not in outputs else None
+
+
 def operator_names(model: bytes) -> list[str]:
     """Name the operators of a model in order of execution, such as CONV_2D."""
     parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from linnet_ml.spec import ExportOptions, LayerList
+from linnet_ml.spec import ExportOptions, LayerList, TensorIo
 from numpy.typing import NDArray
 
 from linnet_trainer.archives import npz_bytes
@@ -115,6 +115,7 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
         `input_shape` of the exported model and `error` if there is none.
     """
     from linnet_trainer.export import keras_export
+    from linnet_trainer.export.tflite_edit import tensor_facts
     from linnet_trainer.scripts.errors import ScriptFailed
 
     folder = Path(arguments["folder"])
@@ -127,19 +128,18 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
         with np.load(folder / WEIGHTS) as archive:
             model.set_weights([archive[str(n)] for n in range(len(archive.files))])
         if arguments["variant"] == "float32":
-            made = keras_export.float32(model)
-            (folder / FLOAT32).write_bytes(made)
+            name, made = FLOAT32, keras_export.float32(model)
         else:
             rows = np.load(folder / CALIBRATION)
-            made = keras_export.int8(
-                model, rows, ExportOptions(
-                    int8_io=arguments["int8_io"],
-                    per_tensor_dense=arguments["per_tensor_dense"],
-                )
-            )  # fmt: skip
-            (folder / INT8).write_bytes(made)
+            options = ExportOptions(
+                int8_io=TensorIo(arguments["int8_io"]),
+                per_tensor_dense=arguments["per_tensor_dense"],
+            )
+            name, made = INT8, keras_export.int8(model, rows, options)
+        (folder / name).write_bytes(made)
+        shape = tensor_facts(made)["input"]["shape"]
     except ScriptFailed as problem:
         return {"input_shape": None, "error": problem.message[:LONGEST_ERROR]}
     except Exception as problem:  # noqa: BLE001 - converters raise errors of many kinds
         return {"input_shape": None, "error": error_text(problem)}
-    return {"input_shape": [1, *arguments["input_shape"]], "error": ""}
+    return {"input_shape": shape, "error": ""}
