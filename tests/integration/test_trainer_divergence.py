@@ -62,5 +62,5 @@ def test_weights_that_broke_after_the_best_epoch_give_way_to_it():
     given = spec(keep_best=False).fit
     for state, expected in ((broken, best), (best, best)):
         progress = FitProgress(state, best=best)
-        result = result_of(fitted, progress, Ending.TIME_LIMIT, given, scored=False)
+        result = result_of(fitted, progress, Ending.TIME_LIMIT, given, look=None)
         assert result.state is expected

@@ -12,11 +12,9 @@ from linnet_trainer.artifacts import FoldResult
 from linnet_trainer.fit.epochs import Ending
 from linnet_trainer.fit.fitting import FitProgress
 from linnet_trainer.fit.fold_rows import PreparedFold
-from linnet_trainer.fit.loop import TrainingLoop
+from linnet_trainer.fit.loop import Look, TrainingLoop
 from linnet_trainer.fit.loop_state import LoopState
 from linnet_trainer.run_contract import Diverged
-
-_SCORED_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,12 @@ class Fitted:
 
 
 def result_of(
-    fitted: Fitted, progress: FitProgress, ending: Ending, settings: FitSettings, *, scored: bool
+    fitted: Fitted,
+    progress: FitProgress,
+    ending: Ending,
+    settings: FitSettings,
+    *,
+    look: Look | None,
 ) -> FoldResult:
     """Choose the weights of a fit that has ended: the best epoch's, or the last one's.
 
@@ -46,9 +49,10 @@ def result_of(
         progress: How far it came.
         ending: Why it ended.
         settings: `keep_best` decides, unless loss or weights became infinite.
-        scored: Whether the validation rows' probabilities are wanted.
+        look: Wants the validation rows' probabilities, and is called while they are computed.
 
     Raises:
+        Interrupted: `look` raised it.
         Diverged: No epoch had a finite loss and finite weights.
     """
     # A limit can end an epoch whose loss nobody has seen yet.
@@ -62,8 +66,8 @@ def result_of(
     state = progress.state if best is None else best
     validation = fitted.prepared.data.validation
     scores = None
-    if scored and validation is not None:
-        scores = fitted.loop.probabilities(state, validation, _SCORED_ROWS)
+    if look is not None and validation is not None:
+        scores = fitted.loop.probabilities(state, validation, look)
     return FoldResult(
         fold=fitted.fold,
         progress=progress,

@@ -16,8 +16,8 @@ from linnet_trainer.choosing import Fitted, exported_fit, result_of
 from linnet_trainer.fit import engine as engines
 from linnet_trainer.fit.checkpoints import RunProgress, from_bytes, to_bytes
 from linnet_trainer.fit.engine import Engine
-from linnet_trainer.fit.epochs import Ending, EpochRecord
-from linnet_trainer.fit.fitting import FitProgress, FoldFit, FoldSettings
+from linnet_trainer.fit.epochs import Ending, EpochRecord, Interrupted
+from linnet_trainer.fit.fitting import LEAST_RATIO_SECONDS, FitProgress, FoldFit, FoldSettings
 from linnet_trainer.fit.fold_rows import PreparedFold, calibration_rows, prepare_fold
 from linnet_trainer.fit.loop import LoopSettings, TrainingLoop
 from linnet_trainer.fit_plan import FitPlan
@@ -77,7 +77,7 @@ class _Run:
         self._now = now
         self._spec = order.spec
         self._begun = now()
-        self._saved = now()
+        self._saved = self._told = now()
         self._warnings: list[str] = []
         self._split = order.data.split(order.spec)
         self._plan = FitPlan(self._split, order.spec.fit)
@@ -133,38 +133,48 @@ class _Run:
         return self._progress.seconds + self._now() - self._begun
 
     def _fit(self, index: int, deadline: float) -> tuple[FoldResult | None, Ending]:
-        begun = self._now()
-        fold, done = self._fits[index], self._progress.done
-        prepared = prepare_fold(self._order.data, fold, self._spec)
-        fitted = Fitted(fold, prepared, *self._model(prepared))
-        fit = self._plan.settings(index, done)
-        if index < len(done):
-            ending = done[index].ending(fit)
-            return self._result(fitted, done[index], ending), ending
-        resumed = self._progress.fit if self._progress.fold == index else None
-        progress = resumed or FitProgress(fitted.loop.fresh_state(fitted.model))
-        before = len(progress.history)
-        self._progress.fold, self._progress.fit = index, progress
+        begun, done = self._now(), self._progress.done
+        prepared = prepare_fold(self._order.data, self._fits[index], self._spec)
+        fitted = Fitted(self._fits[index], prepared, *self._model(prepared))
         settings = FoldSettings(
-            fit,
+            self._plan.settings(index, done),
             self._plan.number(index),
             deadline,
             later=self._plan.later(index, done),
             foresees=not self._plan.begun,
         )
-        self._introduce(fold, fit, prepared)
+        if index < len(done):
+            return self._result(fitted, done[index], done[index].ending(settings.fit))
+        resumed = self._progress.fit if self._progress.fold == index else None
+        progress = resumed or FitProgress(fitted.loop.fresh_state(fitted.model))
+        before = len(progress.history)
+        self._progress.fold, self._progress.fit = index, progress
+        self._introduce(fitted.fold, settings.fit, prepared)
         ending = self._train(fitted, settings, progress)
         if ending.is_interruption:
             return None, ending
         self._progress.fit = None
         done.append(progress)
-        result = self._result(fitted, progress, ending)
+        found = self._result(fitted, progress, ending)
         self._plan.took(self._now() - begun, progress.history[before:])
-        return result, ending
+        return found
 
-    def _result(self, fitted: Fitted, progress: FitProgress, ending: Ending) -> FoldResult:
-        scored = len(self._split.folds) > 1
-        return result_of(fitted, progress, ending, self._spec.fit, scored=scored)
+    def _result(
+        self, fitted: Fitted, progress: FitProgress, ending: Ending
+    ) -> tuple[FoldResult | None, Ending]:
+        look = self._look if len(self._split.folds) > 1 else None
+        try:
+            return result_of(fitted, progress, ending, self._spec.fit, look=look), ending
+        except Interrupted as stop:
+            return None, stop.ending
+
+    def _look(self, _share: float) -> None:
+        """Show that a fold's rows are still being scored; end that when the run must end."""
+        ending = self.interruption()
+        if ending is not None:
+            raise Interrupted(ending)
+        if self._now() - self._told >= LEAST_RATIO_SECONDS:
+            self.ratio(1.0)
 
     def _train(self, fitted: Fitted, settings: FoldSettings, progress: FitProgress) -> Ending:
         if self._network.own_fit is not None:
@@ -270,12 +280,14 @@ class _Run:
 
     def epoch(self, record: EpochRecord, epochs: int) -> None:
         """Take the figures of an epoch that has ended."""
+        self._told = self._now()
         ratio = (self._fit_index + record.number / epochs) / len(self._fits)
         self._events.used(self._seconds())
         self._events.epoch(record, record.line(epochs), ratio)
 
     def ratio(self, fit_ratio: float) -> None:
         """Take the share of this fit that is done."""
+        self._told = self._now()
         self._events.used(self._seconds())
         self._events.ratio((self._fit_index + fit_ratio) / len(self._fits))
 

@@ -87,3 +87,15 @@ class Ending(Enum):
     def is_interruption(self) -> bool:
         """Whether no model is wanted now."""
         return self in {Ending.CANCELLED, Ending.TERMINATED}
+
+
+class Interrupted(Exception):
+    """Ends a pass over rows before its end.
+
+    Attributes:
+        ending: Why.
+    """
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.value)
+        self.ending = ending

@@ -9,7 +9,7 @@ import numpy as np
 from linnet_ml.spec import FitSettings
 from numpy.typing import NDArray
 
-from linnet_trainer.fit.epochs import Ending, EpochRecord
+from linnet_trainer.fit.epochs import Ending, EpochRecord, Interrupted
 from linnet_trainer.fit.loop import TrainingLoop
 from linnet_trainer.fit.loop_state import EpochPlan, LoopState, Rows
 from linnet_trainer.fit.pace import NOTHING_LATER, LaterFits, Pace
@@ -18,6 +18,9 @@ from linnet_trainer.fit.watching import Watch
 
 LEAST_RATIO_SECONDS = 0.7
 """Shortest time between two reports of progress; with a chunk's time still below 2 s."""
+
+_TRAINING_COST = 3
+"""Time of a training row as a multiple of a validation row's: its gradients are computed too."""
 
 
 class FitHooks(Protocol):
@@ -128,6 +131,8 @@ class FoldFit:
         self._told = self._ended = monotonic()
         self._steps = -(-len(data.index) // self._fit.batch_size)
         self._pace = Pace(self._steps)
+        held = data.validation.count if data.validation is not None else 0
+        self._validation_share = held / (held + _TRAINING_COST * len(data.index))
         self._foresees = settings.foresees
 
     def run(self, progress: FitProgress) -> Ending:
@@ -173,20 +178,23 @@ class FoldFit:
         return state, seconds
 
     def _between_chunks(self, progress: FitProgress) -> Ending | None:
-        ending = self._hooks.interruption()
-        if ending is not None:
-            return ending
-        if self._now() >= self._settings.deadline:
-            return Ending.TIME_LIMIT
-        if progress.step < self._steps:
+        ending = self._interruption()
+        if ending is None and progress.step < self._steps:
             self._tell(progress)
             self._hooks.checkpoint(progress, epoch_ended=False)
-        return None
+        return ending
 
-    def _tell(self, progress: FitProgress) -> None:
+    def _interruption(self) -> Ending | None:
+        ending = self._hooks.interruption()
+        if ending is None and self._now() >= self._settings.deadline:
+            return Ending.TIME_LIMIT
+        return ending
+
+    def _tell(self, progress: FitProgress, validated: float = 0.0) -> None:
         if self._now() - self._told >= LEAST_RATIO_SECONDS:
-            done = (progress.epoch + progress.step / self._steps) / self._fit.epochs
-            self._hooks.ratio(done)
+            trained = progress.step / self._steps
+            done = trained * (1 - self._validation_share) + validated * self._validation_share
+            self._hooks.ratio((progress.epoch + done) / self._fit.epochs)
             self._told = self._now()
 
     def _end_epoch(self, progress: FitProgress, plan: EpochPlan, *, usual: bool) -> Ending | None:
@@ -195,7 +203,10 @@ class FoldFit:
         loss, accuracy = progress.state.loss_sum / rows, progress.state.correct / rows
         val_loss = val_accuracy = None
         if self._data.validation is not None:
-            val_loss, val_accuracy = self._validate(progress.state, self._data.validation)
+            try:
+                val_loss, val_accuracy = self._validate(progress, self._data.validation)
+            except Interrupted as stop:
+                return stop.ending
         monitored = loss if val_loss is None else val_loss
         number = progress.epoch + 1
         progress.watch = progress.watch.after(self._fit, number, monitored)
@@ -219,10 +230,15 @@ class FoldFit:
             self._foresee(eta)
         return None if math.isfinite(record.monitored) else Ending.DIVERGED
 
-    def _validate(self, state: LoopState, rows: Rows) -> tuple[float, float]:
+    def _validate(self, progress: FitProgress, rows: Rows) -> tuple[float, float]:
+        def look(share: float) -> None:
+            self._tell(progress, share)
+            ending = self._interruption()
+            if ending is not None:
+                raise Interrupted(ending)
+
         begun, firsts = self._now(), self._loop.firsts
-        most = max(1, 1024 // self._fit.batch_size) * self._fit.batch_size
-        found = self._loop.score(state, rows, most)
+        found = self._loop.score(progress.state, rows, look)
         if firsts == self._loop.firsts:
             self._pace.took_validation(self._now() - begun)
         return found
@@ -245,7 +261,9 @@ class FoldFit:
             self._timed_steps(progress, plan, 0, self._pace.steps_to_time)
         rows = self._data.validation
         if rows is not None and not self._pace.knows_validation:
-            self._validate(progress.state, rows)
+            part, begun = self._loop.first_part(rows), self._now()
+            self._loop.score(progress.state, part)
+            self._pace.took_validation((self._now() - begun) * rows.count / part.count)
 
     def _foresee(self, eta: float) -> None:
         self._foresees = False

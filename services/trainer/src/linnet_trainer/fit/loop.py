@@ -5,7 +5,7 @@ shares them; all that changes from run to run is `LoopState` and the data. Chunk
 the same bits as the whole epoch, which progress, time limits and checkpoints rely on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,9 +17,12 @@ from linnet_ml.augmentation import Augmentation
 from linnet_ml.spec import FitSettings
 
 from linnet_trainer.fit.augment import changes_for
+from linnet_trainer.fit.inference import rows_at_once
 from linnet_trainer.fit.loop_state import Array, EpochPlan, LoopState, Rows, Tensor
 from linnet_trainer.fit.losses import correct_rows, loss_of
 from linnet_trainer.fit.update_rules import rule_for
+
+Look = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class TrainingLoop:
         self._uneven = self._traced(self._uneven_steps)
         self._tails: dict[int, Callable[..., Any]] = {}
         self._scores = tf.function(self._score, autograph=False, reduce_retracing=True)
+        self._most_rows = rows_at_once(model)
         self._shapes_seen: set[tuple[Any, ...]] = set()
         self.firsts = 0
 
@@ -164,33 +168,47 @@ class TrainingLoop:
         executor: AbstractContextManager[Any] = tf.experimental.function_executor_type(name)
         return executor
 
-    def score(self, state: LoopState, rows: Rows, most_rows: int) -> tuple[float, float]:
-        """Give mean loss, regularizers included, and accuracy over rows, in inference mode."""
+    def score(self, state: LoopState, rows: Rows, look: Look | None = None) -> tuple[float, float]:
+        """Give mean loss, regularizers included, and accuracy over rows, in inference mode.
+
+        Args:
+            state: Weights and other variables.
+            rows: The rows.
+            look: Called between parts of the rows with the share that is done; may raise.
+        """
         flat = tf.convert_to_tensor(state.weights)
         fixed = [tf.convert_to_tensor(a) for a in state.fixed]
         loss = correct = 0.0
-        for start in range(0, rows.count, most_rows):
-            features, labels = rows.features, rows.labels
-            if rows.count > most_rows:
-                part = slice(start, start + most_rows)
-                features, labels = features[part], labels[part]
-            self._note("scores", features.shape)
+        for part in self._parts_of(rows, look):
+            self._note("scores", part.features.shape)
             with self._executor():
-                mean, right = self._scores(features, labels, flat, *fixed)
-            loss += float(mean) * int(labels.shape[0])
+                mean, right = self._scores(part.features, part.labels, flat, *fixed)
+            loss += float(mean) * part.count
             correct += float(right)
         return loss / rows.count, correct / rows.count
 
-    def probabilities(self, state: LoopState, rows: Rows, most_rows: int) -> Array:
+    def probabilities(self, state: LoopState, rows: Rows, look: Look | None = None) -> Array:
         """Give the class probabilities of rows in inference mode, float32, (n, classes)."""
         parts = self._parts(tf.convert_to_tensor(state.weights))
         fixed = [tf.convert_to_tensor(a) for a in state.fixed]
         found = []
-        for start in range(0, rows.count, most_rows):
-            part = rows.features[start : start + most_rows]
-            scores, _ = self._model.stateless_call(parts, fixed, part, training=False)
+        for part in self._parts_of(rows, look):
+            scores, _ = self._model.stateless_call(parts, fixed, part.features, training=False)
             found.append(np.asarray(scores))
         return np.concatenate(found)
+
+    def first_part(self, rows: Rows) -> Rows:
+        """Give as many rows as one call scores."""
+        return rows if rows.count <= self._most_rows else rows.part(0, self._most_rows)
+
+    def _parts_of(self, rows: Rows, look: Look | None) -> Iterator[Rows]:
+        if rows.count <= self._most_rows:
+            yield rows
+            return
+        for start in range(0, rows.count, self._most_rows):
+            if start and look is not None:
+                look(start / rows.count)
+            yield rows.part(start, start + self._most_rows)
 
     def _tensors(self, state: LoopState) -> list[Tensor]:
         return [

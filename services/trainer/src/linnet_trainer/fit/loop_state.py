@@ -51,6 +51,11 @@ class Rows:
             tf.convert_to_tensor(weights.astype(np.float32)),
         )
 
+    def part(self, start: int, stop: int) -> "Rows":
+        """Give the rows from `start` to `stop`."""
+        place = slice(start, stop)
+        return Rows(self.features[place], self.labels[place], self.weights[place])
+
     @property
     def count(self) -> int:
         """Rows."""

@@ -98,12 +98,12 @@ class OwnFit:
         """Score the final weights of a fit that used no callbacks."""
         prepared = self.fitted.prepared
         rows = prepared.data.validation or prepared.data.training
-        loss, accuracy = self.fitted.loop.score(progress.state, rows, 1024)
+        loss, accuracy = self.fitted.loop.score(progress.state, rows)
         train_loss, train_accuracy = loss, accuracy
         validated = prepared.data.validation is not None
         if validated:
             train_loss, train_accuracy = self.fitted.loop.score(
-                progress.state, prepared.data.training, 1024
+                progress.state, prepared.data.training
             )
         self.took(
             progress,
