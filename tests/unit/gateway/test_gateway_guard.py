@@ -1,17 +1,19 @@
 """What the audit log says of calls, however they end."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from linnet.v1 import batch_pb2, dataset_pb2, run_pb2
 from linnet.v1 import training_service_pb2 as pb
+from linnet_gateway.api.access import Principal, Role
 from linnet_gateway.api.audit import BEGUN
 from linnet_gateway.api.guard import Guard, RateLimits
 from linnet_gateway.api.identity import Identity, StaticTokens
 from linnet_runtime.clock import SystemClock
-from linnet_runtime.errors import LinnetError, NotFound
+from linnet_runtime.errors import InvalidInput, LinnetError, NotFound, Unauthenticated
 
 RUN = "projects/demo/runs/one"
 BATCH = "projects/demo/batches/many"
@@ -39,6 +41,13 @@ class Api:
 
     async def get_run(self, _request: pb.GetRunRequest) -> run_pb2.Run:
         return run_pb2.Run(name=RUN)
+
+    async def watch_run(self, request: pb.WatchRunRequest) -> AsyncIterator[pb.WatchRunResponse]:
+        """Answer without end, or not at all where a token resumes."""
+        while not request.resume_token:
+            await asyncio.sleep(0)
+            yield pb.WatchRunResponse()
+        await asyncio.Event().wait()
 
     async def create_batch(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for _ in requests:
@@ -73,6 +82,12 @@ def audit() -> Audit:
 def guard(api: Api, audit: Audit) -> Guard:
     identity = Identity([StaticTokens.admin("secret")])
     return Guard(api, identity, audit, SystemClock(), RateLimits(per_s=1.0, burst=6.0))
+
+
+async def exhaust(stream: AsyncIterator[Any]) -> None:
+    """Read a stream to its end."""
+    async for _ in stream:
+        pass
 
 
 async def call(guard: Guard, method: str, request: Any) -> Any:
@@ -111,6 +126,65 @@ async def test_every_end_of_a_change_is_written_down(guard: Guard, api: Api, aud
         ("local-admin", "CreateRun", "projects/demo", "NOT_FOUND"),
         ("local-admin", "CreateRun", "projects/demo", "INTERNAL"),
     ]
+
+
+async def test_a_change_is_written_down_before_it_is_made(
+    guard: Guard, api: Api, audit: Audit
+) -> None:
+    """When a use case begins, the entry that says so is there: a kill from then on leaves it."""
+    task = asyncio.create_task(call(guard, "CancelRun", pb.CancelRunRequest(name=RUN)))
+    await api.begun.wait()
+    [entry] = audit.written
+    assert entry[:3] == ("local-admin", "CancelRun", RUN)
+    assert entry[3].startswith(f"{BEGUN} ")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_refused_changes_are_written_down_and_floods_counted(
+    guard: Guard, audit: Audit
+) -> None:
+    """Bad tokens, rates and messages leave one entry a kind, and at the end their number."""
+    for _ in range(50):
+        with pytest.raises(LinnetError) as unknown:
+            await guard.admit("CreateRun", "Bearer guess")
+        await guard.refused("CreateRun", unknown.value)
+    with pytest.raises(LinnetError) as reading:
+        await guard.admit("GetRun", "")
+    await guard.refused("GetRun", reading.value)
+    await guard.admit("CreateRun", HEADER)
+    await guard.refused("CreateRun", InvalidInput.of("run", "wrong", reason="INVALID_ARGUMENT"))
+    assert audit.written == [
+        ("unknown", "CreateRun", "", "BAD_TOKEN"),
+        ("local-admin", "CreateRun", "", "INVALID_ARGUMENT"),
+    ]
+    await guard.close()
+    assert audit.written[2:] == [("unknown", "CreateRun", "", "BAD_TOKEN x49")]
+
+
+async def test_kinds_of_refusals_are_bounded(guard: Guard, audit: Audit) -> None:
+    """Whoever makes every refusal a kind of its own fills no disk: they become one number."""
+    for number in range(1500):
+        await guard.refused("CreateRun", InvalidInput.of("run", "wrong", reason=f"R{number}"))
+    await guard.close()
+    assert len(audit.written) == 1002
+    assert audit.written[-1] == ("unknown", "any", "", "REFUSED x499")
+
+
+async def test_a_stream_ends_with_its_token(api: Api, audit: Audit) -> None:
+    """A stream that is open when its caller's token expires ends, whether it is silent or not."""
+
+    class Expiring:
+        async def identify(self, _token: str) -> Principal:
+            return Principal("ann", {"*": Role.ADMIN}, expires_at_s=time.time() + 0.2)
+
+    guard = Guard(api, Identity([Expiring()]), audit, SystemClock(), RateLimits())
+    for request in (pb.WatchRunRequest(name=RUN), pb.WatchRunRequest(name=RUN, resume_token="x")):
+        await guard.admit("WatchRun", HEADER)
+        with pytest.raises(Unauthenticated) as caught:
+            await asyncio.wait_for(exhaust(guard.stream("WatchRun", request)), 10)
+        assert caught.value.reason == "EXPIRED_TOKEN"
 
 
 async def test_what_was_made_is_named(guard: Guard, audit: Audit) -> None:

@@ -10,6 +10,7 @@ from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.lifecycle import ExitCode, until_terminated
 
+from linnet_gateway import audit_command
 from linnet_gateway.assembly import Gateway
 from linnet_gateway.settings import GatewaySettings
 
@@ -43,7 +44,9 @@ def _spare_collector() -> None:
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT, or do what the arguments say."""
+    if sys.argv[1:2] == ["audit"]:
+        return audit_command.main(sys.argv[2:])
     try:
         settings = GatewaySettings.read()
     except InvalidInput as error:

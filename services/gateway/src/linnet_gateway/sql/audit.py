@@ -2,13 +2,49 @@
 
 import hashlib
 import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select
 
 from linnet_gateway.ports import Now
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import to_us
+from linnet_gateway.sql.codec import from_us, to_us
 from linnet_gateway.sql.database import Database
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One entry, as docs/security.md tells what it says."""
+
+    id: int
+    time: datetime
+    actor: str
+    method: str
+    resource: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditChain:
+    """What following the chain found.
+
+    Attributes:
+        count: Entries that are as they were written.
+        last_id: The last of them; 0 without any.
+        digest: Its digest, to be kept elsewhere.
+        broken: The first entry that was changed, lacks the one before it, or is gone; if any.
+    """
+
+    count: int
+    last_id: int
+    digest: str
+    broken: int | None
 
 
 class SqlAudit:
@@ -40,19 +76,59 @@ class SqlAudit:
 
         await self._database.write(work)
 
-    async def verify(self) -> int | None:
-        """Give the id of the first entry that was changed or lacks the one before it, if any."""
+    async def entries(
+        self, project: str = "", since: datetime | None = None
+    ) -> AsyncIterator[AuditEntry]:
+        """Give entries in order, of one project or of all, from a time on.
 
-        def work(connection: Connection) -> int | None:
-            digest = ""
-            for row in connection.execute(select(schema.audit).order_by(schema.audit.c.id)):
+        Args:
+            project: Only entries that name this project or something in it; empty gives all.
+            since: Only entries that are not older.
+        """
+        columns = schema.audit.c
+        wanted = []
+        if project:
+            name = f"projects/{project}"
+            within = columns.resource.startswith(f"{name}/", autoescape=True)
+            wanted.append(or_(columns.resource == name, within))
+        if since is not None:
+            wanted.append(columns.time >= to_us(since))
+        after = 0
+        while rows := await self._page(after, *wanted):
+            for row in rows:
+                yield AuditEntry(
+                    id=row.id,
+                    time=from_us(row.time),
+                    actor=row.actor,
+                    method=row.method,
+                    resource=row.resource,
+                    decision=row.decision,
+                )
+            after = int(rows[-1].id)
+
+    async def verify(self, expected: Mapping[int, str] = MappingProxyType({})) -> AuditChain:
+        """Follow the chain from its first entry to its last.
+
+        Args:
+            expected: Digests by the ids of entries that are known to have been there.
+        """
+        digest, count, after = "", 0, 0
+        missing = dict(expected)
+        while rows := await self._page(after):
+            for row in rows:
                 entry = [row.time, row.actor, row.method, row.resource, row.decision]
                 digest = chain(digest, entry)
-                if digest != row.digest:
-                    return int(row.id)
-            return None
+                known = missing.pop(int(row.id), digest)
+                if digest != row.digest or digest != known:
+                    return AuditChain(count, after, digest, broken=int(row.id))
+                count, after = count + 1, int(row.id)
+        return AuditChain(count, after, digest, broken=min(missing, default=None))
 
-        return await self._database.read(work)
+    async def _page(self, after: int, *wanted: ColumnElement[bool]) -> Sequence[Row[Any]]:
+        columns = schema.audit.c
+        query = select(schema.audit).where(columns.id > after, *wanted)
+        query = query.order_by(columns.id).limit(_PAGE)
+        return await self._database.read(lambda connection: connection.execute(query).all())
 
 
 def chain(before: str, entry: list[int | str]) -> str:
