@@ -226,14 +226,21 @@ def test_chunks_of_an_epoch_give_the_bits_of_the_whole():
     assert (whole.loss_sum, whole.correct) == (pieces.loss_sum, pieces.correct)
 
 
-def test_xla_stays_within_float_tolerance():
-    """The loop compiled by XLA ends within 1e-5 of the plain one."""
+@pytest.mark.parametrize("preset", ["dense", DROPPING])
+def test_long_fits_stay_within_float_tolerance(preset):
+    """However many steps choose the engine, XLA for dense networks, weights are within 1e-5."""
     from linnet_trainer.fit import loop
+    from linnet_trainer.fit.engine import XLA_STEPS, choose
 
-    model, made, _, data, fit = parts()
+    model, made, _, data, fit = parts(preset)
     plain = trained(made, model, data)
-    xla = loop.TrainingLoop(model, loop.LoopSettings(fit, Augmentation(), weighted=False, xla=True))
-    np.testing.assert_allclose(trained(xla, model, data).weights, plain.weights, atol=1e-5)
+    architecture = preset if isinstance(preset, Architecture) else Architecture(preset=preset)
+    layers = layers_of(architecture, InputKind.SPECTRAL, (12,))
+    engine = choose(layers, fit.optimizer, XLA_STEPS)
+    assert engine.xla == (preset == "dense")
+    settings = loop.LoopSettings(fit, Augmentation(), weighted=False, xla=engine.xla)
+    long = trained(loop.TrainingLoop(model, settings), model, data)
+    np.testing.assert_allclose(long.weights, plain.weights, atol=1e-5)
 
 
 def test_constraint_and_leaky_activation_train():

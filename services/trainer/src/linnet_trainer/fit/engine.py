@@ -15,13 +15,8 @@ from linnet_ml.spec import LayerKind, LayerList, Optimizer
 
 XLA_STEPS = 8_000
 """Steps from which compiling a dense network by XLA, 1 to 2 s, costs less than it saves."""
-_XLA_KINDS = {
-    LayerKind.DENSE,
-    LayerKind.FLATTEN,
-    LayerKind.RESHAPE,
-    LayerKind.ACTIVATION,
-    LayerKind.DROPOUT,
-}
+_SIMPLE_KINDS = {LayerKind.DENSE, LayerKind.FLATTEN, LayerKind.RESHAPE, LayerKind.ACTIVATION}
+"""No dropout among them: XLA draws other masks than Keras does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +48,9 @@ THREADS = 1
 def choose(layers: LayerList | None, optimizer: Optimizer, total_steps: int) -> Engine:
     """Choose how to compute a run of that many steps; None stands for an expert script."""
     kinds = {layer.kind for layer in layers.layers} if layers is not None else None
-    dense = kinds is not None and kinds <= _XLA_KINDS
-    xla = dense and total_steps >= XLA_STEPS
-    simple = LayerKind.DROPOUT not in (kinds or ()) and optimizer is Optimizer.ADAM
-    sequential = dense and simple and not xla
+    simple = kinds is not None and kinds <= _SIMPLE_KINDS
+    xla = simple and total_steps >= XLA_STEPS
+    sequential = simple and optimizer is Optimizer.ADAM and not xla
     return Engine(THREADS, onednn=True, xla=xla, sequential=sequential)
 
 
