@@ -14,6 +14,7 @@ from linnet_gateway.records import (
     FileRecord,
     RunRecord,
     StageRecord,
+    altered,
 )
 from linnet_gateway.states import (
     BatchState,
@@ -43,7 +44,7 @@ def with_stage(
             start = now
         return StageRecord(kind, state, start, now if state.ended else None, failure)
 
-    return replace(run, stages=tuple(moved(stage) for stage in run.stages))
+    return altered(run, stages=tuple(moved(stage) for stage in run.stages))
 
 
 def end(run: RunRecord, state: RunState, now: datetime) -> RunRecord:
@@ -58,7 +59,7 @@ def end(run: RunRecord, state: RunState, now: datetime) -> RunRecord:
         )
         for stage in run.stages
     )
-    return replace(
+    return altered(
         run, state=state, end_time=now, attempt_open=False, stages=stages, waiting="", phase=0
     )
 
@@ -70,7 +71,7 @@ def fail(run: RunRecord, failure: Failure, now: datetime) -> RunRecord:
     if run.cancel_time is not None:
         return end(run, RunState.CANCELLED, now)
     run = with_stage(run, StageKind.TRAIN, StageState.FAILED, now, failure)
-    return replace(end(run, RunState.FAILED, now), failure=failure)
+    return altered(end(run, RunState.FAILED, now), failure=failure)
 
 
 def ask_to_cancel(run: RunRecord, now: datetime) -> RunRecord:
@@ -87,7 +88,7 @@ def ask_to_cancel(run: RunRecord, now: datetime) -> RunRecord:
             reason="RUN_IS_TERMINAL",
             metadata={"run": run.name, "state": run.state.name},
         )
-    run = replace(run, cancel_time=run.cancel_time or now)
+    run = altered(run, cancel_time=run.cancel_time or now)
     return run if run.attempt_open else end(run, RunState.CANCELLED, now)
 
 
@@ -100,12 +101,12 @@ def starting(run: RunRecord) -> RunRecord:
     """Note that the launch of a run is under way."""
     if run.state is not RunState.QUEUED:
         return run
-    return replace(run, state=RunState.STARTING, waiting="")
+    return altered(run, state=RunState.STARTING, waiting="")
 
 
 def waiting(run: RunRecord, why: str) -> RunRecord:
     """Note why a run is not under way yet."""
-    return replace(run, waiting=why) if run.state is RunState.QUEUED else run
+    return altered(run, waiting=why) if run.state is RunState.QUEUED else run
 
 
 def step_back(run: RunRecord, now: datetime) -> RunRecord:
@@ -115,7 +116,7 @@ def step_back(run: RunRecord, now: datetime) -> RunRecord:
     if run.cancel_time is not None:
         return end(run, RunState.CANCELLED, now)
     run = with_stage(run, StageKind.TRAIN, StageState.PENDING, now)
-    return replace(
+    return altered(
         run, state=RunState.QUEUED, attempt_open=False, launch_uid=None, shard=0, phase=0
     )
 
@@ -158,16 +159,16 @@ def stage_ended(
     state = StageState.SUCCEEDED if failure is None else StageState.FAILED
     run = with_stage(run, kind, state, now, failure)
     if summary is not None:
-        run = replace(run, summary=summary)
+        run = altered(run, summary=summary)
     if files:
         names = {file.name for file in files}
         kept = tuple(f for f in run.artifacts if f.name not in names)
-        run = replace(run, artifacts=(*kept, *files))
+        run = altered(run, artifacts=(*kept, *files))
     if failure is not None:
         name = "evaluation" if kind is StageKind.EVALUATE else "profiling"
-        run = replace(run, warnings=(*run.warnings, f"{name} failed: {failure.message}"))
+        run = altered(run, warnings=(*run.warnings, f"{name} failed: {failure.message}"))
     if all(stage.state.ended for stage in run.stages):
-        return replace(run, state=RunState.SUCCEEDED, end_time=now)
+        return altered(run, state=RunState.SUCCEEDED, end_time=now)
     return run
 
 
@@ -177,7 +178,7 @@ def stage_left_out(run: RunRecord, kind: StageKind, why: str, now: datetime) -> 
         return run
     run = with_stage(run, kind, StageState.SKIPPED, now)
     if why not in run.warnings:
-        run = replace(run, warnings=(*run.warnings, why))
+        run = altered(run, warnings=(*run.warnings, why))
     if all(stage.state.ended for stage in run.stages):
-        return replace(run, state=RunState.SUCCEEDED, end_time=now)
+        return altered(run, state=RunState.SUCCEEDED, end_time=now)
     return run

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -22,7 +22,7 @@ from linnet_gateway import transitions
 from linnet_gateway.batches.predecessors import Predecessors, ScoreComparer, fill_scores, variant_of
 from linnet_gateway.converters import fill_device_figures
 from linnet_gateway.ports import Datasets, Runs
-from linnet_gateway.records import DatasetRecord, FileRecord, RunRecord
+from linnet_gateway.records import DatasetRecord, FileRecord, RunRecord, altered
 from linnet_gateway.states import Failure, FailureReason, RunState, StageKind
 
 _NO_MODELS = "no .tflite was exported: there is nothing to evaluate and profile"
@@ -152,8 +152,11 @@ class Analysis:
             )
             await self._runs.change(run.uid, left_out)
             return
-        async with self._slots[kind]:
-            run = await self._runs.get_uid(run.uid)
+        slots = self._slots[kind]
+        waits = slots.locked()
+        async with slots:
+            if waits:
+                run = await self._runs.get_uid(run.uid)
             self._begun[run.uid, kind] = self._clock.now()
             telling = asyncio.create_task(self._tell_begun(run.uid, kind))
             try:
@@ -238,7 +241,7 @@ class Analysis:
             )
             if found is None or ended is current:
                 return ended
-            return replace(ended, comparison=found.SerializeToString())
+            return altered(ended, comparison=found.SerializeToString())
 
         await self._runs.change(run.uid, decide)
 

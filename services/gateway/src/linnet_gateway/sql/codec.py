@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, select
 
 from linnet_gateway.records import (
     NEW_STAGES,
+    RUN_FIELDS,
     BatchRecord,
     DatasetFacts,
     DatasetRecord,
@@ -18,6 +19,7 @@ from linnet_gateway.records import (
     LaunchState,
     RunRecord,
     StageRecord,
+    run_values,
 )
 from linnet_gateway.sql import schema
 from linnet_gateway.states import (
@@ -149,8 +151,7 @@ _SCALED = frozenset(
     if f.name in {"state", "time_used", "deadline"} or f.name.endswith("_time")
 )
 """Fields that a column holds in another form."""
-_RUN_FIELDS = tuple(f.name for f in fields(RunRecord))
-SELECT_RUNS = select(*(schema.runs.c[name] for name in _RUN_FIELDS))
+SELECT_RUNS = select(*(schema.runs.c[name] for name in RUN_FIELDS))
 """Whole runs, as `load_run` reads them."""
 
 
@@ -170,7 +171,7 @@ def run_columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_row(run: RunRecord) -> dict[str, Any]:
     """Give the row of a new run."""
-    return run_columns({name: getattr(run, name) for name in _RUN_FIELDS}) | {"verdict": 0}
+    return run_columns(dict(zip(RUN_FIELDS, run_values(run), strict=True))) | {"verdict": 0}
 
 
 def _load_labels(document: str) -> dict[str, str]:
@@ -190,6 +191,9 @@ _RUN_LOADERS: dict[str, Callable[[Any], Any]] = {
     "cancel_time": _maybe_time,
     "last_report_time": _maybe_time,
     "state": RunState,
+    # SQLite has no truth values of its own.
+    "attempt_open": bool,
+    "expert": bool,
     "failure": load_failure,
     "stages": load_stages,
     "artifacts": load_files,
@@ -199,7 +203,7 @@ _RUN_LOADERS: dict[str, Callable[[Any], Any]] = {
     "time_used": _maybe_span,
     "deadline": _maybe_span,
 }
-_LOADERS_BY_PLACE = tuple((_RUN_FIELDS.index(name), load) for name, load in _RUN_LOADERS.items())
+_LOADERS_BY_PLACE = tuple((RUN_FIELDS.index(name), load) for name, load in _RUN_LOADERS.items())
 
 
 def load_run(row: Sequence[Any]) -> RunRecord:
@@ -258,7 +262,7 @@ def load_batch(row: RowMapping) -> BatchRecord:
     return BatchRecord(**values)
 
 
-def load_launch(row: RowMapping) -> LaunchRecord:
+def load_launch(row: Mapping[Any, Any]) -> LaunchRecord:
     """Read a launch from its row."""
     values = {f.name: row[f.name] for f in fields(LaunchRecord)}
     values["create_time"] = from_us(values["create_time"])
@@ -266,4 +270,5 @@ def load_launch(row: RowMapping) -> LaunchRecord:
     values["end_time"] = _maybe_time(values["end_time"])
     values["deadline"] = _maybe_span(values["deadline"])
     values["state"] = LaunchState(values["state"])
+    values["expert"] = bool(values["expert"])
     return LaunchRecord(**values)

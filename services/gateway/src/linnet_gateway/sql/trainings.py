@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from linnet_runtime.errors import NotFound
-from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, insert, literal_column, or_, select
 
 from linnet_gateway.ports import HandOut, Now
 from linnet_gateway.records import EventKind, RunRecord
@@ -13,7 +13,8 @@ from linnet_gateway.reported import Report, Stored
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import SELECT_RUNS, load_launch, load_run, to_us
 from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.runs import get_run, update_of, write_change
+from linnet_gateway.sql.prepared import Prepared
+from linnet_gateway.sql.runs import update_of, write_change
 from linnet_gateway.states import WITH_TRAINER, RunState
 
 _WITH_TRAINER = [int(s) for s in WITH_TRAINER]
@@ -30,26 +31,25 @@ class SqlTrainings:
         """Let `decide` choose the next run of a shard."""
 
         def work(connection: Connection) -> RunRecord | None:
-            launches = schema.launches
-            row = connection.execute(select(launches).where(launches.c.uid == launch_uid))
-            found = row.mappings().first()
+            found = _LAUNCH.first(connection, {"of_launch": launch_uid})
             if found is None:
                 raise NotFound("launch", launch_uid)
-            launch = load_launch(found)
+            launch = load_launch(dict(zip(_LAUNCH_COLUMNS, found, strict=True)))
             while True:
                 held = _of_shard(connection, launch_uid, shard, held=True)
                 waiting = _of_shard(connection, launch_uid, shard, held=False)
+                known = {run.uid: run for run in (held, waiting) if run is not None}
                 changed, chosen = decide(launch, held, waiting)
-                stored = {run.uid: self._write(connection, run) for run in changed}
+                stored = {
+                    run.uid: write_change(connection, known[run.uid], run, self._now())
+                    for run in changed
+                }
                 if chosen is not None:
                     return stored[chosen.uid]
                 if not changed:
                     return None
 
         return await self._database.write(work)
-
-    def _write(self, connection: Connection, run: RunRecord) -> RunRecord:
-        return write_change(connection, get_run(connection, run.uid), run, self._now())
 
     async def store_reports(self, reports: Sequence[Report], now: datetime) -> Sequence[Stored]:
         """Store reports of different runs together and say what became of each."""
@@ -85,7 +85,7 @@ def _shard_query(*, held: bool) -> Select[Any]:
         SELECT_RUNS.where(
             columns.launch_uid == bindparam("of_launch"),
             columns.shard == bindparam("of_shard"),
-            columns.state.in_(states),
+            columns.state.in_([literal_column(str(state)) for state in states]),
             columns.attempt_open.is_(held),
         )
         .order_by(columns.batch_index, columns.create_time)
@@ -93,14 +93,16 @@ def _shard_query(*, held: bool) -> Select[Any]:
     )
 
 
-_HELD, _WAITING = _shard_query(held=True), _shard_query(held=False)
+_HELD, _WAITING = Prepared(_shard_query(held=True)), Prepared(_shard_query(held=False))
+_LAUNCH_COLUMNS = schema.launches.c.keys()
+_LAUNCH = Prepared(select(schema.launches).where(schema.launches.c.uid == bindparam("of_launch")))
 
 
 def _of_shard(
     connection: Connection, launch_uid: str, shard: int, *, held: bool
 ) -> RunRecord | None:
     values = {"of_launch": launch_uid, "of_shard": shard}
-    row = connection.execute(_HELD if held else _WAITING, values).first()
+    row = (_HELD if held else _WAITING).first(connection, values)
     return None if row is None else load_run(row)
 
 
@@ -227,4 +229,4 @@ def _write_progress(connection: Connection, updates: Iterable[dict[str, Any]]) -
     for row in updates:
         groups.setdefault(tuple(name for name in row if name != "of_uid"), []).append(row)
     for names, rows in groups.items():
-        connection.execute(update_of(names), rows)
+        update_of(names).run_all(connection, rows)

@@ -1,10 +1,9 @@
 """Checkpoints of a run: each in a place of its own, the last two remembered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from linnet_gateway.attempts import check_attempt
-from linnet_gateway.records import FileRecord, RunRecord
+from linnet_gateway.records import FileRecord, RunRecord, altered
 
 CHECKPOINT = "checkpoint/"
 
@@ -33,7 +32,7 @@ def remember(run: RunRecord, *, attempt: int, new: tuple[FileRecord, ...]) -> Ru
     """Remember the files of a new checkpoint, and of the one before it."""
     check_attempt(run, attempt)
     kept = list(checkpoints(run.checkpoint).values())[-1:]
-    return replace(run, checkpoint=(*(f for files in kept for f in files), *new))
+    return altered(run, checkpoint=(*(f for files in kept for f in files), *new))
 
 
 def next_number(run: RunRecord) -> int:
