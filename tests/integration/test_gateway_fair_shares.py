@@ -5,17 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from linnet.v1 import run_pb2
 from linnet_gateway import transitions
 from linnet_gateway.launches.fairness import ShardLimits
 from linnet_gateway.records import BatchRecord, RunRecord
-from linnet_gateway.runs.lifecycle import RunRequests
 from linnet_gateway.sql import migrate
 from linnet_gateway.states import BatchState
-from linnet_runtime.errors import QuotaExceeded
 
 from tests.fakes.faults import Faults
-from tests.fakes.gateway import a_spec
 from tests.fakes.killable import Gateway
 from tests.fakes.lasting_world import World
 from tests.fakes.records import FAILURE, T0, a_run
@@ -109,18 +105,3 @@ async def test_priorities_order_a_project(world: World, gateway: Gateway) -> Non
         for run in await gateway.records.launches.unfinished(uid)
     }
     assert running == {"r2", "r4", "r5", "r3"}
-
-
-async def test_a_project_queues_no_more_than_it_may(world: World, gateway: Gateway) -> None:
-    """A run beyond the limit is refused by name; the other project's is taken."""
-    requests = RunRequests(gateway.records.runs, gateway.specs, world.clock, max_live=3)
-    run = run_pb2.Run(spec=a_spec(1))
-    for i in range(3):
-        await requests.create("demo", f"r{i}", run, "")
-    with pytest.raises(QuotaExceeded) as caught:
-        await requests.create("demo", "r3", run, "")
-    assert caught.value.reason == "TOO_MANY_RUNS"
-    assert caught.value.metadata == {"project": "demo", "limit": "3"}
-    await requests.check_quota("other", 3)
-    await gateway.records.runs.change((await gateway.records.runs.get("demo", "r0")).uid, ended)
-    await requests.create("demo", "r3", run, "")

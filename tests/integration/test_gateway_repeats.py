@@ -12,6 +12,7 @@ from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_gateway import transitions
 from linnet_gateway.batches.filling import BatchFilling
+from linnet_gateway.quotas import Quota, Quotas
 from linnet_gateway.records import BatchRecord
 from linnet_gateway.runs.lifecycle import RunRequests
 from linnet_gateway.sql import migrate
@@ -23,6 +24,8 @@ from tests.fakes.gateway import a_spec
 from tests.fakes.killable import Gateway
 from tests.fakes.lasting_world import World
 from tests.fakes.records import FAILURE
+
+ONE = Quotas(Quota(max_runs=1))
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ async def fill(
 
 async def test_a_run_that_was_made_is_given_again(world: World, gateway: Gateway) -> None:
     """Its project may be full and its dataset deleted: nobody is told that the run was not made."""
-    requests = RunRequests(gateway.records.runs, gateway.specs, world.clock, max_live=1)
+    requests = RunRequests(gateway.records.runs, gateway.specs, world.clock, ONE)
     run = run_pb2.Run(spec=a_spec(1))
     first = await requests.create("demo", "r", run, "request")
     assert await requests.create("demo", "r", run, "request") == first
@@ -82,7 +85,7 @@ async def test_a_batch_that_was_made_is_given_again(world: World, gateway: Gatew
     await gateway.records.datasets.delete("d1", "projects/demo/datasets/d1/", world.clock.now())
     lower = BatchFilling(
         batches=gateway.records.batches,
-        runs=RunRequests(gateway.records.runs, gateway.specs, world.clock, max_live=1),
+        runs=RunRequests(gateway.records.runs, gateway.specs, world.clock, ONE),
         specs=gateway.specs,
         clock=world.clock,
         max_runs=2,

@@ -18,6 +18,7 @@ from linnet_gateway.datasets.files import DatasetFiles
 from linnet_gateway.datasets.lifecycle import DatasetRequests
 from linnet_gateway.launches.fairness import ShardLimits
 from linnet_gateway.launches.launching import ReconcilerLimits
+from linnet_gateway.quotas import Quota, Quotas
 from linnet_gateway.reconciling.analysis_clients import EvaluatorClient, ProfilerClient
 from linnet_gateway.runs.insights import Insights
 from linnet_gateway.runs.lifecycle import RunRequests
@@ -73,6 +74,17 @@ def rate_limits(settings: GatewaySettings) -> RateLimits:
     )
 
 
+def quotas_of(settings: GatewaySettings) -> Quotas:
+    """Give the limits of every project's runs."""
+    return Quotas(
+        Quota(
+            max_runs=settings.max_queued_runs,
+            max_spec_bytes=settings.max_queued_spec_bytes,
+            max_batch_spec_bytes=settings.max_batch_spec_bytes,
+        )
+    )
+
+
 def training_api(
     core: Core, settings: GatewaySettings, ceilings: Ceilings, clock: Clock
 ) -> TrainingApi:
@@ -91,7 +103,7 @@ def training_api(
     specs = SpecResolution(
         records.datasets, records.runs, core.targets, files, resources, ceilings=ceilings
     )
-    runs = RunRequests(records.runs, specs, clock, max_live=settings.max_queued_runs)
+    runs = RunRequests(records.runs, specs, clock, quotas_of(settings))
     return TrainingApi(
         datasets=DatasetRequests(records.datasets, files, addresses, clock),
         runs=runs,

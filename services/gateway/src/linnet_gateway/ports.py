@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from linnet_gateway.queries import Page, RunFilter
+from linnet_gateway.quotas import Held, Quota
 from linnet_gateway.records import (
     BatchCounts,
     BatchRecord,
@@ -67,11 +68,12 @@ class Datasets(Protocol):
 class Runs(Protocol):
     """Records of runs."""
 
-    async def create(self, run: RunRecord) -> RunRecord:
+    async def create(self, run: RunRecord, quota: Quota | None = None) -> RunRecord:
         """Store a new run, or give the one that the same request made before.
 
         Raises:
             AlreadyExists: The id is taken, or the request id by another spec.
+            QuotaExceeded: The project has no room for it.
         """
         ...
 
@@ -99,8 +101,8 @@ class Runs(Protocol):
         """List a page, newest first."""
         ...
 
-    async def count_live(self, project: str) -> int:
-        """Count the runs of a project that are not terminal."""
+    async def check_room(self, project: str, more: Held, quota: Quota) -> None:
+        """Refuse runs that a project has no room for; raises `QuotaExceeded`."""
         ...
 
     async def change(self, uid: str, decide: Callable[[RunRecord], RunRecord]) -> RunRecord:
@@ -180,12 +182,12 @@ class Launches(Protocol):
     async def unfinished(
         self, uid: str, shards: Sequence[int] | None = None
     ) -> Sequence[RunRecord]:
-        """Read runs of a launch that still need a trainer, or those of some shards."""
+        """Read runs of a launch that still need a trainer, or of some shards, without specs."""
         ...
 
 
 class Work(Protocol):
-    """What waits for the reconciler."""
+    """What waits for the reconciler; all but `trained` leave the runs' specs out."""
 
     async def unplanned(self, limit: int) -> Sequence[RunRecord]:
         """Read queued runs that no launch has and whose batch, if any, is running."""
@@ -239,11 +241,14 @@ class Batches(Protocol):
         """Change one."""
         ...
 
-    async def add(self, uid: str, runs: Sequence[RunRecord], expected: int) -> int:
+    async def add(
+        self, uid: str, runs: Sequence[RunRecord], expected: int, quota: Quota | None = None
+    ) -> int:
         """Add runs to a batch that holds `expected` of them and give the new number.
 
         Raises:
             Conflict: The batch holds another number.
+            QuotaExceeded: The project, or the batch, has no room for them.
         """
         ...
 
@@ -252,7 +257,14 @@ class Batches(Protocol):
         ...
 
     async def members(self, uid: str, after: int, limit: int) -> Sequence[RunRecord]:
-        """Read runs of a batch that stand behind a place, in order."""
+        """Read runs of a batch that stand behind a place, in order.
+
+        Fewer than asked for where their specs are large, but always one if there is any.
+        """
+        ...
+
+    async def digests(self, uid: str, after: int, limit: int) -> Sequence[str]:
+        """Read the `spec_digest` of runs of a batch that stand behind a place, in order."""
         ...
 
     async def cancel(self, uid: str, now: datetime) -> BatchRecord:
@@ -264,12 +276,17 @@ class Batches(Protocol):
         ...
 
     async def add_retries(
-        self, uid: str, make: Callable[[RunRecord, int], RunRecord], limit: int
+        self,
+        uid: str,
+        make: Callable[[RunRecord, int], RunRecord],
+        limit: int,
+        quota: Quota | None = None,
     ) -> int:
         """Add a run, made of it and its place, for each failed one that has none; say how many.
 
         Raises:
             NotAllowedInState: The batch is being filled or suspended.
+            QuotaExceeded: The project, or the batch, has no room for all of them.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Settings of the gateway, from LINNET_GATEWAY_* variables."""
 
 import ipaddress
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from linnet_runtime.s3 import S3Location
 from linnet_runtime.settings import ServiceSettings
 from pydantic import Field, SecretStr, model_validator
 
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 GIB = 1024**3
 MIB = 1024**2
 
@@ -72,6 +74,9 @@ class GatewaySettings(ServiceSettings):
     """Key of the certificate, PEM."""
     tls_client_ca_file: Path | None = None
     """Authorities whose certificates callers of TrainingService must present."""
+    web_origins: tuple[str, ...] = ()
+    """Origins whose pages may call the HTTP port from a browser, such as `https://app.example.org`,
+    as a JSON list; `*` for all; empty for none but the port's own."""
     rate_per_s: float = Field(default=500.0, gt=0)
     """Calls of one caller a second."""
     rate_burst: float = Field(default=2000.0, gt=0)
@@ -82,8 +87,12 @@ class GatewaySettings(ServiceSettings):
     """Time within which a caller who fills a batch must send something, in seconds."""
     max_queued_runs: int = Field(default=200_000, ge=1)
     """Runs of one project that may wait or be under way at once."""
+    max_queued_spec_bytes: int = Field(default=2 * GIB, ge=MIB)
+    """Specs of the runs of one project that wait or are under way, scripts included."""
     max_batch_runs: int = Field(default=100_000, ge=1)
     """Runs of one batch."""
+    max_batch_spec_bytes: int = Field(default=512 * MIB, ge=MIB)
+    """Specs of the runs of one batch, scripts included."""
     run_life_days: float = Field(default=0.0, ge=0)
     """Days that terminal runs are kept; 0 keeps them for ever."""
     runs_kept: int = Field(default=0, ge=0)
@@ -148,6 +157,11 @@ class GatewaySettings(ServiceSettings):
             raise ValueError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE go together")
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_jwks_url):
             raise ValueError("OIDC_ISSUER needs OIDC_AUDIENCE and OIDC_JWKS_URL")
+        for origin in self.web_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"WEB_ORIGINS: expected https://host[:port] without a path, received {origin!r}"
+                )
         if any(name == "none" or name.startswith("HS") for name in self.oidc_algorithms):
             raise ValueError("OIDC_ALGORITHMS: expected asymmetric algorithms only")
         return self

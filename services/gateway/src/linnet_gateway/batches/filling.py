@@ -1,18 +1,21 @@
 """Fills batches: chunk by chunk, each durable before it is acknowledged."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
-from linnet.v1 import run_pb2
+from linnet.v1 import run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import AlreadyExists, InvalidInput, QuotaExceeded
 from linnet_runtime.ids import new_id, parse_name
 
-from linnet_gateway.batches.specs import grid_runs, grid_size, overridden
+from linnet_gateway.batches.items import Items, of_grid, of_message
+from linnet_gateway.batches.pauses import Pauses
+from linnet_gateway.batches.specs import grid_size
 from linnet_gateway.ports import Batches
 from linnet_gateway.records import BatchRecord, RunRecord
 from linnet_gateway.runs.lifecycle import RunRequests, request_digest
@@ -21,6 +24,10 @@ from linnet_gateway.states import BatchState
 from linnet_gateway.uids import new_uid
 
 CHUNK = 500
+_BYTES_TOGETHER = 4 * 1024 * 1024
+"""Specs of a message that are held and stored together."""
+_AT_ONCE = 4
+"""Messages of all callers whose runs are made at once."""
 
 
 class BatchFilling:
@@ -40,6 +47,7 @@ class BatchFilling:
         self._specs = specs
         self._clock = clock
         self._max_runs = max_runs
+        self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def create(
         self, requests: AsyncIterator[pb.CreateBatchRequest]
@@ -59,20 +67,20 @@ class BatchFilling:
         batch = await self._begin(header)
         count = batch.run_count
         size = grid_size(header)
-        sent = _items(first, header)
+        sent = of_message(first, header)
         # They were sent before it was known what the batch has: they are its first.
         filling = batch.state is BatchState.FILLING
-        await self._check_stored(batch, sent[: max(count - size, 0)] if filling else sent, size)
+        known = sent.part(0, max(count - size, 0)) if filling else sent
+        await self._check_stored(batch, known, size)
         yield batch, count
         if not filling:
             return
-        if header.grid:
-            grid = grid_runs(header, skip=count)
-            for chunk in _chunks(grid, size - count):
-                count = await self._add(batch, header, chunk, count)
-                yield batch, count
+        grid = of_grid(header, size)
+        while count < size:
+            count = await self._add(batch, header, grid.part(count, count + CHUNK), count)
+            yield batch, count
         message: pb.CreateBatchRequest = first
-        chunk = sent[max(batch.run_count - size, 0) :]
+        chunk = sent.part(max(batch.run_count - size, 0), len(sent))
         while True:
             if chunk:
                 count = await self._add(batch, header, chunk, count)
@@ -85,7 +93,7 @@ class BatchFilling:
             if following is None:
                 return
             message = following
-            chunk = _items(message, header)
+            chunk = of_message(message, header)
             if message.HasField("header"):
                 raise InvalidInput.of("header", "expected a header in the first message only")
 
@@ -123,19 +131,21 @@ class BatchFilling:
             request_digest=digest,
         )
 
-    async def _check_stored(
-        self, batch: BatchRecord, runs: Sequence[run_pb2.Run], place: int
-    ) -> None:
+    async def _check_stored(self, batch: BatchRecord, runs: Items, place: int) -> None:
         """Refuse runs that are not those that a batch holds from a place on."""
         if not runs:
             return
-        stored = await self._batches.members(batch.uid, place - 1, len(runs))
-        digests = [request_digest(run_id(batch, place + i), run) for i, run in enumerate(runs)]
-        if [run.spec_digest for run in stored] != digests:
+        stored = await self._batches.digests(batch.uid, place - 1, len(runs))
+        if len(stored) != len(runs):
             raise _reused(batch)
+        pauses = Pauses()
+        for index, digest in enumerate(stored):
+            await pauses.between()
+            if request_digest(run_id(batch, place + index), runs.make(index)) != digest:
+                raise _reused(batch)
 
     async def _add(
-        self, batch: BatchRecord, header: pb.BatchHeader, chunk: Sequence[run_pb2.Run], count: int
+        self, batch: BatchRecord, header: pb.BatchHeader, chunk: Items, count: int
     ) -> int:
         if len(chunk) > CHUNK:
             raise InvalidInput.of("runs", f"expected at most {CHUNK} a message")
@@ -143,40 +153,66 @@ class BatchFilling:
             raise QuotaExceeded(
                 f"expected at most {self._max_runs} runs a batch", reason="BATCH_TOO_LARGE"
             )
-        await self._runs.check_quota(batch.project, len(chunk))
-        records = [
-            await self._record(batch, header, run, count + index, f"runs[{index}]")
-            for index, run in enumerate(chunk)
-        ]
-        return await self._batches.add(batch.uid, records, count)
+        async with self._places:
+            return await self._add_some(batch, header, chunk, count)
+
+    async def _add_some(
+        self, batch: BatchRecord, header: pb.BatchHeader, chunk: Items, count: int
+    ) -> int:
+        """Add the runs of a message: all of them or, where one of them is wrong, none."""
+        quota = self._runs.quota_of(batch.project)
+        records: list[RunRecord] | None = []
+        spec_bytes = 0
+        async for record in self._records(batch, header, chunk, count):
+            spec_bytes += len(record.spec)
+            if records is not None:
+                records.append(record)
+            if spec_bytes > _BYTES_TOGETHER:
+                records = None
+        if records is not None:
+            return await self._batches.add(batch.uid, records, count, quota)
+        # Too large to be held together: they are right, so they are made again and added in parts.
+        await self._runs.check_room(batch.project, len(chunk), spec_bytes)
+        some: list[RunRecord] = []
+        async for record in self._records(batch, header, chunk, count):
+            if some and sum(len(r.spec) for r in some) + len(record.spec) > _BYTES_TOGETHER:
+                count = await self._batches.add(batch.uid, some, count, quota)
+                some = []
+            some.append(record)
+        return await self._batches.add(batch.uid, some, count, quota)
+
+    async def _records(
+        self, batch: BatchRecord, header: pb.BatchHeader, chunk: Items, first: int
+    ) -> AsyncIterator[RunRecord]:
+        pauses = Pauses()
+        for index in range(len(chunk)):
+            await pauses.between()
+            run = chunk.make(index)
+            yield await self._record(batch, header, run, first + index, f"runs[{index}]")
 
     async def _record(
         self, batch: BatchRecord, header: pb.BatchHeader, run: run_pb2.Run, place: int, path: str
     ) -> RunRecord:
         # Of what was sent: what is filled in below is no part of it.
-        digest = request_digest(run_id(batch, place), run)
+        id_ = run_id(batch, place)
+        digest = request_digest(id_, run)
         before = await self._runs.check_predecessor(
             batch.project, run.predecessor, f"{path}.predecessor"
         )
-        if header.init_from_predecessor and before is not None and not run.spec.init_from:
-            run.spec.init_from = before.name
-        resolved = await self._specs.resolve(batch.project, run.spec, f"{path}.spec")
-        record = self._runs.record(batch.project, run_id(batch, place), run, resolved)
+        spec = run.spec
+        if header.init_from_predecessor and before is not None and not spec.init_from:
+            spec = spec_pb2.TrainingSpec()
+            spec.CopyFrom(run.spec)
+            spec.init_from = before.name
+        resolved = await self._specs.resolve(batch.project, spec, f"{path}.spec")
+        record = self._runs.record(batch.project, id_, run, resolved, digest=digest)
         return replace(
             record,
-            spec_digest=digest,
             batch_uid=batch.uid,
             batch_id=batch.id,
             batch_index=place,
             priority=batch.priority,
         )
-
-
-def _items(message: pb.CreateBatchRequest, header: pb.BatchHeader) -> list[run_pb2.Run]:
-    return list(message.runs) + [
-        overridden(header.template, override, f"overrides[{index}]")
-        for index, override in enumerate(message.overrides)
-    ]
 
 
 def _digest(header: pb.BatchHeader) -> str:
@@ -208,9 +244,3 @@ def _filled(batch: BatchRecord, *, now: datetime) -> BatchRecord:
     if batch.run_count == 0:
         return replace(batch, state=BatchState.DONE, end_time=now)
     return replace(batch, state=BatchState.RUNNING)
-
-
-def _chunks(runs: Iterable[run_pb2.Run], count: int) -> Iterable[list[run_pb2.Run]]:
-    iterator = iter(runs)
-    for start in range(0, count, CHUNK):
-        yield [next(iterator) for _ in range(min(CHUNK, count - start))]

@@ -1,7 +1,5 @@
 """From a template to the runs of a batch: overrides by field path, and grids."""
 
-import itertools
-from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -84,13 +82,15 @@ def grid_size(header: training_service_pb2.BatchHeader) -> int:
     return size
 
 
-def grid_runs(header: training_service_pb2.BatchHeader, skip: int) -> Iterator[run_pb2.Run]:
-    """Give the runs of a header's grid, the last axis fastest, without the first `skip`."""
-    combinations = itertools.product(*(axis.values for axis in header.grid))
-    for combination in itertools.islice(combinations, skip, None):
-        run = run_pb2.Run()
-        run.CopyFrom(header.template)
-        for index, (axis, value) in enumerate(zip(header.grid, combination, strict=True)):
-            set_field(run.spec, axis.field, value, f"header.grid[{index}]")
-        check_changed(run, "header.grid")
-        yield run
+def grid_run(header: training_service_pb2.BatchHeader, index: int) -> run_pb2.Run:
+    """Make a run of a header's grid, the last axis fastest; raises `InvalidInput`."""
+    run = run_pb2.Run()
+    run.CopyFrom(header.template)
+    places = []
+    for axis in reversed(header.grid):
+        index, place = divmod(index, len(axis.values))
+        places.append(place)
+    for number, (axis, place) in enumerate(zip(header.grid, reversed(places), strict=True)):
+        set_field(run.spec, axis.field, axis.values[place], f"header.grid[{number}]")
+    check_changed(run, "header.grid")
+    return run

@@ -9,7 +9,6 @@ from linnet_runtime.clock import Clock
 from linnet_runtime.errors import NotAllowedInState
 from linnet_runtime.ids import ResourceName
 
-from linnet_gateway import transitions
 from linnet_gateway.batches.filling import run_id
 from linnet_gateway.batches.pace import BatchPace
 from linnet_gateway.converters import etag as etag_of
@@ -128,9 +127,6 @@ class BatchRequests:
             QuotaExceeded: The project would have too many runs.
         """
         batch = await self._batches.get(name.project, name.id)
-        transitions.check_takes_retries(batch)
-        counts = await self._batches.counts(batch.uid)
-        await self._runs.check_quota(batch.project, sum(counts.failures.values()))
         now = self._clock.now()
 
         def again(run: RunRecord, place: int) -> RunRecord:
@@ -159,7 +155,8 @@ class BatchRequests:
                 expert=run.expert,
             )
 
-        await self._batches.add_retries(batch.uid, again, _RETRY_LIMIT)
+        quota = self._runs.quota_of(batch.project)
+        await self._batches.add_retries(batch.uid, again, _RETRY_LIMIT, quota)
         return await self._view(await self._batches.get_uid(batch.uid))
 
     async def watch(self, name: ResourceName, token: str) -> AsyncIterator[tuple[BatchView, str]]:

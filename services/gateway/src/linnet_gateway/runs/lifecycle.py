@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from linnet.v1 import run_pb2
 from linnet_runtime.clock import Clock
-from linnet_runtime.errors import InvalidInput, NotFound, QuotaExceeded
+from linnet_runtime.errors import InvalidInput, NotFound
 from linnet_runtime.ids import ResourceName, new_id, parse_name
 
 from linnet_gateway import transitions
@@ -14,6 +14,7 @@ from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.datasets.lifecycle import check_etag
 from linnet_gateway.ports import Runs
 from linnet_gateway.queries import Page, RunFilter
+from linnet_gateway.quotas import Held, Quota, Quotas
 from linnet_gateway.records import RunRecord
 from linnet_gateway.specs.resolution import Resolved, SpecResolution
 from linnet_gateway.states import RunState
@@ -24,7 +25,7 @@ class RunRequests:
     """The use cases of runs."""
 
     def __init__(
-        self, runs: Runs, specs: SpecResolution, clock: Clock, *, max_live: int = 200_000
+        self, runs: Runs, specs: SpecResolution, clock: Clock, quotas: Quotas | None = None
     ) -> None:
         """Make the use cases.
 
@@ -32,12 +33,12 @@ class RunRequests:
             runs: Records.
             specs: Checks specs.
             clock: Time.
-            max_live: Runs of a project that may wait or be under way at once.
+            quotas: What the runs of each project may be together.
         """
         self._runs = runs
         self._specs = specs
         self._clock = clock
-        self._max_live = max_live
+        self._quotas = quotas or Quotas()
 
     async def create(
         self,
@@ -65,19 +66,15 @@ class RunRequests:
         record = self.record(project, run_id, run, resolved, request_id=request_id)
         if validate_only:
             return record
-        await self.check_quota(project, 1)
-        return await self._runs.create(record)
+        return await self._runs.create(record, self.quota_of(project))
 
-    async def check_quota(self, project: str, more: int) -> None:
-        """Refuse runs beyond the project's limit; raises `QuotaExceeded`."""
-        live = await self._runs.count_live(project)
-        if live + more > self._max_live:
-            raise QuotaExceeded(
-                f"project {project!r} has {live} runs that are not terminal, "
-                f"at most {self._max_live} may be",
-                reason="TOO_MANY_RUNS",
-                metadata={"project": project, "limit": str(self._max_live)},
-            )
+    def quota_of(self, project: str) -> Quota:
+        """Give the limits of a project."""
+        return self._quotas.of(project)
+
+    async def check_room(self, project: str, runs: int, spec_bytes: int) -> None:
+        """Refuse runs that a project has no room for; raises `QuotaExceeded`."""
+        await self._runs.check_room(project, Held(runs, spec_bytes), self.quota_of(project))
 
     async def check_predecessor(self, project: str, name: str, field: str) -> RunRecord | None:
         """Read the run that a new one retrains; raises `InvalidInput` if there is none."""
@@ -102,8 +99,9 @@ class RunRequests:
         resolved: Resolved,
         *,
         request_id: str = "",
+        digest: str = "",
     ) -> RunRecord:
-        """Make the record of a new run."""
+        """Make the record of a new run; `digest` is that of what was sent, if it is known."""
         now = self._clock.now()
         resources = resolved.spec.resources
         return RunRecord(
@@ -113,7 +111,7 @@ class RunRequests:
             create_time=now,
             update_time=now,
             spec=resolved.message.SerializeToString(deterministic=True),
-            spec_digest=request_digest(run_id, run),
+            spec_digest=digest or request_digest(run_id, run),
             dataset=resolved.dataset.id,
             target=resolved.spec.target,
             display_name=run.display_name,

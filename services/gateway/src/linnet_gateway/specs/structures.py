@@ -7,6 +7,7 @@ contract.
 
 from collections import OrderedDict
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from linnet.v1 import spec_pb2
 from linnet_ml import wire
@@ -20,15 +21,39 @@ _REMEMBERED = 1024
 _SOME_SEED = 1
 _SOME_RATE = 0.5
 
+_REMEMBERED_BYTES = 8 * 1024 * 1024
+"""Of the messages that are compared: scripts are large, and differ in a little each time."""
+
 Key = tuple[int, tuple[int, ...], int, bool, bytes]
+V = TypeVar("V")
+
+
+class Remembered(Generic[V]):
+    """What was found for some messages; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Key, V] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Key) -> V | None:
+        """Give what was found for a message, if it is remembered."""
+        return self._known.get(key)
+
+    def put(self, key: Key, value: V) -> None:
+        """Remember what was found."""
+        self._known[key] = value
+        self._bytes += len(key[-1])
+        while len(self._known) > _REMEMBERED or self._bytes > _REMEMBERED_BYTES:
+            oldest, _ = self._known.popitem(last=False)
+            self._bytes -= len(oldest[-1])
 
 
 class Structures:
     """Remembers resolved specs by what makes them differ, layer lists apart from all else."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Key, tuple[TrainingSpec, spec_pb2.TrainingSpec]] = OrderedDict()
-        self._layers: OrderedDict[Key, Architecture] = OrderedDict()
+        self._known: Remembered[tuple[TrainingSpec, spec_pb2.TrainingSpec]] = Remembered()
+        self._layers: Remembered[Architecture] = Remembered()
 
     def resolve(
         self, message: spec_pb2.TrainingSpec, dataset: DatasetRecord
@@ -72,9 +97,8 @@ class Structures:
         key = _key(listed, dataset)
         found = self._layers.get(key)
         if found is None:
-            found = self._layers[key] = resolved(listed, dataset).architecture
-            if len(self._layers) > _REMEMBERED:
-                self._layers.popitem(last=False)
+            found = resolved(listed, dataset).architecture
+            self._layers.put(key, found)
         return found
 
     def _rest(
@@ -84,9 +108,8 @@ class Structures:
         found = self._known.get(key)
         if found is None:
             spec = resolved(alike, dataset)
-            found = self._known[key] = (spec, wire.to_message(spec, spec_pb2.TrainingSpec))
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            found = (spec, wire.to_message(spec, spec_pb2.TrainingSpec))
+            self._known.put(key, found)
         return found
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from linnet_runtime.errors import AlreadyExists, Conflict, NotFound
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from linnet_gateway import transitions
 from linnet_gateway.ports import Now
 from linnet_gateway.queries import Page
+from linnet_gateway.quotas import Held, Quota
 from linnet_gateway.records import (
     BatchCounts,
     BatchRecord,
@@ -17,10 +18,15 @@ from linnet_gateway.records import (
 )
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.batch_ends import cancel_batch, end_batches, finished_batches, get_batch
-from linnet_gateway.sql.codec import SELECT_RUNS, load_batch, plain_row, run_row
+from linnet_gateway.sql.codec import load_batch, plain_row
 from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.runs import add_event, before, read_runs
+from linnet_gateway.sql.large_runs import read_some
+from linnet_gateway.sql.new_runs import add_runs, check_room
+from linnet_gateway.sql.runs import add_event, before
 from linnet_gateway.states import BatchState, FailureReason, RunState
+
+_TOGETHER = 500
+"""Runs that are read and added together."""
 
 
 class SqlBatches:
@@ -106,9 +112,10 @@ class SqlBatches:
 
         return await self._database.write(work)
 
-    async def add(self, uid: str, runs: Sequence[RunRecord], expected: int) -> int:
+    async def add(
+        self, uid: str, runs: Sequence[RunRecord], expected: int, quota: Quota | None = None
+    ) -> int:
         """Add runs to a batch that holds `expected` of them and give the new number."""
-        rows = [run_row(run) for run in runs]
 
         def work(connection: Connection) -> int:
             batch = get_batch(connection, uid)
@@ -119,14 +126,10 @@ class SqlBatches:
                     reason="BATCH_MOVED_ON",
                     metadata={"batch": batch.name, "run_count": str(batch.run_count)},
                 )
-            count = expected + len(rows)
-            if rows:
-                connection.execute(insert(schema.runs), rows)
-            connection.execute(
-                update(schema.batches).where(schema.batches.c.uid == uid).values(run_count=count)
-            )
-            add_event(connection, EventKind.BATCH, uid, uid, self._now())
-            return count
+            if runs:
+                add_runs(connection, runs, quota, batch)
+                add_event(connection, EventKind.BATCH, uid, uid, self._now())
+            return expected + len(runs)
 
         return await self._database.write(work)
 
@@ -158,12 +161,19 @@ class SqlBatches:
     async def members(self, uid: str, after: int, limit: int) -> Sequence[RunRecord]:
         """Read runs of a batch that stand behind a place, in order."""
         columns = schema.runs.c
+        which = [columns.batch_uid == uid, columns.batch_index > after]
+        return await self._database.read(lambda c: read_some(c, which, columns.batch_index, limit))
+
+    async def digests(self, uid: str, after: int, limit: int) -> Sequence[str]:
+        """Read the `spec_digest` of runs of a batch that stand behind a place, in order."""
+        columns = schema.runs.c
         query = (
-            SELECT_RUNS.where(columns.batch_uid == uid, columns.batch_index > after)
+            select(columns.spec_digest)
+            .where(columns.batch_uid == uid, columns.batch_index > after)
             .order_by(columns.batch_index)
             .limit(limit)
         )
-        return await self._database.read(lambda c: read_runs(c, query))
+        return await self._database.read(lambda c: c.execute(query).scalars().all())
 
     async def cancel(self, uid: str, now: datetime) -> BatchRecord:
         """Cancel every run that no trainer has, and ask the trainers of the others to stop."""
@@ -175,43 +185,43 @@ class SqlBatches:
             await self._database.write(lambda c: end_batches(c, now))
 
     async def add_retries(
-        self, uid: str, make: Callable[[RunRecord, int], RunRecord], limit: int
+        self,
+        uid: str,
+        make: Callable[[RunRecord, int], RunRecord],
+        limit: int,
+        quota: Quota | None = None,
     ) -> int:
         """Add a run for each failed one that has none yet, made of it and its place."""
         columns = schema.runs.c
-        tried = select(columns.retry_of).where(
-            columns.batch_uid == uid, columns.retry_of.is_not(None)
-        )
-        query = (
-            SELECT_RUNS.where(
-                columns.batch_uid == uid,
-                columns.state == int(RunState.FAILED),
-                columns.uid.not_in(tried),
-            )
-            .order_by(columns.batch_index)
-            .limit(limit)
-        )
 
         def work(connection: Connection) -> int:
             batch = get_batch(connection, uid)
             transitions.check_takes_retries(batch)
-            failed = read_runs(connection, query)
-            if not failed:
+            untried = _untried(batch)
+            sizes = select(func.length(columns.spec).label("size")).where(*untried).limit(limit)
+            counted = select(func.count(), func.sum(sizes.subquery().c.size))
+            count, spec_bytes = connection.execute(counted).one()
+            if not count:
                 return 0
-            made = [make(run, batch.run_count + i) for i, run in enumerate(failed)]
-            connection.execute(insert(schema.runs), [run_row(run) for run in made])
+            # All of them or none; then some at a time, however large they are.
+            more = Held(count, spec_bytes)
+            check_room(connection, batch.project, more, quota, batch)
+            made = 0
+            while made < count:
+                failed = read_some(
+                    connection, untried, columns.batch_index, min(_TOGETHER, count - made)
+                )
+                place = batch.run_count + made
+                again = [make(run, place + i) for i, run in enumerate(failed)]
+                add_runs(connection, again, None, batch)
+                made += len(again)
             connection.execute(
                 update(schema.batches)
                 .where(schema.batches.c.uid == uid)
-                .values(
-                    run_count=batch.run_count + len(made),
-                    state=int(BatchState.RUNNING),
-                    end_time=None,
-                    version=batch.version + 1,
-                )
+                .values(state=int(BatchState.RUNNING), end_time=None, version=batch.version + 1)
             )
             add_event(connection, EventKind.BATCH, uid, uid, self._now())
-            return len(made)
+            return made
 
         return await self._database.write(work)
 
@@ -234,3 +244,16 @@ def _requested(connection: Connection, project: str, request_id: str | None) -> 
     )
     row = connection.execute(query).mappings().first()
     return None if row is None else load_batch(row)
+
+
+def _untried(batch: BatchRecord) -> list[ColumnElement[bool]]:
+    """Give the conditions that a run of a batch failed and has no retry."""
+    columns = schema.runs.c
+    tried = select(columns.retry_of).where(
+        columns.batch_uid == batch.uid, columns.retry_of.is_not(None)
+    )
+    return [
+        columns.batch_uid == batch.uid,
+        columns.state == int(RunState.FAILED),
+        columns.uid.not_in(tried),
+    ]

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from linnet_gateway.ports import Now
 from linnet_gateway.records import LaunchRecord, LaunchState, RunRecord
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import SELECT_RUNS, load_launch, plain_row, to_us
+from linnet_gateway.sql.codec import load_launch, plain_row, to_us
 from linnet_gateway.sql.database import Database
+from linnet_gateway.sql.large_runs import SELECT_BARE_RUNS
 from linnet_gateway.sql.runs import read_runs
 from linnet_gateway.states import RunState
 
@@ -111,7 +112,7 @@ class SqlLaunches:
     ) -> Sequence[RunRecord]:
         """Read runs of a launch that still need a trainer, or those of some shards."""
         columns = schema.runs.c
-        query = SELECT_RUNS.where(
+        query = SELECT_BARE_RUNS.where(
             columns.launch_uid == uid, columns.state < int(RunState.ANALYZING)
         )
         if shards is not None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -10,10 +11,10 @@ from linnet_runtime.errors import AlreadyExists, NotAllowedInState, NotFound
 from sqlalchemy import (
     Connection,
     Select,
+    Update,
     and_,
     bindparam,
     delete,
-    func,
     insert,
     or_,
     select,
@@ -22,33 +23,31 @@ from sqlalchemy import (
 
 from linnet_gateway.ports import Now
 from linnet_gateway.queries import Page, RunFilter
-from linnet_gateway.records import RUN_FIELDS, EventKind, RunRecord, altered, run_values
+from linnet_gateway.quotas import Held, Quota
+from linnet_gateway.records import EventKind, RunRecord
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import SELECT_RUNS, load_run, run_columns, run_row, to_us
+from linnet_gateway.sql.codec import SELECT_RUNS, load_run, run_columns, to_us
 from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.prepared import Prepared
+from linnet_gateway.sql.new_runs import add_runs, check_room
 from linnet_gateway.states import LIVE, sources
 
+_FIELDS = tuple(f.name for f in fields(RunRecord))
 _QUIET = {"log_sequence", "progress", "memory_bytes", "time_used", "last_report_time", "checkpoint"}
 """Fields whose change makes no new version."""
 
 
-_BY_UID = Prepared(SELECT_RUNS.where(schema.runs.c.uid == bindparam("of_uid")))
-_BY_NAME = Prepared(
-    SELECT_RUNS.where(
-        schema.runs.c.project == bindparam("of_project"), schema.runs.c.id == bindparam("of_id")
-    )
+_BY_UID = SELECT_RUNS.where(schema.runs.c.uid == bindparam("of_uid"))
+_BY_NAME = SELECT_RUNS.where(
+    schema.runs.c.project == bindparam("of_project"), schema.runs.c.id == bindparam("of_id")
 )
-_ADD_EVENT = Prepared(
-    insert(schema.events).inline(), [c.name for c in schema.events.c if c.name != "id"]
-)
+_ADD_EVENT = insert(schema.events)
 
 
 @cache
-def update_of(names: tuple[str, ...]) -> Prepared:
+def update_of(names: tuple[str, ...]) -> Update:
     """Give the statement that sets some columns; built once, since building takes the longest."""
     statement = update(schema.runs).where(schema.runs.c.uid == bindparam("of_uid"))
-    return Prepared(statement.values({name: bindparam(name) for name in names}))
+    return statement.values({name: bindparam(name) for name in names})
 
 
 def read_runs(connection: Connection, query: Select[Any]) -> list[RunRecord]:
@@ -58,7 +57,7 @@ def read_runs(connection: Connection, query: Select[Any]) -> list[RunRecord]:
 
 def get_run(connection: Connection, uid: str) -> RunRecord:
     """Read one run; raises `NotFound`."""
-    row = _BY_UID.first(connection, {"of_uid": uid})
+    row = connection.execute(_BY_UID, {"of_uid": uid}).first()
     if row is None:
         raise NotFound("run", uid)
     return load_run(row)
@@ -77,11 +76,11 @@ def write_change(
             f"run {old.name} is {old.state.name} and can't become {new.state.name}",
             metadata={"run": old.name, "state": old.state.name},
         )
-    changes: dict[str, Any] = {
-        name: after
-        for name, before_, after in zip(RUN_FIELDS, run_values(old), run_values(new), strict=True)
-        if before_ is not after and before_ != after
-    }
+    changes: dict[str, Any] = {}
+    for name in _FIELDS:
+        value = getattr(new, name)
+        if getattr(old, name) != value:
+            changes[name] = value
     if not changes:
         return old
     columns = run_columns(changes)
@@ -89,13 +88,13 @@ def write_change(
         columns |= {"version": old.version + 1, "update_time": to_us(now)}
     if "comparison" in changes:
         columns["verdict"] = _verdict(new.comparison)
-    update_of(tuple(columns)).run(connection, columns | {"of_uid": old.uid})
+    connection.execute(update_of(tuple(columns)), columns | {"of_uid": old.uid})
     if not changes.keys() <= _QUIET:
         add_event(connection, EventKind.RUN, old.uid, old.batch_uid, now)
     doom(connection, _leftovers(old, new), now)
     if "version" not in columns:
         return new
-    return altered(new, version=old.version + 1, update_time=now)
+    return replace(new, version=old.version + 1, update_time=now)
 
 
 def _leftovers(old: RunRecord, new: RunRecord) -> list[str]:
@@ -134,8 +133,8 @@ def add_event(
     connection: Connection, kind: EventKind, subject: str, batch_uid: str | None, now: datetime
 ) -> None:
     """Tell readers that something changed."""
-    _ADD_EVENT.run(
-        connection,
+    connection.execute(
+        _ADD_EVENT,
         {
             "kind": int(kind),
             "subject": subject,
@@ -164,9 +163,8 @@ class SqlRuns:
         self._database = database
         self._now = now
 
-    async def create(self, run: RunRecord) -> RunRecord:
+    async def create(self, run: RunRecord, quota: Quota | None = None) -> RunRecord:
         """Store a new run, or give the one that the same request made before."""
-        row = run_row(run)
 
         def work(connection: Connection) -> RunRecord:
             known = _requested(connection, run.project, run.request_id, run.spec_digest)
@@ -176,7 +174,7 @@ class SqlRuns:
                 raise AlreadyExists(
                     f"run {run.name!r} exists", metadata={"name": run.name}, reason="RUN_EXISTS"
                 )
-            connection.execute(insert(schema.runs).values(**row))
+            add_runs(connection, [run], quota)
             add_event(connection, EventKind.RUN, run.uid, run.batch_uid, self._now())
             return run
 
@@ -189,7 +187,7 @@ class SqlRuns:
     async def get(self, project: str, id_: str) -> RunRecord:
         """Read one; raises `NotFound`."""
         values = {"of_project": project, "of_id": id_}
-        row = await self._database.look_up(lambda c: _BY_NAME.first(c, values))
+        row = await self._database.look_up(lambda c: c.execute(_BY_NAME, values).first())
         if row is None:
             raise NotFound("run", f"projects/{project}/runs/{id_}")
         return load_run(row)
@@ -220,13 +218,9 @@ class SqlRuns:
         query = query.order_by(columns.create_time.desc(), columns.uid.desc()).limit(page.size)
         return await self._database.read(lambda c: read_runs(c, query))
 
-    async def count_live(self, project: str) -> int:
-        """Count the runs of a project that are not terminal."""
-        columns = schema.runs.c
-        # Live runs are few, those of a project may be many: keeps its index out of use.
-        named = columns.project.concat("") == project
-        query = select(func.count()).where(named, schema.LIVE_RUN)
-        return await self._database.read(lambda c: int(c.execute(query).scalar() or 0))
+    async def check_room(self, project: str, more: Held, quota: Quota) -> None:
+        """Refuse runs that a project has no room for; raises `QuotaExceeded`."""
+        await self._database.read(lambda c: check_room(c, project, more, quota, None))
 
     async def change(self, uid: str, decide: Callable[[RunRecord], RunRecord]) -> RunRecord:
         """Change one; a move that the states do not allow raises `NotAllowedInState`."""

@@ -52,6 +52,8 @@ batches = Table(
     Column("end_time", BigInteger),
     Column("cancel_time", BigInteger),
     Column("request_digest", Text, nullable=False, server_default=""),
+    # Of the specs of all its runs.
+    Column("spec_bytes", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("project", "id"),
     UniqueConstraint("project", "request_id"),
     Index("batches_by_time", "project", "create_time", "uid"),
@@ -112,6 +114,7 @@ runs = Table(
     Column("memory_limit_bytes", BigInteger, nullable=False),
     Column("deadline", BigInteger),
     Column("expert", Boolean, nullable=False),
+    Column("spec_bytes", Integer, nullable=False, server_default="0"),
     UniqueConstraint("project", "id"),
     UniqueConstraint("project", "request_id"),
     Index("runs_by_time", "project", "create_time", "uid"),
@@ -125,6 +128,34 @@ runs = Table(
         "end_time",
         sqlite_where=text("end_time IS NOT NULL"),
         postgresql_where=text("end_time IS NOT NULL"),
+    ),
+    # Lists of a state; of live runs also all that limits and metrics count.
+    Index(
+        "runs_live_of_project",
+        "project",
+        "state",
+        "create_time",
+        "uid",
+        "spec_bytes",
+        sqlite_where=text("state < 5"),
+        postgresql_where=text("state < 5"),
+    ),
+    Index(
+        "runs_ended_of_project",
+        "project",
+        "state",
+        "create_time",
+        "uid",
+        sqlite_where=text("state >= 5"),
+        postgresql_where=text("state >= 5"),
+    ),
+    Index(
+        "runs_of_batch_by_time",
+        "batch_uid",
+        "create_time",
+        "uid",
+        sqlite_where=text("batch_uid IS NOT NULL"),
+        postgresql_where=text("batch_uid IS NOT NULL"),
     ),
     Index("runs_by_launch", "launch_uid", "shard", "batch_index"),
     Index(
@@ -239,5 +270,6 @@ doomed_objects = Table(
 # SQLite uses an index over some rows only where the query holds its condition word for word, so
 # these are no bound values.
 LIVE_RUN = runs.c.state < literal_column("5")
+ENDED_RUN = runs.c.state >= literal_column("5")
 LIVE_BATCH = batches.c.state < literal_column("4")
 LIVE_LAUNCH = launches.c.state < literal_column("4")

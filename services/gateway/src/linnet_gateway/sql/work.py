@@ -9,6 +9,7 @@ from linnet_gateway.records import RunRecord
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import SELECT_RUNS, to_us
 from linnet_gateway.sql.database import Database
+from linnet_gateway.sql.large_runs import SELECT_BARE_RUNS
 from linnet_gateway.sql.runs import read_runs
 from linnet_gateway.states import WITH_TRAINER, RunState
 
@@ -23,7 +24,7 @@ class SqlWork:
         """Read queued runs that no launch has and whose batch, if any, is running."""
         columns = schema.runs.c
         query = (
-            SELECT_RUNS.outerjoin(schema.batches, schema.batches.c.uid == columns.batch_uid)
+            SELECT_BARE_RUNS.outerjoin(schema.batches, schema.batches.c.uid == columns.batch_uid)
             .where(
                 schema.LIVE_RUN,
                 columns.state == int(RunState.QUEUED),
@@ -53,13 +54,15 @@ class SqlWork:
     async def cancelled_before(self, time: datetime, limit: int) -> Sequence[RunRecord]:
         """Read live runs whose cancelling was asked for before a time."""
         columns = schema.runs.c
-        query = SELECT_RUNS.where(schema.LIVE_RUN, columns.cancel_time < to_us(time)).limit(limit)
+        query = SELECT_BARE_RUNS.where(schema.LIVE_RUN, columns.cancel_time < to_us(time)).limit(
+            limit
+        )
         return await self._database.read(lambda c: read_runs(c, query))
 
     async def silent_since(self, time: datetime, limit: int) -> Sequence[RunRecord]:
         """Read runs with an open attempt that last reported, or was handed out, before a time."""
         columns = schema.runs.c
-        query = SELECT_RUNS.where(
+        query = SELECT_BARE_RUNS.where(
             schema.LIVE_RUN,
             columns.state.in_([int(s) for s in WITH_TRAINER]),
             columns.attempt_open.is_(True),
