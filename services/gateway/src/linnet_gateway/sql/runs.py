@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -11,7 +10,6 @@ from linnet_runtime.errors import AlreadyExists, NotAllowedInState, NotFound
 from sqlalchemy import (
     Connection,
     Select,
-    Update,
     and_,
     bindparam,
     delete,
@@ -24,30 +22,34 @@ from sqlalchemy import (
 from linnet_gateway.ports import Now
 from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.quotas import Held, Quota
-from linnet_gateway.records import EventKind, RunRecord
+from linnet_gateway.records import RUN_FIELDS, EventKind, RunRecord, altered, run_values
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import SELECT_RUNS, load_run, run_columns, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.new_runs import add_runs, check_room
+from linnet_gateway.sql.prepared import Prepared
 from linnet_gateway.states import LIVE, sources
 
-_FIELDS = tuple(f.name for f in fields(RunRecord))
 _QUIET = {"log_sequence", "progress", "memory_bytes", "time_used", "last_report_time", "checkpoint"}
 """Fields whose change makes no new version."""
 
 
-_BY_UID = SELECT_RUNS.where(schema.runs.c.uid == bindparam("of_uid"))
-_BY_NAME = SELECT_RUNS.where(
-    schema.runs.c.project == bindparam("of_project"), schema.runs.c.id == bindparam("of_id")
+_BY_UID = Prepared(SELECT_RUNS.where(schema.runs.c.uid == bindparam("of_uid")))
+_BY_NAME = Prepared(
+    SELECT_RUNS.where(
+        schema.runs.c.project == bindparam("of_project"), schema.runs.c.id == bindparam("of_id")
+    )
 )
-_ADD_EVENT = insert(schema.events)
+_ADD_EVENT = Prepared(
+    insert(schema.events).inline(), [c.name for c in schema.events.c if c.name != "id"]
+)
 
 
 @cache
-def update_of(names: tuple[str, ...]) -> Update:
+def update_of(names: tuple[str, ...]) -> Prepared:
     """Give the statement that sets some columns; built once, since building takes the longest."""
     statement = update(schema.runs).where(schema.runs.c.uid == bindparam("of_uid"))
-    return statement.values({name: bindparam(name) for name in names})
+    return Prepared(statement.values({name: bindparam(name) for name in names}))
 
 
 def read_runs(connection: Connection, query: Select[Any]) -> list[RunRecord]:
@@ -57,7 +59,7 @@ def read_runs(connection: Connection, query: Select[Any]) -> list[RunRecord]:
 
 def get_run(connection: Connection, uid: str) -> RunRecord:
     """Read one run; raises `NotFound`."""
-    row = connection.execute(_BY_UID, {"of_uid": uid}).first()
+    row = _BY_UID.first(connection, {"of_uid": uid})
     if row is None:
         raise NotFound("run", uid)
     return load_run(row)
@@ -76,11 +78,11 @@ def write_change(
             f"run {old.name} is {old.state.name} and can't become {new.state.name}",
             metadata={"run": old.name, "state": old.state.name},
         )
-    changes: dict[str, Any] = {}
-    for name in _FIELDS:
-        value = getattr(new, name)
-        if getattr(old, name) != value:
-            changes[name] = value
+    changes: dict[str, Any] = {
+        name: after
+        for name, before_, after in zip(RUN_FIELDS, run_values(old), run_values(new), strict=True)
+        if before_ is not after and before_ != after
+    }
     if not changes:
         return old
     columns = run_columns(changes)
@@ -88,13 +90,13 @@ def write_change(
         columns |= {"version": old.version + 1, "update_time": to_us(now)}
     if "comparison" in changes:
         columns["verdict"] = _verdict(new.comparison)
-    connection.execute(update_of(tuple(columns)), columns | {"of_uid": old.uid})
+    update_of(tuple(columns)).run(connection, columns | {"of_uid": old.uid})
     if not changes.keys() <= _QUIET:
         add_event(connection, EventKind.RUN, old.uid, old.batch_uid, now)
     doom(connection, _leftovers(old, new), now)
     if "version" not in columns:
         return new
-    return replace(new, version=old.version + 1, update_time=now)
+    return altered(new, version=old.version + 1, update_time=now)
 
 
 def _leftovers(old: RunRecord, new: RunRecord) -> list[str]:
@@ -133,8 +135,8 @@ def add_event(
     connection: Connection, kind: EventKind, subject: str, batch_uid: str | None, now: datetime
 ) -> None:
     """Tell readers that something changed."""
-    connection.execute(
-        _ADD_EVENT,
+    _ADD_EVENT.run(
+        connection,
         {
             "kind": int(kind),
             "subject": subject,
@@ -187,7 +189,7 @@ class SqlRuns:
     async def get(self, project: str, id_: str) -> RunRecord:
         """Read one; raises `NotFound`."""
         values = {"of_project": project, "of_id": id_}
-        row = await self._database.look_up(lambda c: c.execute(_BY_NAME, values).first())
+        row = await self._database.look_up(lambda c: _BY_NAME.first(c, values))
         if row is None:
             raise NotFound("run", f"projects/{project}/runs/{id_}")
         return load_run(row)
