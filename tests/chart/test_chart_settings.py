@@ -233,3 +233,13 @@ def test_services_read_what_the_chart_writes(
     assert settings.host == "0.0.0.0"
     assert settings.concurrency == 7
     assert settings.store_endpoint == "http://linnet-store.linnet.svc:8333"
+
+
+def test_the_gateway_reads_which_pages_may_call_it(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Origins arrive as a list; by default there are none."""
+    for origins in ([], ["https://app.example.org", "http://localhost:5173"]):
+        environment = environment_of(render(gateway={"webOrigins": origins}), "gateway")
+        settings = _read(GatewaySettings, environment, monkeypatch)
+        assert settings.web_origins == tuple(origins)

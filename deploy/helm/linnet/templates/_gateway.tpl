@@ -13,6 +13,7 @@
   "PROFILER_ADDRESS" (include "linnet.address" (list . "profiler" 50071))
   "STORE_PUBLIC_ENDPOINT" (.Values.store.publicEndpoint | default (include "linnet.storeEndpoint" .))
   "LOG_LEVEL" $own.logLevel
+  "WEB_ORIGINS" (toJson $own.webOrigins)
   "DRAIN_GRACE_S" $own.drainSeconds
   "EXPERT_ALLOWED" (or (not (empty .Values.runs.expert.runtimeClass)) .Values.runs.expert.withoutSandbox)
 -}}

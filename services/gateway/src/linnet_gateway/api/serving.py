@@ -11,6 +11,7 @@ from linnet_gateway.api.connect_app import HttpServer, connect_app
 from linnet_gateway.api.credentials import server_credentials, web_context
 from linnet_gateway.api.guard import Guard
 from linnet_gateway.api.training_servicer import training_servicer
+from linnet_gateway.api.web_origins import WebOrigins
 from linnet_gateway.settings import GatewaySettings
 
 
@@ -43,7 +44,10 @@ async def serve_public(
         f"{settings.host}:{settings.port}", server_credentials(settings, clients=True)
     )
     web = HttpServer(
-        connect_app(guard, rpc), settings.host, settings.http_port, web_context(settings)
+        WebOrigins(connect_app(guard, rpc), settings.web_origins),
+        settings.host,
+        settings.http_port,
+        web_context(settings),
     )
     http_port = await web.start()
     stack.push_async_callback(web.stop)
