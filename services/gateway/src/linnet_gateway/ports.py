@@ -110,7 +110,11 @@ class Runs(Protocol):
         ...
 
     async def delete(self, uid: str, now: datetime) -> None:
-        """Delete one with its events, epochs and log, and doom its objects."""
+        """Delete one with its events, epochs and log, and doom its objects.
+
+        Raises:
+            NotAllowedInState: It is live, or a live run starts from it or is compared with it.
+        """
         ...
 
 

@@ -105,6 +105,8 @@ class RunRecord:
         spec: The serialized TrainingSpec, every default filled in.
         spec_digest: SHA-256 of what the caller sent, for idempotent requests.
         dataset: Id of the dataset, in the same project.
+        predecessor: Name of the run that it retrains; empty without one.
+        init_from: Name of the run whose weights it starts from; empty without one.
         retry_of: Uid of the failed run of the batch that it tries again.
         attempt: Number of the attempt that was handed out last; 0 before the first.
         attempt_open: Whether a trainer holds that attempt.
@@ -171,6 +173,7 @@ class RunRecord:
     memory_limit_bytes: int = 0
     deadline: timedelta | None = None
     expert: bool = False
+    init_from: str = ""
 
     @property
     def name(self) -> str:

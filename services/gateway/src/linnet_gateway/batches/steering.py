@@ -143,6 +143,7 @@ class BatchRequests:
                 display_name=run.display_name,
                 labels=dict(run.labels),
                 predecessor=run.predecessor,
+                init_from=run.init_from,
                 batch_uid=run.batch_uid,
                 batch_id=run.batch_id,
                 batch_index=place,

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 from linnet.v1 import run_pb2, runner_service_pb2
 from linnet_runtime import logs
 from linnet_runtime.clock import Clock
-from linnet_runtime.errors import LinnetError, NotFound
+from linnet_runtime.errors import LinnetError, NotAllowedInState, NotFound
 from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.converters import log_lines
@@ -59,7 +60,8 @@ class Keeping(Protocol):
     ) -> Sequence[str]:
         """Give uids of terminal runs that ended before a time or are beyond the newest `kept`.
 
-        Runs of a batch that is still live stay: its results are not complete yet.
+        Runs of a batch that is still live stay: its results are not complete yet. So do those that
+        a live run starts from or is compared with.
         """
         ...
 
@@ -173,7 +175,9 @@ class Housekeeping:
         now = self._clock.now()
         before = None if limits.run_life is None else now - limits.run_life
         for uid in await self._keeping.expired_runs(before, limits.runs_kept, _DELETE_AT_ONCE):
-            await self._runs.delete(uid, now)
+            # Somebody may have deleted it, or made a run that starts from it, meanwhile.
+            with suppress(NotFound, NotAllowedInState):
+                await self._runs.delete(uid, now)
         await self._keeping.expire_batches(now - (limits.run_life or limits.event_life), now)
 
     async def _abandon(self) -> None:

@@ -117,6 +117,7 @@ class RunRequests:
             display_name=run.display_name,
             labels=dict(run.labels),
             predecessor=run.predecessor,
+            init_from=resolved.message.init_from,
             request_id=request_id or None,
             warnings=resolved.warnings,
             cpu_millis=resources.cpu_millis,
@@ -154,7 +155,7 @@ class RunRequests:
         """Delete a terminal run and doom its artifacts.
 
         Raises:
-            NotAllowedInState: It is not terminal.
+            NotAllowedInState: It is not terminal, or a run that is live needs it.
             Conflict: It has another etag.
         """
         run = await self._runs.get(name.project, name.id)

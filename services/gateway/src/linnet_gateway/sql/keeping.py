@@ -11,6 +11,7 @@ from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.runs import doom
+from linnet_gateway.sql.runs_in_use import in_use
 from linnet_gateway.states import BatchState, DatasetState, RunState
 
 _AT_ONCE = 100_000
@@ -116,10 +117,10 @@ class SqlKeeping:
 
 
 def _free() -> ColumnElement[bool]:
-    """Give the condition that a run is of no batch that is still live."""
+    """Give the condition that nothing live needs a run: its batch, or one that starts from it."""
     columns = schema.batches.c
     of_live = columns.uid == schema.runs.c.batch_uid
-    return ~select(columns.uid).where(of_live, schema.LIVE_BATCH).exists()
+    return and_(~select(columns.uid).where(of_live, schema.LIVE_BATCH).exists(), ~in_use())
 
 
 def _ended_before(connection: Connection, time: datetime, limit: int) -> list[str]:

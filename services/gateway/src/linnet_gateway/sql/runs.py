@@ -28,6 +28,7 @@ from linnet_gateway.sql.codec import SELECT_RUNS, load_run, run_columns, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.new_runs import add_runs, check_room
 from linnet_gateway.sql.prepared import Prepared
+from linnet_gateway.sql.runs_in_use import user_of
 from linnet_gateway.states import LIVE, sources
 
 _QUIET = {"log_sequence", "progress", "memory_bytes", "time_used", "last_report_time", "checkpoint"}
@@ -242,6 +243,14 @@ class SqlRuns:
                 raise NotAllowedInState(
                     f"run {run.name} is {run.state.name}; cancel it first",
                     metadata={"run": run.name, "state": run.state.name},
+                )
+            user = user_of(connection, run)
+            if user is not None:
+                raise NotAllowedInState(
+                    f"run {user!r}, which is not terminal, starts from run {run.name} or is "
+                    "compared with it",
+                    reason="RUN_IN_USE",
+                    metadata={"run": run.name, "user": user},
                 )
             delete_runs(connection, [run], now)
 

@@ -115,6 +115,7 @@ runs = Table(
     Column("deadline", BigInteger),
     Column("expert", Boolean, nullable=False),
     Column("spec_bytes", Integer, nullable=False, server_default="0"),
+    Column("init_from", Text, nullable=False, server_default=""),
     UniqueConstraint("project", "id"),
     UniqueConstraint("project", "request_id"),
     Index("runs_by_time", "project", "create_time", "uid"),
@@ -128,6 +129,16 @@ runs = Table(
         "end_time",
         sqlite_where=text("end_time IS NOT NULL"),
         postgresql_where=text("end_time IS NOT NULL"),
+    ),
+    # Which runs may not be deleted yet.
+    *(
+        Index(
+            f"runs_live_{column}",
+            column,
+            sqlite_where=text(f"state < 5 AND {column} != ''"),
+            postgresql_where=text(f"state < 5 AND {column} != ''"),
+        )
+        for column in ("predecessor", "init_from")
     ),
     # Lists of a state; of live runs also all that limits and metrics count.
     Index(
