@@ -31,6 +31,7 @@ class FakeDatasets(training_service_pb2_grpc.TrainingServiceServicer):
         self.calls = 0
         self._store = store
         self._token = token
+        self.renewals: list[str] = []
 
     def _enter(self, context: grpc.ServicerContext) -> None:
         self.calls += 1

@@ -2,7 +2,8 @@
 """A TrainingService in memory over real gRPC, for tests of clients.
 
 Runs train by counting epochs. Faults are asked for: `refuse` answers the next calls UNAVAILABLE,
-`break_streams_after` ends each stream UNAVAILABLE after so many responses.
+`break_streams_after` ends each stream UNAVAILABLE after so many responses, `renewals` are the
+tokens that count next: while there is one, a stream's third response is that its own has expired.
 """
 
 import contextlib
@@ -17,12 +18,13 @@ from linnet.v1 import (
     batch_pb2,
     dataset_pb2,
     evaluation_pb2,
+    evaluator_service_pb2,
     profile_pb2,
     run_pb2,
     training_service_pb2,
     training_service_pb2_grpc,
 )
-from linnet_runtime.errors import NotFound, Unavailable
+from linnet_runtime.errors import NotFound, Unauthenticated, Unavailable
 from linnet_runtime.ids import new_id
 from linnet_runtime.objectstore import ObjectStore
 
@@ -167,7 +169,65 @@ class FakeTrainingService(FakeDatasets):
         for sent, response in enumerate(responses[int(token or 0) :]):
             if self.break_streams_after and sent == self.break_streams_after:
                 self._fail(context, Unavailable("asked to break"))
+            if self.renewals and sent == 2:
+                self._token = self.renewals.pop(0)
+                self._fail(context, Unauthenticated("it expired", reason="EXPIRED_TOKEN"))
             yield response
+
+    def CompareRuns(self, request, context):
+        self._enter(context)
+        for name in (request.name, request.other):
+            if name not in self.runs:
+                self._fail(context, NotFound("run", name))
+        found = evaluator_service_pb2.CompareScoresResponse(
+            sample_count=100,
+            both_right_count=80,
+            first_only_count=3,
+            second_only_count=12,
+            both_wrong_count=5,
+            accuracy_gain=0.09,
+            p_value=0.035,
+            verdict="the second is better",
+        )
+        found.accuracy_gain_interval.low, found.accuracy_gain_interval.high = 0.01, 0.17
+        return found
+
+    def GetThresholds(self, request, context):
+        self._enter(context)
+        found = evaluation_pb2.ThresholdOutcome(
+            side=request.side,
+            thresholds=request.thresholds,
+            uncertain_counts=[2, 1],
+            certain_share=0.85,
+            certain_accuracy=0.9412,
+            precision=0.94,
+            recall=0.8,
+            f1=0.864,
+        )
+        for counts in ([8, 0, 2], [1, 8, 1]):
+            found.confusion.rows.add(counts=counts)
+        return found
+
+    def GetEvaluation(self, request, context):
+        return self.GetReport(request, context).evaluation
+
+    def GetProfile(self, request, context):
+        self._enter(context)
+        found = Q.GetProfileResponse(smallest_target="cortex-m4f-80mhz")
+        for target in request.targets or ("cortex-m0plus-48mhz", "cortex-m4f-80mhz"):
+            profile = found.profiles.add(target=target, variant=run_pb2.VARIANT_INT8)
+            profile.ram.total_bytes = 65_536
+            profile.flash.total_bytes = 131_072
+            profile.latency.milliseconds = 12.5
+            profile.latency.basis = profile_pb2.BASIS_CALIBRATED
+            profile.verdict.fits = "m4f" in target
+            if not profile.verdict.fits:
+                profile.verdict.reasons.append("needs 64 KiB of RAM, has 32")
+        if request.check_interpreter:
+            found.checks.add(
+                variant=run_pb2.VARIANT_INT8, available=True, agrees=True, arena_bytes=4096
+            )
+        return found
 
     def GetReport(self, request, context):
         self._enter(context)

@@ -171,3 +171,52 @@ def test_a_reader_that_goes_away_is_no_error(server: str) -> None:
     os.close(write)
 
     assert done.stderr == ""
+
+
+@pytest.fixture(scope="module")
+def two_runs(server: str) -> tuple[str, str]:
+    for name in ("first", "second"):
+        done = linnet("train", "watch", "--id", name, "--detach", server=server)
+        assert done.returncode == 0, done.stderr
+    return "first", "second"
+
+
+def test_two_runs_are_compared(server: str, two_runs: tuple[str, str]) -> None:
+    """The rows that both scored, the gain and its chance are told, to people and programs."""
+    shown = linnet("runs", "compare", *two_runs, server=server)
+    assert shown.returncode == 0, shown.stderr
+    assert "only second  12" in shown.stdout
+    assert "+9.0 points (+1.0 to +17.0) for second, p = 0.035" in shown.stdout
+    told = json.loads(linnet("runs", "compare", *two_runs, "--json", server=server).stdout)
+    assert told["verdict"] == "the second is better"
+    wrong = linnet("runs", "compare", *two_runs, "--side", "other", server=server)
+    assert "side: expected one of training, validation, test" in wrong.stderr
+
+
+def test_thresholds_are_applied(server: str, two_runs: tuple[str, str]) -> None:
+    """What is certain, and the confusion with its uncertain column, are shown."""
+    shown = linnet("runs", "thresholds", two_runs[0], "0.6", "0.7", server=server)
+    assert shown.returncode == 0, shown.stderr
+    assert "0.6, 0.7 on validation rows" in shown.stdout
+    assert "85.0% of rows, 94.1% of them right" in shown.stdout
+    assert re.search(r"PEN +8 +0 +2", shown.stdout)
+    told = json.loads(
+        linnet("runs", "thresholds", two_runs[0], "0.6", "--json", server=server).stdout
+    )
+    assert told["thresholds"] == [0.6]
+
+
+def test_a_run_is_profiled_for_any_board(server: str, two_runs: tuple[str, str]) -> None:
+    """Boards are chosen by name or all; what does not fit says why, the interpreter too."""
+    every = linnet("runs", "profile", two_runs[0], server=server)
+    assert every.returncode == 0, every.stderr
+    assert "smallest board that fits: cortex-m4f-80mhz" in every.stdout
+    board = "cortex-m0plus-48mhz"
+    one = linnet("runs", "profile", two_runs[0], "--target", board, "--check", server=server)
+    assert re.search(rf"{board} +int8 +64.0 KiB +128.0 KiB +12.50 ms +calibrated +no", one.stdout)
+    assert "needs 64 KiB of RAM, has 32" in one.stdout
+    assert "interpreter, int8: needs an arena of 4096 bytes, as replayed" in one.stdout
+    told = json.loads(
+        linnet("runs", "profile", two_runs[0], "--target", board, "--json", server=server).stdout
+    )
+    assert [found["target"] for found in told["profiles"]] == [board]

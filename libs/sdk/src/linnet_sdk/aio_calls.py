@@ -22,7 +22,6 @@ class AsyncCalls:
     def __init__(self, server: ServerAddress, retry: RetryPolicy, timeout_s: float) -> None:
         self.channel = channels.open_async_channel(server)
         self._server = server
-        self._metadata = channels.call_metadata(server)
         self._retry = retry
         self._timeout_s = timeout_s
         self._reached = False
@@ -37,10 +36,11 @@ class AsyncCalls:
         """Call, and call again while the server is away."""
         attempts = self._attempts()
         while True:
+            sent = channels.call_metadata(self._server)
             try:
-                answer = await method(request, timeout=self._timeout_s, metadata=self._metadata)
+                answer = await method(request, timeout=self._timeout_s, metadata=sent)
             except grpc.RpcError as error:
-                await asyncio.sleep(attempts.pause_after(self._error(error)))
+                await asyncio.sleep(attempts.pause_after(self._error(error, sent)))
             else:
                 self._reached = True
                 return answer
@@ -56,8 +56,9 @@ class AsyncCalls:
         """Stream responses; a stream that breaks is continued from its last `resume_token`."""
         attempts = self._attempts()
         while True:
+            sent = channels.call_metadata(self._server)
             try:
-                async for response in method(request, metadata=self._metadata):
+                async for response in method(request, metadata=sent):
                     attempts.succeeded()
                     self._reached = True
                     token = getattr(response, "resume_token", "")
@@ -66,7 +67,7 @@ class AsyncCalls:
                     if is_last(response):
                         return
             except grpc.RpcError as error:
-                ended = self._error(error)
+                ended = self._error(error, sent)
             else:
                 if may_end:
                     return
@@ -85,8 +86,9 @@ class AsyncCalls:
         attempts = self._attempts()
         while True:
             answer: asyncio.Future[Res] = asyncio.get_running_loop().create_future()
+            sent = channels.call_metadata(self._server)
             try:
-                async for response in method(_led_by(first, answer, rest), metadata=self._metadata):
+                async for response in method(_led_by(first, answer, rest), metadata=sent):
                     attempts.succeeded()
                     self._reached = True
                     if not answer.done():
@@ -95,7 +97,7 @@ class AsyncCalls:
                     if is_last(response):
                         return
             except grpc.RpcError as error:
-                ended = _or_broken_write(self._error(error))
+                ended = _or_broken_write(self._error(error, sent))
             else:
                 ended = Unavailable("the stream ended before everything was taken")
             finally:
@@ -114,8 +116,8 @@ class AsyncCalls:
     def _attempts(self) -> Attempts:
         return Attempts(self._retry, time.monotonic, reached=self._reached)
 
-    def _error(self, error: grpc.RpcError) -> LinnetError:
-        return channels.call_error(error, self._server, reached=self._reached)
+    def _error(self, error: grpc.RpcError, sent: channels.Metadata) -> LinnetError:
+        return channels.call_error(error, self._server, sent, reached=self._reached)
 
 
 async def _led_by(

@@ -22,7 +22,6 @@ class Calls:
     def __init__(self, server: ServerAddress, retry: RetryPolicy, timeout_s: float) -> None:
         self.channel = channels.open_channel(server)
         self._server = server
-        self._metadata = channels.call_metadata(server)
         self._retry = retry
         self._timeout_s = timeout_s
         self._reached = False
@@ -35,10 +34,11 @@ class Calls:
         """Call, and call again while the server is away."""
         attempts = self._attempts()
         while True:
+            sent = channels.call_metadata(self._server)
             try:
-                answer = method(request, timeout=self._timeout_s, metadata=self._metadata)
+                answer = method(request, timeout=self._timeout_s, metadata=sent)
             except grpc.RpcError as error:
-                time.sleep(attempts.pause_after(self._error(error)))
+                time.sleep(attempts.pause_after(self._error(error, sent)))
             else:
                 self._reached = True
                 return answer
@@ -61,8 +61,9 @@ class Calls:
         """
         attempts = self._attempts()
         while True:
+            sent = channels.call_metadata(self._server)
             try:
-                for response in method(request, metadata=self._metadata):
+                for response in method(request, metadata=sent):
                     attempts.succeeded()
                     self._reached = True
                     token = getattr(response, "resume_token", "")
@@ -71,7 +72,7 @@ class Calls:
                     if is_last(response):
                         return
             except grpc.RpcError as error:
-                ended = self._error(error)
+                ended = self._error(error, sent)
             else:
                 if may_end:
                     return
@@ -98,8 +99,9 @@ class Calls:
         while True:
             answers: queue.SimpleQueue[Res | None] = queue.SimpleQueue()
             answered = False
+            sent = channels.call_metadata(self._server)
             try:
-                for response in method(_led_by(first, answers, rest), metadata=self._metadata):
+                for response in method(_led_by(first, answers, rest), metadata=sent):
                     attempts.succeeded()
                     self._reached = True
                     if not answered:
@@ -109,7 +111,7 @@ class Calls:
                     if is_last(response):
                         return
             except grpc.RpcError as error:
-                ended = self._error(error)
+                ended = self._error(error, sent)
             else:
                 ended = Unavailable("the stream ended before everything was taken")
             finally:
@@ -128,8 +130,8 @@ class Calls:
     def _attempts(self) -> Attempts:
         return Attempts(self._retry, time.monotonic, reached=self._reached)
 
-    def _error(self, error: grpc.RpcError) -> LinnetError:
-        return channels.call_error(error, self._server, reached=self._reached)
+    def _error(self, error: grpc.RpcError, sent: channels.Metadata) -> LinnetError:
+        return channels.call_error(error, self._server, sent, reached=self._reached)
 
 
 def _led_by(

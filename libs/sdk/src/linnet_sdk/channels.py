@@ -12,6 +12,8 @@ from linnet_sdk.server_address import ServerAddress
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Largest answer that is read; a gateway's own limit is far below it."""
 
+Metadata = tuple[tuple[str, str], ...]
+
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -60,14 +62,23 @@ def _read(path: Path | None, field: str) -> bytes | None:
         raise InvalidInput.of(field, f"expected a readable PEM file: {error}") from error
 
 
-def call_metadata(server: ServerAddress) -> tuple[tuple[str, str], ...]:
-    """Give the metadata that goes with every call."""
-    return (("authorization", f"Bearer {server.token}"),) if server.token else ()
+def call_metadata(server: ServerAddress) -> Metadata:
+    """Give the metadata that goes with a call that is made now."""
+    token = server.token_now()
+    return (("authorization", f"Bearer {token}"),) if token else ()
 
 
-def call_error(error: grpc.RpcError, server: ServerAddress, *, reached: bool) -> LinnetError:
-    """Make the error that a failed call tells of; one that reached nobody names the address."""
+def call_error(
+    error: grpc.RpcError, server: ServerAddress, sent: Metadata, *, reached: bool
+) -> LinnetError:
+    """Make the error that a failed call tells of; one that reached nobody names the address.
+
+    A token that has expired and was renewed since is no reason to give up: the call is then worth
+    another attempt, as if the server had been away.
+    """
     found = from_rpc_error(error)
+    if found.reason == "EXPIRED_TOKEN" and call_metadata(server) != sent:
+        return Unavailable("the token expired and was renewed")
     if isinstance(found, Unavailable) and not reached and not found.metadata:
         return Unavailable(
             f"no gateway answers at {server.target}; start one with `linnet up`, or name one with "

@@ -4,17 +4,18 @@ import os
 from pathlib import Path
 
 from linnet_sdk.local.home import default_home
-from linnet_sdk.server_address import ServerAddress, resolve
+from linnet_sdk.server_address import ServerAddress, Token, resolve
 
 
 def find_server(
-    server: str | None = None, token: str | None = None, home: Path | None = None
+    server: str | None = None, token: Token | None = None, home: Path | None = None
 ) -> ServerAddress:
     """Find the gateway as the `linnet` command does.
 
     Args:
         server: `host:port` or `https://host`; else LINNET_SERVER, else the running local mode.
-        token: API token; else LINNET_TOKEN, else the local mode's own.
+        token: API token, or a function that gives the one that is good now; else LINNET_TOKEN, else
+            what LINNET_TOKEN_FILE holds at each call, else the local mode's own.
         home: Folder of the local mode; else LINNET_HOME, else the user's data folder.
 
     Raises:

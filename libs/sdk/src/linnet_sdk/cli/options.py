@@ -15,7 +15,10 @@ Server = Annotated[
     typer.Option("--server", help="Gateway, host:port or https://host. Else LINNET_SERVER."),
 ]
 Token = Annotated[
-    str | None, typer.Option("--token", help="API token of the gateway. Else LINNET_TOKEN.")
+    str | None,
+    typer.Option(
+        "--token", help="API token of the gateway. Else LINNET_TOKEN or LINNET_TOKEN_FILE."
+    ),
 ]
 Project = Annotated[str, typer.Option("--project", help="Project that short names belong to.")]
 HomeFolder = Annotated[

@@ -40,7 +40,7 @@ _OWN = (
     ("demo", "linnet_sdk.cli.demo", "demo", "Train on real sensor data, from push to report."),
     ("datasets", "linnet_sdk.cli.datasets", "app", "Push, list and read datasets."),
     ("train", "linnet_sdk.cli.train", "train", "Train a classifier on a dataset."),
-    ("runs", "linnet_sdk.cli.runs", "app", "List, watch, cancel and download runs."),
+    ("runs", "linnet_sdk.cli.runs", "app", "List, watch, compare, cancel and download runs."),
     ("batches", "linnet_sdk.cli.batches", "app", "Train, retrain and steer many runs at once."),
     ("spec", "linnet_sdk.cli.spec", "app", "Check, size, import and render training specs."),
     ("report", "linnet_sdk.cli.report", "report", "Show scores and on-device figures of a run."),

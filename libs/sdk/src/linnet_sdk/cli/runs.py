@@ -1,4 +1,4 @@
-"""`linnet runs`: list, get, watch, logs, cancel, download, reproduce, delete."""
+"""`linnet runs`: list, get, watch, logs, compare, cancel, download, reproduce, delete and more."""
 
 from itertools import islice
 from pathlib import Path
@@ -8,13 +8,14 @@ import typer
 
 from linnet_sdk.cli import tables
 from linnet_sdk.cli.following import follow_or_leave
+from linnet_sdk.cli.insights import compare, profile, thresholds
 from linnet_sdk.cli.output import as_dict, print_json
 from linnet_sdk.cli.reproduce import reproduce
 from linnet_sdk.cli.session import Session, connected
 from linnet_sdk.cli.train import end_with
 from linnet_sdk.names import short_name, state_word
 
-app = typer.Typer(help="List, watch, cancel and download runs.", no_args_is_help=True)
+app = typer.Typer(help="List, watch, compare, cancel and download runs.", no_args_is_help=True)
 
 RunName = Annotated[str, typer.Argument(help="The run's id or full name.")]
 
@@ -122,6 +123,9 @@ def download(
 
 
 app.command()(reproduce)
+app.command()(compare)
+app.command()(thresholds)
+app.command()(profile)
 
 
 @app.command()

@@ -159,7 +159,7 @@ class LocalMode:
             self.home.endpoint,
             {
                 "address": self.endpoints.server.target,
-                "token": self.endpoints.server.token,
+                "token": self.endpoints.server.token_now(),
                 "http": self.endpoints.http,
                 "metrics": self.endpoints.metrics,
                 "pid": os.getpid(),
