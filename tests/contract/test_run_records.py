@@ -6,13 +6,17 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from linnet_gateway.api.pagination import Pager
+from linnet_gateway.converters import run_message
 from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.records import (
+    BatchRecord,
     FileRecord,
     RunRecord,
 )
+from linnet_gateway.sql import run_lists
 from linnet_gateway.sql.store import Records
-from linnet_gateway.states import RunState
+from linnet_gateway.states import BatchState, RunState
 from linnet_runtime.errors import AlreadyExists, InvalidInput, NotAllowedInState
 
 from tests.fakes.records import FAILURE, T0, a_report, a_run, begun
@@ -127,14 +131,26 @@ async def test_pages_give_every_run_once(records: Records) -> None:
 @pytest.mark.parametrize(
     ("which", "expected"),
     [
-        (RunFilter(), {"a", "b", "c"}),
-        (RunFilter(states=frozenset({RunState.QUEUED})), {"a", "b", "c"}),
+        (RunFilter(), {*"abcde"}),
+        (RunFilter(states=frozenset({RunState.QUEUED})), {*"abcde"}),
         (RunFilter(states=frozenset({RunState.FAILED})), set()),
         (RunFilter(labels={"line": "3"}), {"a"}),
         (RunFilter(labels={"line": "3", "x": "y"}), set()),
         (RunFilter(labels={"li": "ne"}), set()),
         (RunFilter(labels={"100%": '"_'}), {"b"}),
+        (RunFilter(labels={"Line": "a3"}), {"d"}),
+        (RunFilter(labels={"line": "a3"}), set()),
+        (RunFilter(labels={"Line": "A3"}), set()),
+        (RunFilter(labels={'x"line': "3"}), {"e"}),
+        (RunFilter(labels={"z": ", "}), {"e"}),
+        (RunFilter(labels={"line": "3"}, dataset="watch"), {"a"}),
+        (RunFilter(labels={"line": "3"}, dataset="other"), set()),
         (RunFilter(dataset="other"), {"c"}),
+        (RunFilter(batch="b1"), {"d"}),
+        (RunFilter(batch="b1", states=frozenset({RunState.QUEUED})), {"d"}),
+        (RunFilter(batch="b1", states=frozenset({RunState.FAILED})), set()),
+        (RunFilter(batch="none"), set()),
+        (RunFilter(states=frozenset({RunState.QUEUED, RunState.FAILED})), {*"abcde"}),
     ],
 )
 async def test_filters_choose_exactly(
@@ -144,5 +160,63 @@ async def test_filters_choose_exactly(
     await records.runs.create(a_run("a", labels={"line": "3"}))
     await records.runs.create(a_run("b", labels={"line": "33", "100%": '"_'}))
     await records.runs.create(a_run("c", dataset="other", labels={"x": '"line": "3"'}))
+    await records.batches.create(BatchRecord("u-b1", "demo", "b1", T0, BatchState.FILLING))
+    member = a_run("d", batch_uid="u-b1", batch_id="b1", labels={"Line": "a3"})
+    await records.batches.add("u-b1", [member], 0)
+    await records.runs.create(a_run("e", labels={'x"line': "3", "y": "line", "z": ", "}))
+    await records.runs.create(a_run("f", project="other", labels={"line": "3"}))
     found = await records.runs.list("demo", Page(10), which)
     assert {run.uid for run in found} == expected
+    assert found.reached is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+async def test_rare_runs_are_looked_for_some_at_a_time(
+    records: Records, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Pages that end before they are full say where to go on, and together hold each run once."""
+    monkeypatch.setattr(run_lists, "_SCANNED", 4)
+    for i in range(30):
+        labels = {"rare": "yes"} if i % 7 == 0 else {}
+        await records.runs.create(
+            a_run(f"u{i:02}", spec=b"", labels=labels, create_time=T0 + timedelta(seconds=i // 4))
+        )
+    pager = Pager(b"key")
+    found: list[str] = []
+    token, pages = "", 0
+    while pages == 0 or token:
+        part, token = await pager.page(
+            size,
+            token,
+            ("runs", "demo"),
+            partial(records.runs.list, "demo", which=RunFilter(labels={"rare": "yes"})),
+            run_message,
+        )
+        assert len(part) <= size
+        found += [run.uid for run in part]
+        pages += 1
+    assert found == ["u28", "u21", "u14", "u07", "u00"]
+    assert pages >= 30 // 4
+
+
+async def test_pages_of_a_state_and_of_a_batch_give_every_run_once(records: Records) -> None:
+    """Whatever index is used, and whatever runs lie between."""
+    await records.batches.create(BatchRecord("u-b1", "demo", "b1", T0, BatchState.FILLING))
+    runs = [
+        a_run(f"u{i:02}", batch_uid="u-b1", batch_id="b1", batch_index=i, create_time=T0)
+        for i in range(9)
+    ]
+    await records.batches.add("u-b1", runs, 0)
+    for i in (1, 4, 6, 8):
+        await records.runs.change(f"u{i:02}", lambda r: replace(r, state=RunState.FAILED))
+    for which, expected in (
+        (RunFilter(states=frozenset({RunState.FAILED})), ["u08", "u06", "u04", "u01"]),
+        (RunFilter(states=frozenset({RunState.QUEUED})), ["u07", "u05", "u03", "u02", "u00"]),
+        (RunFilter(batch="b1"), [f"u{i:02}" for i in reversed(range(9))]),
+    ):
+        found: list[RunRecord] = []
+        page = Page(2)
+        while part := await records.runs.list("demo", page, which):
+            found += part
+            page = Page(2, (part[-1].create_time, part[-1].uid))
+        assert [run.uid for run in found] == expected

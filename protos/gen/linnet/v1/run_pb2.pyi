@@ -433,7 +433,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free labels of the caller."""
+        """Free labels of the caller; keys hold no white space, `=` or quotation mark, so that a filter can name each."""
 
     @_builtins.property
     def spec(self) -> _spec_pb2.TrainingSpec:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from linnet_gateway.queries import Page, RunFilter
+from linnet_gateway.queries import Found, Page, RunFilter
 from linnet_gateway.quotas import Held, Quota
 from linnet_gateway.records import (
     BatchCounts,
@@ -97,8 +97,8 @@ class Runs(Protocol):
         """Read those of some uids that exist."""
         ...
 
-    async def list(self, project: str, page: Page, which: RunFilter) -> Sequence[RunRecord]:
-        """List a page, newest first."""
+    async def list(self, project: str, page: Page, which: RunFilter) -> Found[RunRecord]:
+        """List a page, newest first; looking for rare ones may end before the page is full."""
         ...
 
     async def check_room(self, project: str, more: Held, quota: Quota) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 from linnet_runtime.errors import InvalidInput
 
-from linnet_gateway.queries import Page
+from linnet_gateway.queries import Found, Page
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1000
@@ -81,6 +81,8 @@ class Pager:
                     return kept, self._token(after, arguments)
                 kept.append(made)
                 after = (record.create_time, record.uid)
+            if isinstance(records, Found) and records.reached is not None:
+                return kept, self._token(records.reached, arguments)
             if len(records) < step:
                 return kept, ""
             if len(kept) == count:

@@ -1,6 +1,5 @@
 """Runs: created from a checked spec, read, listed, cancelled and deleted."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
 
@@ -13,7 +12,7 @@ from linnet_gateway import transitions
 from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.datasets.lifecycle import check_etag
 from linnet_gateway.ports import Runs
-from linnet_gateway.queries import Page, RunFilter
+from linnet_gateway.queries import Found, Page, RunFilter
 from linnet_gateway.quotas import Held, Quota, Quotas
 from linnet_gateway.records import RunRecord
 from linnet_gateway.specs.resolution import Resolved, SpecResolution
@@ -130,8 +129,8 @@ class RunRequests:
         """Read one; raises `NotFound`."""
         return await self._runs.get(name.project, name.id)
 
-    async def list(self, project: str, page: Page, which: RunFilter) -> Sequence[RunRecord]:
-        """List a page, newest first."""
+    async def list(self, project: str, page: Page, which: RunFilter) -> Found[RunRecord]:
+        """List a page, newest first; looking for rare ones may end before the page is full."""
         return await self._runs.list(project, page, which)
 
     async def cancel(self, name: ResourceName, etag: str) -> RunRecord:

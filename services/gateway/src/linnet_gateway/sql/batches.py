@@ -22,7 +22,8 @@ from linnet_gateway.sql.codec import load_batch, plain_row
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.large_runs import read_some
 from linnet_gateway.sql.new_runs import add_runs, check_room
-from linnet_gateway.sql.runs import add_event, before
+from linnet_gateway.sql.pages import before
+from linnet_gateway.sql.runs import add_event
 from linnet_gateway.states import BatchState, FailureReason, RunState
 
 _TOGETHER = 500

@@ -13,7 +13,8 @@ from linnet_gateway.records import DatasetRecord
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import dataset_row, load_dataset
 from linnet_gateway.sql.database import Database
-from linnet_gateway.sql.runs import before, doom
+from linnet_gateway.sql.pages import before
+from linnet_gateway.sql.runs import doom
 from linnet_gateway.states import DatasetState, RunState
 
 _BY_NAME = select(schema.datasets).where(

@@ -1,6 +1,5 @@
 """Runs in SQL."""
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import cache
@@ -10,17 +9,15 @@ from linnet_runtime.errors import AlreadyExists, NotAllowedInState, NotFound
 from sqlalchemy import (
     Connection,
     Select,
-    and_,
     bindparam,
     delete,
     insert,
-    or_,
     select,
     update,
 )
 
 from linnet_gateway.ports import Now
-from linnet_gateway.queries import Page, RunFilter
+from linnet_gateway.queries import Found, Page, RunFilter
 from linnet_gateway.quotas import Held, Quota
 from linnet_gateway.records import RUN_FIELDS, EventKind, RunRecord, altered, run_values
 from linnet_gateway.sql import schema
@@ -28,6 +25,7 @@ from linnet_gateway.sql.codec import SELECT_RUNS, load_run, run_columns, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.new_runs import add_runs, check_room
 from linnet_gateway.sql.prepared import Prepared
+from linnet_gateway.sql.run_lists import list_runs
 from linnet_gateway.sql.runs_in_use import user_of
 from linnet_gateway.states import LIVE, sources
 
@@ -151,14 +149,6 @@ def add_event(
     )
 
 
-def before(page: Page, columns: Any) -> Any:
-    """Give the condition that a record comes after the page's beginning, newest first."""
-    if page.after is None:
-        return True
-    time, uid = to_us(page.after[0]), page.after[1]
-    return or_(columns.create_time < time, and_(columns.create_time == time, columns.uid < uid))
-
-
 class SqlRuns:
     """Records of runs."""
 
@@ -204,22 +194,9 @@ class SqlRuns:
         query = SELECT_RUNS.where(schema.runs.c.uid.in_(uids))
         return await self._database.look_up(lambda c: read_runs(c, query))
 
-    async def list(self, project: str, page: Page, which: RunFilter) -> Sequence[RunRecord]:
+    async def list(self, project: str, page: Page, which: RunFilter) -> Found[RunRecord]:
         """List a page, newest first."""
-        columns = schema.runs.c
-        query = SELECT_RUNS.where(columns.project == project, before(page, columns))
-        if which.states:
-            query = query.where(columns.state.in_([int(s) for s in which.states]))
-        if which.batch:
-            query = query.where(columns.batch_id == which.batch)
-        if which.dataset:
-            query = query.where(columns.dataset == which.dataset)
-        for key, value in which.labels.items():
-            # The document is sorted JSON: a pair stands in it exactly like this, and nowhere else.
-            pair = f"{json.dumps(key)}: {json.dumps(value)}"
-            query = query.where(columns.labels.contains(pair, autoescape=True))
-        query = query.order_by(columns.create_time.desc(), columns.uid.desc()).limit(page.size)
-        return await self._database.read(lambda c: read_runs(c, query))
+        return await self._database.read(lambda c: list_runs(c, project, page, which))
 
     async def check_room(self, project: str, more: Held, quota: Quota) -> None:
         """Refuse runs that a project has no room for; raises `QuotaExceeded`."""
