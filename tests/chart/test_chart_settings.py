@@ -53,6 +53,17 @@ def test_the_embedded_store_has_the_keys_that_the_services_use(
     assert ("linnet-store" in made) == (not store)
 
 
+def test_the_services_share_one_token(render: Render) -> None:
+    """Gateway, evaluator and profiler read one Secret: the chart's, random, or the one named."""
+    for values, secret in (({}, "linnet-service-token/token"), ({"secret": "mine"}, "mine/token")):
+        objects = render(auth={"serviceToken": values})
+        for component in ("gateway", "evaluator", "profiler"):
+            environment = environment_of(objects, component)
+            assert environment[f"LINNET_{component.upper()}_SERVICE_TOKEN"] == secret
+        made = [one["metadata"]["name"] for one in objects if one["kind"] == "Secret"]
+        assert ("linnet-service-token" in made) == (not values)
+
+
 def test_an_image_is_named_by_its_digest_where_there_is_one(
     render: Render, chart_folder: Path
 ) -> None:

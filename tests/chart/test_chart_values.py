@@ -164,9 +164,13 @@ def test_no_secret_is_in_the_values(render: Render) -> None:
 
 
 def test_where_helm_only_renders_every_rendering_is_the_same(chart_folder: Path) -> None:
-    """With both Secrets named nothing is random, so that a sync changes nothing that runs."""
+    """With all Secrets named nothing is random, so that a sync changes nothing that runs."""
     chart = helm_python.Chart.load(str(chart_folder))
-    values = {"gateway": {"apiToken": {"secret": "token"}}, "store": {"secret": "keys"}}
+    values = {
+        "gateway": {"apiToken": {"secret": "token"}},
+        "auth": {"serviceToken": {"secret": "shared"}},
+        "store": {"secret": "keys"},
+    }
     first, second = (chart.render(values, name="linnet", namespace="linnet") for _ in range(2))
     assert first == second
 

@@ -20,6 +20,7 @@ from linnet.v1 import (
 )
 from linnet_runtime.errors import Internal, InvalidInput, LinnetError
 from linnet_runtime.objectstore import ObjectStore
+from linnet_runtime.rpc.admission import authorization_of
 from linnet_runtime.rpc.status import to_status
 
 TARGETS = [
@@ -32,10 +33,14 @@ class FakeAnalysts(
     evaluator_service_pb2_grpc.EvaluatorServiceServicer,
     profiler_service_pb2_grpc.ProfilerServiceServicer,
 ):
-    """Scores every variant with `accuracy`; `failures` holds errors to raise first, in order."""
+    """Scores every variant with `accuracy`; `failures` holds errors to raise first, in order.
 
-    def __init__(self, store: ObjectStore | None = None) -> None:
+    `shown` gets what callers say of themselves.
+    """
+
+    def __init__(self, store: ObjectStore | None = None, shown: list[str] | None = None) -> None:
         self._store = store
+        self._shown = [] if shown is None else shown
         self.failures: list[LinnetError] = []
         self.accuracy = 0.9
         self.p_value: float | None = 0.5
@@ -43,6 +48,7 @@ class FakeAnalysts(
         self.profiled: list[str] = []
 
     async def _fail(self, context: Any) -> None:
+        self._shown.append(authorization_of(context.invocation_metadata()))
         if self.failures:
             status = rpc_status.to_status(to_status(self.failures.pop(0)))
             await context.abort(status.code, status.details, status.trailing_metadata)

@@ -5,17 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
-from linnet.v1 import profiler_service_pb2, profiler_service_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from linnet.v1 import (
+    profiler_service_pb2,
+    profiler_service_pb2_grpc,
+    run_pb2,
+    training_service_pb2_grpc,
+)
+from linnet_gateway.assembly import Gateway
 from linnet_gateway.reconciling.analysis_clients import ProfilerClient, open_channel
 from linnet_runtime.clock import SystemClock
+from linnet_runtime.errors import Unavailable
+from linnet_runtime.rpc.admission import with_token
 from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import Drain, Server
+from linnet_runtime.rpc.status import from_rpc_error
+from linnet_runtime.s3 import S3Location, S3Store
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
+from tests.fakes.analysts import FakeAnalysts, serving
+from tests.fakes.gateway import Bench, settings_for, stop_trainers
 from tests.fakes.nameserver import NameServer
+from tests.support.profiler_process import profiler
 
 _PODS = ("127.0.0.2", "127.0.0.3")
 
@@ -112,6 +128,53 @@ async def test_a_call_outlives_its_connections_age() -> None:
         made[0].go.set()
         assert await asyncio.gather(*calls) == [[]] * len(calls)
         await channel.close()
+
+
+async def test_a_service_with_a_token_serves_its_gateway_only(tmp_path: Path) -> None:
+    """Without the shared token nothing is read and nothing done; whether it lives may be asked."""
+    token = SecretStr("shared")
+    with profiler(tmp_path, SERVICE_TOKEN="shared") as endpoints:
+        channel = open_channel(endpoints["address"])
+        profile = channel.unary_unary("/linnet.v1.ProfilerService/Profile")
+        for metadata, expected in (
+            ((), "NO_TOKEN"),
+            (with_token(SecretStr("guess")), "BAD_TOKEN"),
+            (with_token(token), "MALFORMED_MESSAGE"),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                await profile(b"\xff" * 100, metadata=metadata)
+            assert from_rpc_error(caught.value).reason == expected
+        for wrong in ((), with_token(SecretStr("guess"))):
+            # No run is to blame for a token that is being replaced: it is worth another try.
+            with pytest.raises(Unavailable) as refused:
+                await ProfilerClient(channel, wrong).list_targets()
+            assert refused.value.reason == "SERVICE_TOKEN_REFUSED"
+        assert await ProfilerClient(channel, with_token(token)).list_targets()
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        await channel.close()
+
+
+async def test_a_run_is_analyzed_behind_a_token(tmp_path: Path, s3_location: S3Location) -> None:
+    """A gateway with the token reaches evaluator and profiler with every call of its own."""
+    shown: list[str] = []
+    analysts = FakeAnalysts(S3Store(s3_location), shown)
+    async with serving(analysts) as address:
+        settings = settings_for(tmp_path, s3_location, address, service_token=SecretStr("shared"))
+        async with (
+            Gateway(settings, SystemClock()) as gateway,
+            grpc.aio.insecure_channel(gateway.endpoints["address"]) as channel,
+        ):
+            stub = training_service_pb2_grpc.TrainingServiceStub(channel)
+            bench = Bench(tmp_path, stub, analysts, S3Store(s3_location), gateway.endpoints)
+            await bench.push()
+            run = await bench.submit("one")
+            await bench.until_state(run.name, run_pb2.RUN_STATE_SUCCEEDED)
+        await stop_trainers(tmp_path / "launches")
+    assert analysts.evaluated
+    assert analysts.profiled
+    assert set(shown) == {"Bearer shared"}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.2:{}", "dns:///127.0.0.2:{}", "ipv4:127.0.0.2:{}"])

@@ -31,7 +31,7 @@ def model_file(name: str) -> bytes:
 
 
 @contextlib.contextmanager
-def profiler(folder: Path) -> Iterator[dict[str, str]]:
+def profiler(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
     """Run `python -m linnet_profiler` and give {"address", "metrics"}."""
     endpoints = folder / "endpoint.json"
     environment = {
@@ -40,6 +40,7 @@ def profiler(folder: Path) -> Iterator[dict[str, str]]:
         "LINNET_PROFILER_STORE_ENDPOINT": "http://127.0.0.1:9",
         "LINNET_PROFILER_STORE_ACCESS_KEY": "none",
         "LINNET_PROFILER_STORE_SECRET_KEY": "none",
+        **{f"LINNET_PROFILER_{name}": value for name, value in settings.items()},
     }
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

@@ -42,7 +42,8 @@ spec:
             - {name: metrics, containerPort: 9090}
           env:
             {{- $known := dict "HOST" "0.0.0.0" "PORT" $port "METRICS_PORT" 9090 "LOG_LEVEL" $own.logLevel "DRAIN_S" $own.drainSeconds }}
-            {{- include "linnet.settings" (list (printf "%s.settings" $component) $prefix $own.settings $known (include "linnet.storeFields" . | fromYamlArray)) | nindent 12 }}
+            {{- include "linnet.settings" (list (printf "%s.settings" $component) $prefix $own.settings $known (append (include "linnet.storeFields" . | fromYamlArray) "SERVICE_TOKEN")) | nindent 12 }}
+            {{- include "linnet.serviceTokenEnv" (list $root $prefix) | nindent 12 }}
             {{- include "linnet.storeEnv" (list $root $prefix) | nindent 12 }}
           {{- include "linnet.probes" $root | nindent 10 }}
           volumeMounts:

@@ -38,7 +38,7 @@
 {{- if include "linnet.sqlite" . -}}
 {{- $_ := set $known "DATABASE_URL" "sqlite:////var/lib/linnet/records.db" -}}
 {{- end -}}
-{{- $secrets := concat (list "DATABASE_URL" "API_TOKEN") (include "linnet.storeFields" . | fromYamlArray) -}}
+{{- $secrets := concat (list "DATABASE_URL" "API_TOKEN" "SERVICE_TOKEN") (include "linnet.storeFields" . | fromYamlArray) -}}
 {{- include "linnet.settings" (list "gateway.settings" "LINNET_GATEWAY_" $own.settings $known $secrets) }}
 {{- if not (include "linnet.sqlite" .) }}
 - name: LINNET_GATEWAY_DATABASE_URL
@@ -52,8 +52,20 @@
     secretKeyRef:
       name: {{ $own.apiToken.secret | default (include "linnet.name" (list . "gateway-token")) }}
       key: {{ $own.apiToken.key }}
+{{ include "linnet.serviceTokenEnv" (list . "LINNET_GATEWAY_") }}
 {{ include "linnet.storeEnv" (list . "LINNET_GATEWAY_") }}
 {{- include "linnet.launcherEnv" . }}
+{{- end }}
+
+{{/* The token that gateway, evaluator and profiler share. */}}
+{{- define "linnet.serviceTokenEnv" -}}
+{{- $root := index . 0 -}}
+{{- $own := $root.Values.auth.serviceToken -}}
+- name: {{ index . 1 }}SERVICE_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ $own.secret | default (include "linnet.name" (list $root "service-token")) }}
+      key: {{ $own.key }}
 {{- end }}
 
 {{/* Where and how trainers run. */}}

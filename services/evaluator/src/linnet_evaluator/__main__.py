@@ -13,6 +13,7 @@ from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.lifecycle import ExitCode, until_terminated
 from linnet_runtime.metrics_http import MetricsPage, new_registry
+from linnet_runtime.rpc.admission import guarded_by
 from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import SHARED_CONNECTION_AGE_S, Drain, Server
 from linnet_runtime.s3 import S3Store
@@ -60,7 +61,10 @@ async def serve(settings: EvaluatorSettings) -> None:
         evaluator = Evaluator(store, data, runner, pool)
         projector = SandboxProjector(projections, settings.projection_limits)
         server = Server(
-            [_SERVICE], RpcMetrics(registry), max_connection_age_s=SHARED_CONNECTION_AGE_S
+            [_SERVICE],
+            RpcMetrics(registry),
+            admission=guarded_by(settings.service_token),
+            max_connection_age_s=SHARED_CONNECTION_AGE_S,
         )
         evaluator_service_pb2_grpc.add_EvaluatorServiceServicer_to_server(
             EvaluatorServicer(

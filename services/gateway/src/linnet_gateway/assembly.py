@@ -14,6 +14,7 @@ from linnet.v1 import runner_service_pb2_grpc
 from linnet_runtime import logs
 from linnet_runtime.clock import Clock
 from linnet_runtime.metrics_http import MetricsPage, new_registry
+from linnet_runtime.rpc.admission import with_token
 from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import Drain, Server
 from linnet_runtime.s3 import S3Store
@@ -152,13 +153,14 @@ class Gateway:
         profiler = open_channel(settings.profiler_address)
         self._stack.push_async_callback(evaluator.close)
         self._stack.push_async_callback(profiler.close)
-        profiler_client = ProfilerClient(profiler)
+        shown = with_token(settings.service_token)
+        profiler_client = ProfilerClient(profiler, shown)
         return Core(
             records=records,
             store=store,
             tail=tail,
             profiler=profiler_client,
-            evaluator=EvaluatorClient(evaluator),
+            evaluator=EvaluatorClient(evaluator, shown),
             targets=Targets(profiler_client, self.clock),
             retries=RetryLimits(lost_attempts=settings.lost_attempts),
             tokens=Tokens(await records.secrets.key(_TOKEN_KEY)),

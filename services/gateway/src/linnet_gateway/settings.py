@@ -54,6 +54,8 @@ class GatewaySettings(ServiceSettings):
     """`host:port` of the evaluator."""
     profiler_address: str = Field(min_length=1)
     """`host:port` of the profiler."""
+    service_token: SecretStr | None = Field(default=None, min_length=1)
+    """What evaluator and profiler ask for, where their SERVICE_TOKEN is set."""
     api_token: SecretStr | None = None
     """Static token that every caller must present; without one only loopback is served."""
     tokens_file: Path | None = None

@@ -8,6 +8,7 @@ from linnet_runtime import lifecycle, logs, metrics_http
 from linnet_runtime.clock import SystemClock
 from linnet_runtime.endpoints import write_endpoints
 from linnet_runtime.errors import InvalidInput
+from linnet_runtime.rpc.admission import guarded_by
 from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import SHARED_CONNECTION_AGE_S, Drain, Server
 from linnet_runtime.s3 import S3Location, S3Store
@@ -39,6 +40,7 @@ async def serve(settings: ProfilerSettings) -> None:
     server = Server(
         ["linnet.v1.ProfilerService"],
         RpcMetrics(registry),
+        admission=guarded_by(settings.service_token),
         max_connection_age_s=SHARED_CONNECTION_AGE_S,
     )
     profiler_service_pb2_grpc.add_ProfilerServiceServicer_to_server(

@@ -4,6 +4,8 @@ import hmac
 from collections.abc import Sequence
 from typing import Protocol
 
+from pydantic import SecretStr
+
 from linnet_runtime.errors import Unauthenticated
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -57,6 +59,16 @@ def bearer_token(authorization: str) -> str:
             "expected `authorization: Bearer <token>`, received none", reason="NO_TOKEN"
         )
     return token
+
+
+def with_token(token: SecretStr | None) -> tuple[tuple[str, str], ...]:
+    """Give the metadata of a call that presents a token; empty without one."""
+    return () if token is None else (("authorization", f"{_BEARER}{token.get_secret_value()}"),)
+
+
+def guarded_by(token: SecretStr | None) -> Admission:
+    """Give what lets in callers with a token; everybody without one."""
+    return Open() if token is None else SharedToken(token.get_secret_value())
 
 
 class SharedToken(Open):

@@ -122,6 +122,7 @@ def _service(
         "HOST": HOST,
         "PORT": str(ports[name]),
         "METRICS_PORT": str(ports[f"{name}_metrics"]),
+        "SERVICE_TOKEN": credentials.service_token,
         "STORE_ENDPOINT": store_endpoint(ports),
         "STORE_ACCESS_KEY": credentials.store_access_key,
         "STORE_SECRET_KEY": credentials.store_secret_key,

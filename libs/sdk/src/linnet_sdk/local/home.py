@@ -23,6 +23,7 @@ class Credentials:
     """Random secrets of one home; made once, readable by its owner only."""
 
     api_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    service_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     store_access_key: str = field(default_factory=lambda: secrets.token_hex(10), repr=False)
     store_secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
     store_write_key: str = field(default_factory=lambda: secrets.token_hex(24), repr=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 from linnet_runtime.s3 import S3Location
 from linnet_runtime.sandbox import Limits
 from linnet_runtime.settings import ServiceSettings
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 
 class EvaluatorSettings(ServiceSettings):
@@ -21,6 +21,8 @@ class EvaluatorSettings(ServiceSettings):
     """Port of /metrics; 0 picks a free one."""
     endpoint_file: Path | None = None
     """Where the process writes {"address", "metrics"} as JSON once it serves."""
+    service_token: SecretStr | None = Field(default=None, min_length=1)
+    """What callers must present; without one everybody who reaches the port is served."""
     store_endpoint: str
     """`http://host:port` of the object store."""
     store_public_endpoint: str = ""

@@ -15,6 +15,7 @@ from linnet.v1 import (
     profiler_service_pb2_grpc,
     spec_pb2,
 )
+from linnet_runtime.errors import Unauthenticated, Unavailable
 from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES
 from linnet_runtime.rpc.status import from_rpc_error
 
@@ -23,6 +24,7 @@ from linnet_gateway.reconciling.analysis import MODEL_FILES
 from linnet_gateway.records import DatasetRecord, FileRecord, RunRecord
 
 T = TypeVar("T")
+Metadata = tuple[tuple[str, str], ...]
 _LIST_TIMEOUT_S = 10.0
 _SCHEMES = {"dns", "ipv4", "ipv6", "unix", "unix-abstract"}
 _OPTIONS = [
@@ -53,13 +55,22 @@ async def _answer(call: Awaitable[T]) -> T:
     try:
         return await call
     except grpc.RpcError as error:
-        raise from_rpc_error(error) from error
+        found = from_rpc_error(error)
+        if isinstance(found, Unauthenticated):
+            # While a token is replaced one side has it first: no run is to blame for that.
+            raise Unavailable(
+                f"the service wants another token than SERVICE_TOKEN: {found.message}",
+                reason="SERVICE_TOKEN_REFUSED",
+            ) from error
+        raise found from error
 
 
 class EvaluatorClient:
     """The evaluator."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata = ()) -> None:
+        """Make one; `metadata` goes with every call."""
+        self._metadata = metadata
         self._stub = evaluator_service_pb2_grpc.EvaluatorServiceStub(channel)
 
     async def evaluate(
@@ -75,7 +86,9 @@ class EvaluatorClient:
             result_key=f"{run.prefix}/evaluation.json",
             scores_key=f"{run.prefix}/scores.npz",
         )
-        response = await _answer(self._stub.Evaluate(request, timeout=timeout_s))
+        response = await _answer(
+            self._stub.Evaluate(request, timeout=timeout_s, metadata=self._metadata)
+        )
         stored = [
             _record(getattr(response, field))
             for field in ("result", "scores")
@@ -87,25 +100,33 @@ class EvaluatorClient:
         self, request: evaluator_service_pb2.ApplyThresholdsRequest, timeout_s: float
     ) -> evaluator_service_pb2.ApplyThresholdsResponse:
         """Apply thresholds to stored scores."""
-        return await _answer(self._stub.ApplyThresholds(request, timeout=timeout_s))
+        return await _answer(
+            self._stub.ApplyThresholds(request, timeout=timeout_s, metadata=self._metadata)
+        )
 
     async def explore(
         self, request: evaluator_service_pb2.ExploreRequest, timeout_s: float
     ) -> evaluator_service_pb2.ExploreResponse:
         """Read a page of the feature explorer."""
-        return await _answer(self._stub.Explore(request, timeout=timeout_s))
+        return await _answer(
+            self._stub.Explore(request, timeout=timeout_s, metadata=self._metadata)
+        )
 
     async def compare_scores(
         self, request: evaluator_service_pb2.CompareScoresRequest, timeout_s: float
     ) -> evaluator_service_pb2.CompareScoresResponse:
         """Compare stored scores of two runs."""
-        return await _answer(self._stub.CompareScores(request, timeout=timeout_s))
+        return await _answer(
+            self._stub.CompareScores(request, timeout=timeout_s, metadata=self._metadata)
+        )
 
 
 class ProfilerClient:
     """The profiler."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata = ()) -> None:
+        """Make one; `metadata` goes with every call."""
+        self._metadata = metadata
         self._stub = profiler_service_pb2_grpc.ProfilerServiceStub(channel)
 
     async def profile(
@@ -127,18 +148,26 @@ class ProfilerClient:
         self, request: profiler_service_pb2.ProfileRequest, timeout_s: float
     ) -> profiler_service_pb2.ProfileResponse:
         """Profile anything."""
-        return await _answer(self._stub.Profile(request, timeout=timeout_s))
+        return await _answer(
+            self._stub.Profile(request, timeout=timeout_s, metadata=self._metadata)
+        )
 
     async def estimate(
         self, request: profiler_service_pb2.EstimateRequest, timeout_s: float
     ) -> profiler_service_pb2.EstimateResponse:
         """Profile what a layer list will be exported to."""
-        return await _answer(self._stub.Estimate(request, timeout=timeout_s))
+        return await _answer(
+            self._stub.Estimate(request, timeout=timeout_s, metadata=self._metadata)
+        )
 
     async def list_targets(self) -> Sequence[profile_pb2.Target]:
         """List the targets, ordered by id."""
         request = profiler_service_pb2.ProfilerServiceListTargetsRequest()
-        return (await _answer(self._stub.ListTargets(request, timeout=_LIST_TIMEOUT_S))).targets
+        return (
+            await _answer(
+                self._stub.ListTargets(request, timeout=_LIST_TIMEOUT_S, metadata=self._metadata)
+            )
+        ).targets
 
 
 def models_of(run: RunRecord) -> list[profiler_service_pb2.ProfiledModel]:

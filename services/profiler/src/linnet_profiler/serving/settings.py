@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from linnet_runtime.settings import ServiceSettings
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 
 class ProfilerSettings(ServiceSettings):
@@ -12,13 +12,15 @@ class ProfilerSettings(ServiceSettings):
     model_config = ServiceSettings.env("LINNET_PROFILER_")
 
     host: str = "127.0.0.1"
-    """Address to serve on; loopback unless told, since callers are not authenticated here."""
+    """Address to serve on; loopback unless told."""
     port: int = 0
     """Port of ProfilerService; 0 picks a free one."""
     metrics_port: int = 0
     """Port of /metrics; 0 picks a free one."""
     endpoint_file: Path | None = None
     """Where {"address", "metrics"} is written as JSON once the service serves."""
+    service_token: SecretStr | None = Field(default=None, min_length=1)
+    """What callers must present; without one everybody who reaches the port is served."""
     store_endpoint: str
     """Where the object store is, `http://host:port`."""
     store_access_key: str
