@@ -260,6 +260,10 @@ class Batches(Protocol):
         """Count its runs."""
         ...
 
+    async def counts_of(self, uids: Collection[str]) -> Mapping[str, BatchCounts]:
+        """Count the runs of some batches together."""
+        ...
+
     async def members(self, uid: str, after: int, limit: int) -> Sequence[RunRecord]:
         """Read runs of a batch that stand behind a place, in order.
 

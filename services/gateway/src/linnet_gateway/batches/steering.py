@@ -11,6 +11,7 @@ from linnet_runtime.ids import ResourceName
 
 from linnet_gateway.batches.filling import run_id
 from linnet_gateway.batches.pace import BatchPace
+from linnet_gateway.batches.shared_counts import SharedCounts
 from linnet_gateway.converters import etag as etag_of
 from linnet_gateway.datasets.lifecycle import check_etag
 from linnet_gateway.ports import Batches
@@ -27,7 +28,6 @@ from linnet_gateway.tail import EventTail
 from linnet_gateway.uids import new_uid
 
 _RETRY_LIMIT = 100_000
-_WATCH_PAUSE_S = 0.5
 _WATCH_IDLE_S = 15.0
 
 
@@ -70,6 +70,7 @@ class BatchRequests:
         self._tail = tail
         self._clock = clock
         self._pace = BatchPace()
+        self._shared = SharedCounts(batches, clock)
 
     async def get(self, name: ResourceName) -> BatchView:
         """Read one; raises `NotFound`."""
@@ -77,10 +78,14 @@ class BatchRequests:
 
     async def list(self, project: str, page: Page) -> Sequence[BatchView]:
         """List a page, newest first."""
-        return [await self._view(batch) for batch in await self._batches.list(project, page)]
+        batches = await self._batches.list(project, page)
+        counts = await self._batches.counts_of([batch.uid for batch in batches])
+        return [self._counted(batch, counts[batch.uid]) for batch in batches]
 
     async def _view(self, batch: BatchRecord) -> BatchView:
-        counts = await self._batches.counts(batch.uid)
+        return self._counted(batch, await self._batches.counts(batch.uid))
+
+    def _counted(self, batch: BatchRecord, counts: BatchCounts) -> BatchView:
         done = sum(count for state, count in counts.states.items() if state.terminal)
         left = sum(counts.states.values()) - done
         eta_seconds = self._pace.eta_seconds(batch, done, left, self._clock.now())
@@ -166,7 +171,8 @@ class BatchRequests:
         told = token
         with self._tail.subscribe(batch.uid) as subscription:
             while True:
-                view = await self._view(await self._batches.get_uid(batch.uid))
+                current = await self._batches.get_uid(batch.uid)
+                view = self._counted(current, await self._shared.next(batch.uid))
                 now = _digest(view)
                 done = view.batch.state is BatchState.DONE
                 if now != told or done:
@@ -175,7 +181,6 @@ class BatchRequests:
                 if done:
                     return
                 await subscription.wait(_WATCH_IDLE_S)
-                await self._clock.sleep(_WATCH_PAUSE_S)
 
 
 def _digest(view: BatchView) -> str:

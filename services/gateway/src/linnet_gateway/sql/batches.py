@@ -1,6 +1,7 @@
 """Batches in SQL."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from linnet_runtime.errors import AlreadyExists, Conflict, NotFound
@@ -136,26 +137,28 @@ class SqlBatches:
 
     async def counts(self, uid: str) -> BatchCounts:
         """Count its runs."""
+        return (await self.counts_of([uid]))[uid]
+
+    async def counts_of(self, uids: Collection[str]) -> Mapping[str, BatchCounts]:
+        """Count the runs of some batches."""
         columns = schema.runs.c
         query = (
-            select(columns.state, columns.failure_reason, columns.verdict, func.count())
-            .where(columns.batch_uid == uid)
-            .group_by(columns.state, columns.failure_reason, columns.verdict)
+            select(
+                columns.batch_uid,
+                columns.state,
+                columns.failure_reason,
+                columns.verdict,
+                func.count(),
+            )
+            .where(columns.batch_uid.in_(uids))
+            .group_by(columns.batch_uid, columns.state, columns.failure_reason, columns.verdict)
         )
 
-        def work(connection: Connection) -> BatchCounts:
-            states: dict[RunState, int] = {}
-            failures: dict[FailureReason, int] = {}
-            verdicts: dict[int, int] = {}
-            for state_, reason, verdict, count in connection.execute(query):
-                state = RunState(state_)
-                states[state] = states.get(state, 0) + count
-                if state is RunState.FAILED:
-                    why = FailureReason(reason)
-                    failures[why] = failures.get(why, 0) + count
-                if verdict:
-                    verdicts[verdict] = verdicts.get(verdict, 0) + count
-            return BatchCounts(states, failures, verdicts)
+        def work(connection: Connection) -> dict[str, BatchCounts]:
+            rows: dict[str, list[tuple[int, int, int, int]]] = {uid: [] for uid in uids}
+            for uid, *row in connection.execute(query):
+                rows[uid].append((row[0], row[1], row[2], row[3]))
+            return {uid: _counts(of_batch) for uid, of_batch in rows.items()}
 
         return await self._database.read(work)
 
@@ -245,6 +248,20 @@ def _requested(connection: Connection, project: str, request_id: str | None) -> 
     )
     row = connection.execute(query).mappings().first()
     return None if row is None else load_batch(row)
+
+
+def _counts(rows: Iterable[tuple[int, int, int, int]]) -> BatchCounts:
+    """Sum up counts by state, reason and verdict."""
+    states: Counter[RunState] = Counter()
+    failures: Counter[FailureReason] = Counter()
+    verdicts: Counter[int] = Counter()
+    for state, reason, verdict, count in rows:
+        states[RunState(state)] += count
+        if state == RunState.FAILED:
+            failures[FailureReason(reason)] += count
+        if verdict:
+            verdicts[verdict] += count
+    return BatchCounts(states, failures, verdicts)
 
 
 def _untried(batch: BatchRecord) -> list[ColumnElement[bool]]:
