@@ -57,6 +57,11 @@ class Net(keras.Model):
 def build_model(input_shape, num_classes):
     return Net(num_classes)
 """
+LOGITS = """import keras
+def build_model(a, b):
+    i = keras.Input(a)
+    return keras.Model(i, keras.layers.Dense(b)(i))
+"""
 STEPPING = (
     SUBCLASSED
     + """
@@ -171,6 +176,7 @@ def test_scripts_own_fit_resumes_where_it_names_the_first_epoch(shop, tmp_path, 
         (FROZEN, "weights to train"),
         (UNSAVABLE, "get_config"),
         (STEPPING, "train_step of its own"),
+        (LOGITS, 'outputs are probabilities, as activation="softmax" at its end gives them'),
     ],
 )
 def test_script_errors_name_the_users_own_lines(shop, tmp_path, monkeypatch, source, expected):
@@ -180,6 +186,40 @@ def test_script_errors_name_the_users_own_lines(shop, tmp_path, monkeypatch, sou
         train(shop, spec(Architecture(script=source)), wine(tmp_path), tmp_path / "out")
     assert expected in caught.value.message
     assert "site-packages" not in caught.value.message
+
+
+def test_outputs_that_are_no_probabilities_and_a_model_compiled_for_nothing_are_told(
+    shop, tmp_path
+):
+    """Sigmoids of several labels, and a compile that the settings overrule, have warnings."""
+    source = LOGITS.replace("Dense(b)", "Dense(b, activation='sigmoid')").replace(
+        "    return ", "    model = "
+    )
+    source += "    model.compile('sgd', 'mse')\n    return model\n"
+    outcome, events = train(
+        shop, spec(Architecture(script=source), epochs=1), wine(tmp_path), tmp_path / "out"
+    )
+    compiled, outputs = outcome.figures.warnings
+    assert compiled.startswith("model.compile in build_model has no effect")
+    assert outputs.startswith("The model's outputs are no probabilities, but values from 0")
+    # Told before the training, not after it.
+    assert events.lines.index(f"warning: {outputs}") < events.lines.index("exporting")
+
+
+def test_an_own_fit_may_train_logits_and_is_warned(shop, tmp_path):
+    """A loss from logits is the script's own affair; that a device gives logits is told."""
+    source = LOGITS + (
+        "\n\ndef fit(model, x_train, y_train, x_val, y_val, settings):\n"
+        "    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)\n"
+        "    model.compile(keras.optimizers.Adam(settings.learning_rate), loss)\n"
+        "    model.fit(x_train, y_train, epochs=settings.epochs, verbose=0,\n"
+        "              callbacks=settings.callbacks)\n"
+    )
+    outcome, _ = train(
+        shop, spec(Architecture(script=source), epochs=2), wine(tmp_path), tmp_path / "out"
+    )
+    (warning,) = outcome.figures.warnings
+    assert warning.startswith("The model's outputs are no probabilities, but values from -")
 
 
 def test_model_that_the_converter_refuses_keeps_its_keras_form(shop, tmp_path):

@@ -69,6 +69,10 @@ class Network(Protocol):
         """Build the Keras model with fresh weights from Keras' global random state."""
         ...
 
+    def notes(self) -> tuple[str, ...]:
+        """Give what a person should know of the built network, each once."""
+        ...
+
     def export(
         self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path
     ) -> Exported:
@@ -109,6 +113,10 @@ class LayerNetwork:
         else:
             redraw(self._built)
         return self._built.model
+
+    def notes(self) -> tuple[str, ...]:
+        """Give nothing: layers build what they say."""
+        return ()
 
     def export(
         self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path

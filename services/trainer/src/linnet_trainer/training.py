@@ -191,6 +191,8 @@ class _Run:
         self._seed()
         fit = self._spec.fit
         model = self._network.build()
+        for note in self._network.notes():
+            self.warn(note)
         if self._order.initial_model is not None:
             initial_weights.take(model, self._order.initial_model)
         engine = self._engine(prepared)

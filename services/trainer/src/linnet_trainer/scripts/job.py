@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from linnet.v1 import spec_pb2
 from linnet_ml import datasets
 from linnet_ml.spec import InputKind, TrainingSpec
@@ -39,6 +40,8 @@ Send = Callable[[Mapping[str, Any]], None]
 
 DEFAULT_MEMORY_BYTES = 8 << 30
 """Address space on top of what TensorFlow has mapped, where the spec names no memory."""
+JUDGED_ROWS = 8
+"""Rows by which a script's model is judged before it is trained."""
 GIVEN, SAVED = "given", "saved.npz"
 """Folder of what the trainer gives, and file of the checkpoint that it takes back."""
 
@@ -111,7 +114,8 @@ def _train(
         initial_model=initial if initial.exists() else None,
     )
     source = spec.architecture.script or ""
-    network = ScriptNetwork(source, data.input_shape, len(data.classes), children)
+    rows = np.asarray(features[:JUDGED_ROWS], np.float32)
+    network = ScriptNetwork(source, rows, len(data.classes), children)
     return Trainer(time.monotonic).train(order, network, events, folder)
 
 

@@ -15,23 +15,35 @@ from linnet_trainer.export import last_words
 from linnet_trainer.export.export_job import LONGEST_ERROR, error_text
 from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, SCRIPT, WEIGHTS
 from linnet_trainer.networks import EXPORT_TIMEOUT_S, DeviceModel, Exported, refusals
+from linnet_trainer.scripts.errors import ScriptFailed
+from linnet_trainer.scripts.outputs import said_against
 from linnet_trainer.scripts.printing import Lines
 from linnet_trainer.scripts.read_layers import read_layers
-from linnet_trainer.scripts.source import Script
+from linnet_trainer.scripts.source import Script, users_lines
 from linnet_trainer.zygote import Call, ChildLost, Zygote
 
 _LARGEST_VALUES = 1 << 20
 
 
 class ScriptNetwork:
-    """What a script builds, exported by a child of its own."""
+    """What a script builds, exported by a child of its own.
+
+    Args:
+        source: The script.
+        rows: A few rows of the dataset, to see what a model makes of them.
+        class_count: Classes of the dataset.
+        children: Who forks that child.
+    """
 
     def __init__(
-        self, source: str, input_shape: tuple[int, ...], class_count: int, children: Zygote
+        self, source: str, rows: NDArray[np.float32], class_count: int, children: Zygote
     ) -> None:
         self._source = source
         self._script = Script(source)
-        self._input_shape = input_shape
+        self._rows = rows
+        self._input_shape = rows.shape[1:]
+        self._notes: list[str] = []
+        self._judged = False
         self._class_count = class_count
         self._children = children
         self.layers: LayerList | None = None
@@ -52,8 +64,41 @@ class ScriptNetwork:
         return self._script.resumes
 
     def build(self) -> Any:
-        """Build the Keras model with fresh weights from Keras' global random state."""
-        return self._script.build(self._input_shape, self._class_count)
+        """Build the Keras model with fresh weights from Keras' global random state.
+
+        Raises:
+            ScriptFailed: It can't be built, or gives what can't be trained as probabilities.
+        """
+        model = self._script.build(self._input_shape, self._class_count)
+        if not self._judged:
+            self._judge(model)
+        self._judged = True
+        return model
+
+    def _judge(self, model: Any) -> None:
+        if self._script.compiles and self.own_fit is None:
+            self._notes.append(
+                "model.compile in build_model has no effect: optimizer, loss and metrics are those "
+                "of the settings; define fit to train with your own."
+            )
+        with users_lines():
+            outputs = model(self._rows, training=False)
+        against, negative = said_against(outputs)
+        if against and negative and self.own_fit is None:
+            raise ScriptFailed(
+                "expected build_model to return a model whose outputs are probabilities, as "
+                f'activation="softmax" at its end gives them, received {against}'
+            )
+        if against:
+            self._notes.append(
+                f"The model's outputs are no probabilities, but {against}; its scores on a device "
+                'will be none either. activation="softmax" at its end makes them so.'
+            )
+
+    def notes(self) -> tuple[str, ...]:
+        """Give what a person should know of the built network, each once."""
+        found, self._notes = tuple(self._notes), []
+        return found
 
     def export(
         self, model: Any, calibration: NDArray[np.float32], options: ExportOptions, folder: Path
@@ -116,7 +161,6 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
     """
     from linnet_trainer.export import keras_export
     from linnet_trainer.export.tflite_edit import tensor_facts
-    from linnet_trainer.scripts.errors import ScriptFailed
 
     folder = Path(arguments["folder"])
     last_words.keep(folder)

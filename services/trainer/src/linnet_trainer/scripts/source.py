@@ -24,6 +24,7 @@ class Script:
             ScriptFailed: It raised, or defines no `build_model`.
         """
         self._source = source
+        self._compiles = False
         lines = source.splitlines(keepends=True)
         linecache.cache[FILE_NAME] = (len(source), None, lines, FILE_NAME)
         # Dataclasses and pickles look for the module that a class names.
@@ -48,6 +49,11 @@ class Script:
         """Whether the script's own fit goes on from `settings.initial_epoch`."""
         return self.fit is not None and "initial_epoch" in self._source
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the model that `build_model` gave last was compiled there."""
+        return self._compiles
+
     def build(self, input_shape: tuple[int, ...], class_count: int) -> Any:
         """Call `build_model` and check what it gives.
 
@@ -63,6 +69,7 @@ class Script:
             raise ScriptFailed(
                 f"expected build_model to return a keras.Model, received {type(model).__name__}"
             )
+        self._compiles = bool(model.compiled)
         with users_lines():
             if isinstance(model, keras.Sequential) and not model.built:
                 model.build((None, *input_shape))

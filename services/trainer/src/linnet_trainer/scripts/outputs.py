@@ -1,0 +1,31 @@
+"""Whether what a script's model gives are probabilities, by a few rows."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LEAST = -1e-6
+_MOST_OFF = 1e-3
+
+
+def said_against(outputs: Any) -> tuple[str, bool]:
+    """Judge outputs, shape (rows, classes).
+
+    Returns:
+        What speaks against probabilities, empty for nothing; whether one is below zero, which no
+        cross-entropy of probabilities can be computed of.
+    """
+    values: NDArray[np.float64] = np.asarray(outputs, np.float64)
+    if not np.isfinite(values).all():
+        # The loss of such a model is none either, which the training tells.
+        return "", False
+    sums = values.sum(axis=-1)
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest >= _LEAST and np.abs(sums - 1).max() <= _MOST_OFF:
+        return "", False
+    said = (
+        f"values from {lowest:.3g} to {highest:.3g} whose sum over the classes is "
+        f"{sums.min():.3g} to {sums.max():.3g}"
+    )
+    return said, lowest < _LEAST
