@@ -1,12 +1,13 @@
 """What `linnet-trainer fit` refuses before it imports TensorFlow, with nothing left of it."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 from linnet_runtime.errors import InvalidInput
 from linnet_trainer.file_names import ARTIFACTS, CHECKPOINT
-from linnet_trainer.local.events import LocalEvents
+from linnet_trainer.local.events import LocalEvents, next_attempt
 from linnet_trainer.local.files import LocalFiles
 from linnet_trainer.local.run import LocalRun, run_locally
 
@@ -108,3 +109,32 @@ def test_nothing_is_left_of_a_checkpoint_that_is_no_longer_wanted(tmp_path):
     events.forget_checkpoint()
     events.close()
     assert [p.name for p in tmp_path.iterdir()] == ["log"]
+
+
+def test_attempts_of_a_run_keep_their_output_apart(tmp_path):
+    """Each goes on in a file of its own; a run that has ended makes room for a new one."""
+    said = []
+    for number in (1, 2):
+        assert next_attempt(tmp_path) == number
+        events = LocalEvents(tmp_path, number, said.append)
+        events.line(f"attempt {number}")
+        events.checkpoint(lambda _sequence: b"state")
+        events.close()
+    logs = sorted((tmp_path / "log").iterdir())
+    assert [path.name for path in logs] == ["00000001.jsonl", "00000002.jsonl"]
+    assert [f"attempt {n}" in path.read_text() for n, path in enumerate(logs, 1)] == [True, True]
+    assert '"attempt": 2, "sequence": "1"' in logs[1].read_text()
+    (tmp_path / "manifest.json").write_text("{}")
+    assert next_attempt(tmp_path) == 3
+    events.forget_checkpoint()
+    assert next_attempt(tmp_path) == 1
+    assert list((tmp_path / "log").iterdir()) == []
+
+
+def test_an_old_manifest_ends_no_later_run(tmp_path):
+    """A run into a used folder that was killed before its first checkpoint keeps its output."""
+    (tmp_path / "manifest.json").write_text("{}")
+    os.utime(tmp_path / "manifest.json", (1, 1))
+    LocalEvents(tmp_path, 1, lambda _line: None).close()
+    assert next_attempt(tmp_path) == 2
+    assert (tmp_path / "log" / "00000001.jsonl").exists()

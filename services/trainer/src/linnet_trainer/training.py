@@ -117,10 +117,12 @@ class _Run:
         self._progress.seconds = max(self._progress.seconds, self._order.seconds_used)
         fit = self._progress.fit
         if fit is not None:
+            fold = f" of fit {self._progress.fold + 1}" if len(self._fits) > 1 else ""
+            position, attempt = self._progress.log_sequence, self._progress.attempt
+            lost = f"; what attempt {attempt} told after entry {position} is trained again"
             self._events.line(
-                f"Resuming after epoch {fit.epoch}, step {fit.step}"
-                + (f" of fit {self._progress.fold + 1}" if len(self._fits) > 1 else "")
-                + "."
+                f"Resuming after epoch {fit.epoch}, step {fit.step}{fold}"
+                f"{lost if position else ''}."
             )
 
     def _digest(self) -> str:
@@ -314,7 +316,8 @@ class _Run:
         snapshot = replace(self._progress, seconds=self._seconds())
 
         def stored(log_sequence: int) -> bytes:
-            return to_bytes(replace(snapshot, log_sequence=log_sequence), self._digest())
+            placed = replace(snapshot, attempt=self._order.attempt, log_sequence=log_sequence)
+            return to_bytes(placed, self._digest())
 
         self._events.checkpoint(stored)
         self._saved = self._now()

@@ -15,7 +15,7 @@ from linnet_trainer.fit.fitting import FitProgress
 from linnet_trainer.fit.loop_state import LoopState
 from linnet_trainer.fit.watching import Watch
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(slots=True)
@@ -27,13 +27,15 @@ class RunProgress:
         fit: Its progress; None before its first step.
         done: Fits that have ended, with the state to export.
         seconds: Training time used by all attempts so far.
-        log_sequence: Last log entry before the checkpoint.
+        attempt: The attempt that made the checkpoint; zero before there is one.
+        log_sequence: Its last log entry before; zero where it is not known.
     """
 
     fold: int = 0
     fit: FitProgress | None = None
     done: list[FitProgress] = field(default_factory=list)
     seconds: float = 0.0
+    attempt: int = 0
     log_sequence: int = 0
 
 
@@ -47,6 +49,7 @@ def to_bytes(progress: RunProgress, spec_digest: str) -> bytes:
         "fold": progress.fold,
         "running": progress.fit is not None,
         "seconds": progress.seconds,
+        "attempt": progress.attempt,
         "log_sequence": progress.log_sequence,
         "fits": [_put_fit(arrays, f"fit{i}", fit) for i, fit in enumerate(fits)],
     }
@@ -68,7 +71,8 @@ def from_bytes(stored: bytes, spec_digest: str) -> RunProgress:
         meta = json.loads(arrays["meta"].tobytes())
         fits = [_get_fit(arrays, f"fit{i}", entry) for i, entry in enumerate(meta["fits"])]
         running = fits.pop() if meta["running"] else None
-        found = RunProgress(meta["fold"], running, fits, meta["seconds"], meta["log_sequence"])
+        numbers = (meta[name] for name in ("seconds", "attempt", "log_sequence"))
+        found = RunProgress(meta["fold"], running, fits, *numbers)
         known = meta["version"] == _VERSION and meta["spec"] == spec_digest
     # A damaged archive raises whatever its damage meets.
     except Exception as error:

@@ -11,14 +11,33 @@ from types import FrameType
 from google.protobuf.json_format import MessageToJson
 from linnet.v1 import run_pb2
 
-from linnet_trainer.file_names import ARTIFACTS, CHECKPOINT
+from linnet_trainer.file_names import ARTIFACTS, CHECKPOINT, MANIFEST
 from linnet_trainer.fit.epochs import Ending, EpochRecord
 
-LOG = "log/00000001.jsonl"
+LOGS = "log"
+"""Folder of the output, a file an attempt."""
+
+
+def next_attempt(folder: Path) -> int:
+    """Give the number of the attempt to come of a folder's run, from 1.
+
+    A run that has ended makes room for a new one: its output goes.
+    """
+    logs = sorted((folder / LOGS).glob("[0-9]*.jsonl"), key=lambda path: int(path.stem))
+    if not logs:
+        return 1
+    manifest = folder / MANIFEST
+    ended = not (folder / CHECKPOINT).exists() and manifest.exists()
+    # A manifest older than the output is that of an earlier run, whose files an export replaces.
+    if not ended or manifest.stat().st_mtime_ns < logs[-1].stat().st_mtime_ns:
+        return int(logs[-1].stem) + 1
+    for path in logs:
+        path.unlink()
+    return 1
 
 
 class LocalEvents:
-    """Events of one run; `stop` may be called from a signal handler."""
+    """Events of one attempt; `stop` may be called from a signal handler."""
 
     def __init__(self, folder: Path, attempt: int, say: Callable[[str], None]) -> None:
         self._folder = folder
@@ -26,8 +45,8 @@ class LocalEvents:
         self._say = say
         self._ending: Ending | None = None
         self._sequence = 0
-        (folder / LOG).parent.mkdir(parents=True, exist_ok=True)
-        self._log = (folder / LOG).open("w", encoding="utf-8")
+        (folder / LOGS).mkdir(parents=True, exist_ok=True)
+        self._log = (folder / LOGS / f"{attempt:08}.jsonl").open("x", encoding="utf-8")
         self.seconds = 0.0
 
     def stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:

@@ -10,7 +10,7 @@ from linnet_ml.spec import InputKind, TrainingSpec
 from linnet_runtime.errors import InvalidInput
 
 from linnet_trainer.file_names import CHECKPOINT
-from linnet_trainer.local.events import LocalEvents
+from linnet_trainer.local.events import LocalEvents, next_attempt
 from linnet_trainer.local.files import LocalFiles, read_data, read_spec
 from linnet_trainer.startup import workshop
 
@@ -62,7 +62,8 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
     checkpoint = run.out / CHECKPOINT
     try:
         run.out.mkdir(parents=True, exist_ok=True)
-        events = LocalEvents(run.out, 1, say)
+        attempt = next_attempt(run.out)
+        events = LocalEvents(run.out, attempt, say)
     except OSError as error:
         raise InvalidInput.of("--out", f"expected a folder to write to: {error}") from error
     events.on_signals()
@@ -73,7 +74,7 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
 
             order = RunOrder(
                 name=run.out.name,
-                attempt=1,
+                attempt=attempt,
                 spec=spec,
                 data=data,
                 checkpoint=checkpoint.read_bytes() if checkpoint.exists() else None,
