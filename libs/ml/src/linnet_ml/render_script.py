@@ -15,8 +15,9 @@ trains it as the settings say. To train it yourself, define
 
     def fit(model, x_train, y_train, x_val, y_val, settings): ...
 
-`settings` has epochs, learning_rate, batch_size, seed, class_weight and callbacks; the callbacks
-report epochs, keep the best weights and end training in time. `x_val` is None without validation.
+`settings` has optimizer, loss, augment (None, or a function of a batch of rows) and class_weight as
+the spec asks for them, epochs, learning_rate, batch_size, seed, and callbacks, which report epochs,
+keep the best weights and end training in time. `x_val` is None without validation.
 """
 
 import keras

@@ -300,7 +300,9 @@ class _Run:
         return self._events.interruption()
 
     def warn(self, text: str) -> None:
-        """Take something that a person should know."""
+        """Take something that a person should know; once, however many fits say it."""
+        if text in self._warnings:
+            return
         self._warnings.append(text)
         self._events.line(text, warning=True)
 

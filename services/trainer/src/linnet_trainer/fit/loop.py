@@ -61,13 +61,14 @@ class TrainingLoop:
 
     Attributes:
         firsts: Calls so far that were the first of their shapes, and so traced and made kernels.
+        change: The augmentation of training rows, see `changes_for`; None for none.
     """
 
     def __init__(self, model: Any, settings: LoopSettings) -> None:
         self._model = model
         self._settings = settings
         self._batch = settings.fit.batch_size
-        self._change = changes_for(settings.augmentation, model)
+        self.change = changes_for(settings.augmentation, model)
         self._loss = loss_of(settings.fit.label_smoothing, model.output_shape[-1])
         self._shapes = [tuple(v.shape) for v in model.trainable_variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
@@ -285,9 +286,9 @@ class TrainingLoop:
         size = index.shape[0]
         rates = tuple(tf.gather(vector, number) for vector in feed.rates)
         rows, labels = tf.gather(feed.features, index), tf.gather(feed.labels, index)
-        if self._change is not None:
+        if self.change is not None:
             seed = tf.random.experimental.stateless_fold_in(feed.seed, number)
-            rows = self._change(rows, seed)
+            rows = self.change(rows, seed)
             rows.set_shape((size, *feed.features.shape[1:]))
         row_weights = tf.gather(feed.weights, index) if self._settings.weighted else None
         parts = self._parts(flat)

@@ -3,18 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
-from linnet_ml.spec import ClassBalance
+from linnet_ml.spec import ClassBalance, ScheduleKind
 
 from linnet_trainer.choosing import Fitted
 from linnet_trainer.fit.epochs import Ending, EpochRecord
 from linnet_trainer.fit.fitting import FitHooks, FitProgress, FoldSettings
 from linnet_trainer.fit.fold_rows import class_weights
 from linnet_trainer.fit.loop_state import LoopState
+from linnet_trainer.fit.rates import epoch_rates
+from linnet_trainer.scripts import fit_settings
 from linnet_trainer.scripts.source import users_lines
 
 _LEAST_RATIO_SECONDS = 1.0
@@ -70,6 +71,7 @@ class OwnFit:
         balance = fit.class_balance is ClassBalance.WEIGHTS
         weights = class_weights(labels, model.output_shape[-1]) if balance else None
         validation = data.validation
+        settings = self._given(progress, watcher, weights)
         with users_lines():
             self.function(
                 model,
@@ -77,22 +79,55 @@ class OwnFit:
                 labels[index],
                 None if validation is None else np.asarray(validation.features),
                 None if validation is None else np.asarray(validation.labels),
-                SimpleNamespace(
-                    epochs=fit.epochs,
-                    initial_epoch=progress.epoch,
-                    learning_rate=fit.learning_rate,
-                    batch_size=fit.batch_size,
-                    seed=fit.seed,
-                    class_weight=None
-                    if weights is None
-                    else {n: float(w) for n, w in enumerate(weights)},
-                    callbacks=[watcher],
-                ),
+                settings,
             )
+        # Saved with the model it would name what only this process has, such as a loss of its own.
+        vars(model).pop("_compile_config", None)
+        self._warn_of_what_was_left(settings, watcher)
         progress.state = self._state()
         if not progress.history:
             self._judge(progress)
         return watcher.ending
+
+    def _given(
+        self, progress: FitProgress, watcher: "_Watcher", weights: Any
+    ) -> fit_settings.ScriptSettings:
+        fit = self.settings.fit
+        steps = -(-len(self.fitted.prepared.data.index) // fit.batch_size)
+        schedule = fit_settings.learning_rate(fit, steps)
+        optimizer = fit_settings.optimizer(fit, schedule)
+        watcher.given_optimizer = optimizer
+        return fit_settings.ScriptSettings(
+            epochs=fit.epochs,
+            initial_epoch=progress.epoch,
+            learning_rate=fit.learning_rate,
+            schedule=schedule,
+            optimizer=optimizer,
+            momentum=fit.momentum,
+            weight_decay=fit.weight_decay,
+            loss=fit_settings.loss(fit, self.fitted.model.output_shape[-1]),
+            label_smoothing=fit.label_smoothing,
+            batch_size=fit.batch_size,
+            seed=fit.seed,
+            class_weight=None if weights is None else {n: float(w) for n, w in enumerate(weights)},
+            augment=fit_settings.augment(self.fitted.loop.change, fit.seed, progress.epoch),
+            callbacks=[watcher],
+        )
+
+    def _warn_of_what_was_left(
+        self, settings: fit_settings.ScriptSettings, watcher: "_Watcher"
+    ) -> None:
+        augmented = self.fitted.loop.change is not None
+        for path, names in fit_settings.without_effect(
+            self.settings.fit, settings.read(), augmented=augmented
+        ):
+            self.hooks.warn(f"{path} has no effect: the script's fit does not use {names}.")
+        if not watcher.trained:
+            self.hooks.warn(
+                "The script's fit did not hand settings.callbacks to model.fit: it counts as one "
+                "epoch, nothing is shown while it trains, no limit or early stopping ends it, and "
+                "its last weights count, not its best."
+            )
 
     def _judge(self, progress: FitProgress) -> None:
         """Score the final weights of a fit that used no callbacks."""
@@ -209,14 +244,15 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         self._owner = owner
         self._progress = progress
         self._begun = self._told = owner.monotonic()
-        self._trained = False
+        self.trained = False
+        self.given_optimizer: Any = None
         self.ending = Ending.COMPLETED
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras passes it by name
         """Restore the optimizer, once."""
-        if not self._trained:
+        if not self.trained:
             self._owner.restore_optimizer(self._progress)
-        self._trained = True
+        self.trained = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras passes both by name
         """Note when the epoch began."""
@@ -237,6 +273,17 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         seconds = self._owner.monotonic() - self._begun
         self._told = self._owner.monotonic()
         self._stop(self._owner.took(self._progress, dict(logs or {}), seconds=seconds))
+        self._reduce()
+
+    def _reduce(self) -> None:
+        """Reduce the rate of the optimizer that the settings gave, after a plateau."""
+        fit = self._owner.settings.fit
+        optimizer = getattr(self.model, "optimizer", None)
+        if fit.schedule.kind is not ScheduleKind.REDUCE_ON_PLATEAU or optimizer is None:
+            return
+        if optimizer is self.given_optimizer:
+            rates = epoch_rates(fit, 0, 1, self._progress.watch.plateau_factor)
+            optimizer.learning_rate = float(rates[0])
 
     def _stop(self, ending: Ending | None) -> None:
         if ending is not None:
