@@ -1,11 +1,12 @@
 """Speed of the gateway, one JSON line a figure; `python tests/bench/bench_gateway.py [part ...]`.
 
-Parts: start, accept, pages, live. The gateway is a process of its own on SQLite, the object store
-a real SeaweedFS. Readers, trainers and watchers are a third process, so lean (a tenth of a core at
-a thousand of each) that on two cores the gateway has one to itself.
+Parts: start, accept, filling, pages, live. The gateway is a process of its own on SQLite, the
+object store a real SeaweedFS. Readers, trainers and watchers are a third process, so lean (a tenth
+of a core at a thousand of each) that on two cores the gateway has one to itself.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -26,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from linnet.v1 import run_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_gateway import attempts
-from linnet_gateway.records import LaunchRecord, LaunchState, RunRecord
+from linnet_gateway.records import BatchRecord, LaunchRecord, LaunchState, RunRecord
 from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import run_row
 from linnet_gateway.sql.store import Records
-from linnet_gateway.states import RunState
+from linnet_gateway.states import BatchState, RunState
 from linnet_gateway.trainers.tokens import RunClaim, Tokens
 from linnet_runtime.s3 import S3Location, S3Store
 
@@ -42,6 +43,13 @@ SPECS = 10_000
 STORED_RUNS = 100_000
 LIVE_RUNS = 1_000
 LIVE_S = 20.0
+STORED_BATCHES = 10
+FILTERS = {
+    "state": 'state = "FAILED"',
+    "batch": 'batch = "stored-3"',
+    "label": 'labels.line = "7"',
+    "label_of_none": 'labels.line = "none"',
+}
 CLIENTS = Path(__file__).with_name("load") / "gateway_clients.py"
 
 
@@ -124,16 +132,42 @@ async def start(_bench: Bench, process: GatewayProcess) -> None:
     tell("idle_memory", memory_mb(process.pid), "MB", 170)
 
 
-async def accept(bench: Bench, process: GatewayProcess) -> None:
-    """10,000 different specs over one stream, each chunk durable before it is acknowledged."""
-    await bench.push()
-    messages = [pb.CreateBatchRequest(header=pb.BatchHeader(parent=PARENT, batch_id="accept"))]
+def batch_messages(batch_id: str) -> list[pb.CreateBatchRequest]:
+    """Give a batch of 10,000 different specs."""
+    messages = [pb.CreateBatchRequest(header=pb.BatchHeader(parent=PARENT, batch_id=batch_id))]
     for first in range(0, SPECS, 500):
         chunk = pb.CreateBatchRequest()
         for index in range(first, first + 500):
             run = chunk.runs.add(spec=a_spec(3), labels={"line": f"{index}"})
             run.spec.fit.seed = index + 1
         messages.append(chunk)
+    return messages
+
+
+async def filling(bench: Bench, process: GatewayProcess) -> None:
+    """Reads of a run while batches are filled all the time."""
+    await bench.push()
+    run = await bench.submit("read-0")
+
+    async def fill_on() -> None:
+        for number in itertools.count():
+            async for _ in bench.stub.CreateBatch(iter(batch_messages(f"filling-{number}"))):
+                pass
+
+    task = asyncio.create_task(fill_on())
+    order = {"kind": "reads", "reads": 1000, "rate": 100.0, "stored": 1}
+    names = {"address": process.address, "runs": run.name.replace("read-0", "read-{}")}
+    read = await clients(order | names)
+    assert not task.done(), task.exception()
+    task.cancel()
+    tell("get_run_p99_while_filled", read["get_p99_ms"], "ms", 50.0)
+    tell("get_run_p50_while_filled", read["get_p50_ms"], "ms", 50.0)
+
+
+async def accept(bench: Bench, process: GatewayProcess) -> None:
+    """10,000 different specs over one stream, each chunk durable before it is acknowledged."""
+    await bench.push()
+    messages = batch_messages("accept")
     used = cpu_s(process.pid)
     begun = time.perf_counter()
     accepted = 0
@@ -160,7 +194,10 @@ def stored_run(index: int, now: datetime) -> RunRecord:
         dataset="watch",
         target="cortex-m4f-80mhz",
         labels={"line": str(index % 100)},
-        state=RunState.SUCCEEDED,
+        batch_uid=f"sb{index % STORED_BATCHES}",
+        batch_id=f"stored-{index % STORED_BATCHES}",
+        batch_index=index,
+        state=RunState.FAILED if index % 1000 == 0 else RunState.SUCCEEDED,
         end_time=created + timedelta(seconds=30),
         summary=run_pb2.RunSummary(parameter_count=100).SerializeToString(),
     )
@@ -170,6 +207,10 @@ async def fill(url: str) -> None:
     """Put 100,000 terminal runs into the records."""
     records = Records(url, lambda: datetime.now(UTC))
     now = datetime.now(UTC)
+    for number in range(STORED_BATCHES):
+        await records.batches.create(
+            BatchRecord(f"sb{number}", "demo", f"stored-{number}", now, BatchState.DONE)
+        )
     for first in range(0, STORED_RUNS, 5000):
         rows = [run_row(stored_run(i, now)) for i in range(first, first + 5000)]
         await records.database.write(partial(_insert, rows=rows))
@@ -197,6 +238,9 @@ async def pages(bench: Bench, process: GatewayProcess) -> None:
     listed = await clients({"kind": "lists", "pages": 100} | address)
     tell("list_page_100_p99", listed["list_p99_ms"], "ms", 20.0)
     tell("list_page_100_p50", listed["list_p50_ms"], "ms", 20.0)
+    for name, text in FILTERS.items():
+        listed = await clients({"kind": "lists", "pages": 100, "filter": text} | address)
+        tell(f"list_page_100_by_{name}_p99", listed["list_p99_ms"], "ms", 20.0)
     runs = {"runs": PARENT + "/runs/stored-{}", "stored": STORED_RUNS}
     scraping = asyncio.create_task(scrape(process))
     order = {"kind": "reads", "reads": 1000, "rate": 200.0}
@@ -267,6 +311,7 @@ async def live_runs(url: str) -> tuple[list[RunClaim], bytes]:
         run = replace(
             run, uid=f"v{index}", id=f"live-{index}", state=RunState.QUEUED, end_time=None
         )
+        run = replace(run, batch_uid=None, batch_id="", batch_index=0)
         run = replace(run, launch_uid=launch.uid, shard=index, create_time=now)
         rows.append(run_row(attempts.begin_attempt(run, now + timedelta(hours=1))))
         claims.append(RunClaim(f"v{index}", 1, launch.uid))
@@ -276,7 +321,7 @@ async def live_runs(url: str) -> tuple[list[RunClaim], bytes]:
     return claims, key
 
 
-PARTS = {"start": start, "accept": accept, "pages": pages, "live": live}
+PARTS = {"start": start, "accept": accept, "filling": filling, "pages": pages, "live": live}
 
 
 async def main(parts: Sequence[str]) -> None:
