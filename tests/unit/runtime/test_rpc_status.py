@@ -89,6 +89,16 @@ def test_how_many_more_there_are_is_not_forgotten():
         assert (len(back.violations), back.violations[-1].description) == (7, expected)
 
 
+def test_what_came_is_told_after_a_long_list():
+    """Of a description that is too long the middle is left out, not what was received."""
+    wrong = f"expected one of {', '.join(f'board-{n}' for n in range(300))}, received 'abacus'"
+    back = from_status(to_status(InvalidInput.of("spec.target", wrong)))
+    assert isinstance(back, InvalidInput)
+    [violation] = back.violations
+    assert violation.description.startswith("expected one of board-0, board-1, ")
+    assert violation.description.endswith(", received 'abacus'")
+
+
 def test_a_missing_resource_comes_back_with_its_name():
     """NotFound keeps kind and name."""
     back = from_status(to_status(errors.NotFound("run", "projects/p/runs/r")))

@@ -103,10 +103,13 @@ def _more(left: Sequence[Violation]) -> str:
 
 
 def _cut(text: str, limit_bytes: int) -> str:
+    """Leave out the middle of a text that is too long: what came is told at its end."""
     data = text.encode(errors="replace")
     if len(data) <= limit_bytes:
         return text
-    return f"{data[: limit_bytes - 3].decode(errors='ignore')}..."
+    tail_bytes = limit_bytes // 3
+    head = data[: limit_bytes - tail_bytes - 3].decode(errors="ignore")
+    return f"{head}...{data[-tail_bytes:].decode(errors='ignore')}"
 
 
 _BY_CODE: dict[int, type[LinnetError]] = {
