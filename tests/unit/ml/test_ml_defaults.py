@@ -56,6 +56,14 @@ def test_empty_spec_takes_the_documented_defaults():
     assert resolved(TrainingSpec(), has_groups=True).split.method is SplitMethod.GROUP
 
 
+def test_seed_zero_is_a_seed_of_its_own():
+    """A sweep over 0, 1 and 2 trains three runs; a spec without a seed has that of 0."""
+    given = (TrainingSpec(fit=FitSettings(seed=seed)) for seed in (0, 1, 2))
+    message = spec_pb2.TrainingSpec()
+    unset = resolved(from_message(TrainingSpec, message)).fit.seed
+    assert [resolved(spec).fit.seed for spec in given] == [unset, 1, 2]
+
+
 @pytest.mark.parametrize("kind", list(SHAPES))
 def test_resolving_twice_changes_nothing(kind):
     """A resolved spec is its own resolution and survives the wire."""
@@ -138,6 +146,10 @@ def test_product_presets_have_the_product_layers():
         ),
         (TrainingSpec(split=SplitSpec(method=SplitMethod.GROUP)), "split.method"),
         (TrainingSpec(split=SplitSpec(final_fit=True)), "split.final_fit"),
+        (
+            TrainingSpec(split=SplitSpec(method=SplitMethod.K_FOLD, extra_epochs=3)),
+            "split.extra_epochs",
+        ),
         (TrainingSpec(architecture=Architecture(preset="conv2d")), "architecture.preset"),
         (TrainingSpec(architecture=Architecture(script=" ")), "architecture.script"),
         (

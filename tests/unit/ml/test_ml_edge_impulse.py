@@ -62,12 +62,17 @@ def test_reshape_before_a_2d_convolution_gets_its_channel():
                 {"type": "reshape", "columns": 13},
                 {"type": "conv2d", "neurons": 8, "kernelSize": 3},
             ],
-            "kFoldsValidationConfig": {"numFolds": 4, "includeFinalTrainingRun": True},
+            "kFoldsValidationConfig": {
+                "numFolds": 4,
+                "includeFinalTrainingRun": True,
+                "extraEpochs": 7,
+            },
         }
     )
     assert spec.architecture.layers.layers[0].channels == 1
     assert (spec.split.method, spec.split.fold_count) == (SplitMethod.K_FOLD, 4)
     assert spec.split.final_fit
+    assert spec.split.extra_epochs == 7
 
 
 def test_unknown_layers_are_refused_by_name():

@@ -33,7 +33,6 @@ from linnet_ml.spec_rules import check_spec, check_spectrogram
 Shape = tuple[int, ...]
 
 DEFAULT_TARGET = "cortex-m4f-80mhz"
-DEFAULT_SEED = 1
 DEFAULT_VALIDATION_SHARE = 0.2
 DEFAULT_CALIBRATION_ROWS = 200
 DEFAULT_FOLD_COUNT = 5
@@ -135,7 +134,6 @@ def _fit(given: FitSettings, architecture: Architecture, kind: InputKind) -> Fit
         epochs=given.epochs or base.epochs,
         learning_rate=given.learning_rate or base.learning_rate,
         batch_size=given.batch_size or base.batch_size,
-        seed=given.seed or DEFAULT_SEED,
         class_balance=given.class_balance or ClassBalance.NONE,
         optimizer=optimizer,
         weight_decay=given.weight_decay or decay,

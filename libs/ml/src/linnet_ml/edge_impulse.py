@@ -91,12 +91,14 @@ def read_settings(settings: Mapping[str, Any]) -> tuple[TrainingSpec, tuple[str,
 def _split(given: SettingsObject, notes: list[str]) -> SplitSpec:
     folds = given.inner("kFoldsValidationConfig")
     if folds is not None:
-        if folds.whole("extraEpochs"):
-            notes.append(f"{folds.path('extraEpochs')}: the final fit has the folds' median.")
+        extra, final = folds.whole("extraEpochs"), folds.flag("includeFinalTrainingRun")
+        if extra and not final:
+            notes.append(f"{folds.path('extraEpochs')}: there is no final training run.")
         return SplitSpec(
             method=SplitMethod.K_FOLD,
             fold_count=folds.whole("numFolds"),
-            final_fit=folds.flag("includeFinalTrainingRun"),
+            final_fit=final,
+            extra_epochs=extra if final else 0,
         )
     share = given.number("trainTestSplit")
     # Without a share the contract has a default, so that none at all is another field.

@@ -180,6 +180,7 @@ class SplitSpec:
     validation_rows: tuple[int, ...] = ()
     fold_count: int = 0
     final_fit: bool = False
+    extra_epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

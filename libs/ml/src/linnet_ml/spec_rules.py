@@ -113,6 +113,8 @@ def _fold_violations(split: SplitSpec) -> Iterator[Violation]:
         yield Violation("split.no_validation", "expected false with folds")
     if split.final_fit and not folded:
         yield Violation("split.final_fit", "expected false without folds")
+    if split.extra_epochs and not split.final_fit:
+        yield Violation("split.extra_epochs", "expected nothing but with a final fit")
     if split.fold_count and split.method is not SplitMethod.K_FOLD:
         yield Violation("split.fold_count", "expected nothing but with K_FOLD")
     if split.fold_count == 1 or split.fold_count > _MOST_FOLDS:

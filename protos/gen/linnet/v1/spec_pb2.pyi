@@ -498,7 +498,7 @@ class FitSettings(_message.Message):
     batch_size: _builtins.int
     """Rows a step; the last, smaller batch of an epoch is trained too. Default 32."""
     seed: _builtins.int
-    """Seed of weights, order, dropout and augmentation. Default 1."""
+    """Seed of split, weights, order, dropout and augmentation. Default 0, a seed like any other."""
     class_balance: Global___ClassBalance.ValueType
     """How rare classes are given more say."""
     optimizer: Global___Optimizer.ValueType
@@ -506,7 +506,7 @@ class FitSettings(_message.Message):
     momentum: _builtins.float
     """Momentum of SGD and RMSprop, in [0, 1)."""
     weight_decay: _builtins.float
-    """Decoupled weight decay of AdamW. Default 0.004 with AdamW."""
+    """Decoupled weight decay of AdamW, in (0, 1]. Default 0.004 with AdamW; without any it would be Adam."""
     label_smoothing: _builtins.float
     """Share of the label spread over the other classes, in [0, 0.5]."""
     keep_best: _builtins.bool
@@ -597,7 +597,7 @@ class EarlyStopping(_message.Message):
     PATIENCE_EPOCHS_FIELD_NUMBER: _builtins.int
     MIN_DELTA_FIELD_NUMBER: _builtins.int
     patience_epochs: _builtins.int
-    """Epochs without improvement. Default 10."""
+    """Epochs without improvement, at least 1; zero takes the default. Default 10."""
     min_delta: _builtins.float
     """The least improvement of the loss that counts."""
     def __init__(
@@ -629,6 +629,7 @@ class SplitSpec(_message.Message):
     VALIDATION_ROWS_FIELD_NUMBER: _builtins.int
     FOLD_COUNT_FIELD_NUMBER: _builtins.int
     FINAL_FIT_FIELD_NUMBER: _builtins.int
+    EXTRA_EPOCHS_FIELD_NUMBER: _builtins.int
     method: Global___SplitMethod.ValueType
     """The method. Default: by group when the dataset has groups, else stratified and random."""
     validation_share: _builtins.float
@@ -640,7 +641,11 @@ class SplitSpec(_message.Message):
     fold_count: _builtins.int
     """Folds of the k-fold methods, from 2 to 100. Default 5."""
     final_fit: _builtins.bool
-    """Fits once more on all rows that are not test rows after the folds, for the median of their epochs."""
+    """Fits once more on all rows that are not test rows after the folds: for the median of the epochs whose weights the
+    folds kept, and `extra_epochs` more.
+    """
+    extra_epochs: _builtins.int
+    """Epochs that the final fit trains longer than that median; only with `final_fit`. Default 0."""
     @_builtins.property
     def test_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups whose rows are the test set, whatever the method."""
@@ -665,10 +670,11 @@ class SplitSpec(_message.Message):
         validation_rows: _abc.Iterable[_builtins.int] | None = ...,
         fold_count: _builtins.int = ...,
         final_fit: _builtins.bool = ...,
+        extra_epochs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["final_fit", b"final_fit", "fold_count", b"fold_count", "method", b"method", "no_validation", b"no_validation", "test_groups", b"test_groups", "test_share", b"test_share", "validation_groups", b"validation_groups", "validation_rows", b"validation_rows", "validation_share", b"validation_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_epochs", b"extra_epochs", "final_fit", b"final_fit", "fold_count", b"fold_count", "method", b"method", "no_validation", b"no_validation", "test_groups", b"test_groups", "test_share", b"test_share", "validation_groups", b"validation_groups", "validation_rows", b"validation_rows", "validation_share", b"validation_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

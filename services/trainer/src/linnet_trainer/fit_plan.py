@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from linnet_ml.spec import FitSettings
+from linnet_ml.spec import FitSettings, TrainingSpec
 from linnet_ml.splits import Fold, Split
 
 from linnet_trainer.fit.epochs import EpochRecord
@@ -15,15 +15,20 @@ from linnet_trainer.fit.pace import LaterFits
 class FitPlan:
     """The folds of a split in order, the final fit last.
 
+    Args:
+        split: The rows of each.
+        spec: What they follow, every default filled in.
+
     Attributes:
         fits: Rows of each fit.
     """
 
-    def __init__(self, split: Split, fit: FitSettings) -> None:
+    def __init__(self, split: Split, spec: TrainingSpec) -> None:
         final = () if split.final is None else (split.final,)
         self.fits: tuple[Fold, ...] = (*split.folds, *final)
         self._folds = len(split.folds)
-        self._fit = fit
+        self._fit = spec.fit
+        self._extra = spec.split.extra_epochs
         self._besides: list[float] = []
 
     def number(self, index: int) -> int:
@@ -34,19 +39,27 @@ class FitPlan:
         """Give the settings of a fit after those that are done."""
         if index < self._folds:
             return self._fit
-        epochs = [len(one.history) for one in done[: self._folds]]
-        return replace(self._fit, epochs=round(statistics.median(epochs)), early_stopping=None)
+        epochs = self._final_epochs(done[: self._folds])
+        return replace(self._fit, epochs=epochs, early_stopping=None)
+
+    def _final_epochs(self, folds: Sequence[FitProgress]) -> int:
+        """Give the median of the epochs whose weights the folds kept, and the extra ones."""
+        kept = [one.watch.best_epoch if self._fit.keep_best else len(one.history) for one in folds]
+        return max(1, round(statistics.median(kept))) + self._extra
 
     def later(self, index: int, done: Sequence[FitProgress]) -> LaterFits:
         """Say what comes after a fit, as far as the fits before it show."""
         ahead = self.fits[index + 1 :]
         usual = statistics.median(len(one.history) for one in done) if done else self._fit.epochs
+        final = self._final_epochs(done) if done else self._fit.epochs + self._extra
         own = self.fits[index].training.size
+        epochs = [
+            (usual if index + n < self._folds else final) * fold.training.size / own
+            for n, fold in enumerate(ahead, 1)
+        ]
         # The first fit of a process traces what the later ones share with it.
         besides = self._besides[-1] if len(self._besides) > 1 else 0.0
-        return LaterFits(
-            sum(usual * fold.training.size / own for fold in ahead), besides * len(ahead)
-        )
+        return LaterFits(sum(epochs), besides * len(ahead))
 
     def took(self, seconds: float, epochs: Sequence[EpochRecord]) -> None:
         """Take the time of a fit, from its rows to its scores, and the epochs that it trained."""

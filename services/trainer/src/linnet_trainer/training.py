@@ -80,7 +80,7 @@ class _Run:
         self._saved = self._told = now()
         self._warnings: list[str] = []
         self._split = order.data.split(order.spec)
-        self._plan = FitPlan(self._split, order.spec.fit)
+        self._plan = FitPlan(self._split, order.spec)
         self._fits = self._plan.fits
         self._progress = RunProgress(seconds=order.seconds_used)
         self._fit_index = 0
