@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 
 from linnet_runtime import logs
 from linnet_runtime.clock import SystemClock
-from linnet_runtime.errors import InvalidInput
+from linnet_runtime.errors import InvalidInput, Unavailable
 from linnet_runtime.lifecycle import ExitCode, until_terminated
 
-from linnet_gateway import audit_command
+from linnet_gateway import audit_command, migrate_command
 from linnet_gateway.assembly import Gateway
 from linnet_gateway.settings import GatewaySettings
 
+_COMMANDS = {"audit": audit_command.main, "migrate": migrate_command.main}
 _SWITCH_S = 0.0005
 _NEW_OBJECTS = 20_000
 """Objects after which the youngest are collected; Python's own 700 is for small programs."""
@@ -45,8 +46,13 @@ def _spare_collector() -> None:
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT, or do what the arguments say."""
-    if sys.argv[1:2] == ["audit"]:
-        return audit_command.main(sys.argv[2:])
+    if len(sys.argv) > 1:
+        name, *arguments = sys.argv[1:]
+        if name not in _COMMANDS:
+            known = ", ".join(_COMMANDS)
+            sys.stderr.write(f"linnet-gateway: expected {known} or nothing, received {name!r}\n")
+            return ExitCode.USAGE
+        return _COMMANDS[name](arguments)
     try:
         settings = GatewaySettings.read()
     except InvalidInput as error:
@@ -56,7 +62,12 @@ def main() -> int:
     logs.configure(settings.log_level)
     # Threads that read records or write metrics must not keep the event loop waiting for long.
     sys.setswitchinterval(_SWITCH_S)
-    asyncio.run(_serve(settings))
+    try:
+        asyncio.run(_serve(settings))
+    except Unavailable as error:
+        # What it needs to begin stayed away, or is not ready for it.
+        logs.get("linnet.gateway").critical("not_started", reason=error.reason, error=error.message)
+        return ExitCode.UNAVAILABLE
     return ExitCode.OK
 
 

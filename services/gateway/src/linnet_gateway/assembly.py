@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Any, Self
 
@@ -25,7 +24,7 @@ from linnet_gateway.api.guard import Guard
 from linnet_gateway.api.pagination import Pager
 from linnet_gateway.api.serving import reachable, serve_public
 from linnet_gateway.attempts import RetryLimits
-from linnet_gateway.core import Core, rate_limits, reconciler_limits, training_api
+from linnet_gateway.core import Core, keeping_limits, rate_limits, reconciler_limits, training_api
 from linnet_gateway.launches.last_lines import LastLines
 from linnet_gateway.launches.launcher import Launcher
 from linnet_gateway.launches.launching import Launching, ReconcilerLimits
@@ -36,13 +35,13 @@ from linnet_gateway.reconciling.analysis_clients import (
     ProfilerClient,
     open_channel,
 )
-from linnet_gateway.reconciling.housekeeping import Housekeeping, KeepingLimits
+from linnet_gateway.reconciling.housekeeping import Housekeeping
 from linnet_gateway.reconciling.reconciler import Reconciler
 from linnet_gateway.records import Event, EventKind
 from linnet_gateway.run_meter import RunMeter
 from linnet_gateway.settings import GatewaySettings
 from linnet_gateway.specs.ceilings import Ceilings, OneCeiling
-from linnet_gateway.sql import migrate
+from linnet_gateway.sql import migrate, schema_version
 from linnet_gateway.sql.lease import SqlLease
 from linnet_gateway.sql.store import Records
 from linnet_gateway.startup import reached
@@ -143,7 +142,11 @@ class Gateway:
 
     async def _core(self) -> Core:
         settings = self.settings
-        await asyncio.to_thread(migrate.upgrade, settings.database_url)
+        if settings.migrates:
+            await asyncio.to_thread(migrate.upgrade, settings.database_url)
+        else:
+            ask = partial(schema_version.require, settings.database_url)
+            await reached("migrated database", ask, self.clock)
         records = Records(settings.database_url, self.clock.now, DatabaseMetrics(self.registry))
         self._stack.callback(records.close)
         store = S3Store(settings.store, self._store_metrics)
@@ -268,17 +271,13 @@ class Gateway:
         return S3Store(replace(self.settings.store, public_endpoint=""), self._store_metrics)
 
     def _housekeeping(self, core: Core) -> Housekeeping:
-        days = self.settings.run_life_days
-        limits = KeepingLimits(
-            run_life=timedelta(days=days) if days else None, runs_kept=self.settings.runs_kept
-        )
         return Housekeeping(
             keeping=core.records.keeping,
             events=core.records.events,
             runs=core.records.runs,
             store=core.store,
             clock=self.clock,
-            limits=limits,
+            limits=keeping_limits(self.settings),
         )
 
     async def _serve_public(

@@ -12,10 +12,10 @@ from pathlib import Path
 from linnet_runtime.errors import InvalidInput, LinnetError
 from linnet_runtime.lifecycle import ExitCode
 
+from linnet_gateway.database_url import DATABASE, database_url
 from linnet_gateway.sql.audit import AuditChain, AuditEntry, SqlAudit
 from linnet_gateway.sql.database import Database
 
-_DATABASE = "LINNET_GATEWAY_DATABASE_URL"
 _EXIT_BROKEN = 1
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print entries, or verify the chain; gives the exit code, 1 for a chain that is broken."""
     chosen = _parser().parse_args(arguments)
     try:
-        database = Database(_database_url(chosen.database))
+        database = Database(_existing(database_url(chosen.database)))
         try:
             return asyncio.run(_run(SqlAudit(database, lambda: datetime.now(UTC)), chosen))
         finally:
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ID:DIGEST",
         help="with --verify: an entry that an earlier one printed as its last",
     )
-    parser.add_argument("--database", default="", help=f"instead of {_DATABASE}")
+    parser.add_argument("--database", default="", help=f"instead of {DATABASE}")
     return parser
 
 
@@ -76,18 +76,11 @@ def _expected(text: str) -> tuple[int, str]:
     return int(number), digest
 
 
-def _database_url(given: str) -> str:
-    found = given or os.environ.get(_DATABASE, "")
-    if not found and (path := os.environ.get(f"{_DATABASE}_FILE")):
-        found = Path(path).read_text(encoding="utf-8").strip()
-    if not found:
-        raise InvalidInput.of(
-            _DATABASE, "expected the URL of the gateway's database, received none"
-        )
-    if found.startswith("sqlite:///") and not Path(found.removeprefix("sqlite:///")).exists():
+def _existing(url: str) -> str:
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
         # SQLite would make an empty one.
-        raise InvalidInput.of(_DATABASE, "expected a database, there is no such file")
-    return found
+        raise InvalidInput.of(DATABASE, "expected a database, there is no such file")
+    return url
 
 
 async def _run(audit: SqlAudit, chosen: argparse.Namespace) -> int:

@@ -11,7 +11,10 @@ from linnet_runtime.s3 import S3Location
 from linnet_runtime.settings import ServiceSettings
 from pydantic import Field, SecretStr, model_validator
 
+from linnet_gateway.project_settings import ProjectSettings
+
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
+
 GIB = 1024**3
 MIB = 1024**2
 
@@ -40,6 +43,9 @@ class GatewaySettings(ServiceSettings):
 
     Replicas wake each other by LISTEN, which needs a session: name the server itself, or a pooler
     in session mode. Behind another pooler streams are up to 5 s late."""
+    migrates: bool = True
+    """Whether it applies the migrations that the records lack; if not it waits a minute for
+    `linnet-gateway migrate` to have done so, and ends if nobody did."""
     store_endpoint: str = Field(min_length=1)
     """`http://host:port` of the object store."""
     store_public_endpoint: str = ""
@@ -99,6 +105,8 @@ class GatewaySettings(ServiceSettings):
     """Days that terminal runs are kept; 0 keeps them for ever."""
     runs_kept: int = Field(default=0, ge=0)
     """Newest terminal runs that a project keeps; 0 keeps all."""
+    projects: dict[str, ProjectSettings] = Field(default_factory=dict)
+    """Limits and retention of single projects, as JSON: {"p": {"max_queued_runs": 100}}."""
     launcher: Literal["process", "kubernetes"] = "process"
     """How trainers run: on this machine, or as Jobs (LINNET_KUBERNETES_*)."""
     process_folder: Path | None = None

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
 from linnet_runtime import logs
 from linnet_runtime.clock import Clock
 from linnet_runtime.errors import Unavailable
+
+T = TypeVar("T")
 
 _LIMIT_S = 60.0
 """Less than the chart's startup probe gives."""
 _PAUSE_S = 0.5
 
 
-async def reached(what: str, ask: Callable[[], None], clock: Clock) -> None:
+async def reached(what: str, ask: Callable[[], T], clock: Clock) -> T:
     """Ask another service in a thread, again and again, until it answers.
 
     Args:
