@@ -26,6 +26,14 @@ storage class. The files in `ci/` are sets of values that the tests render and c
 | --- | --- |
 """
 _TAIL = """
+With `database.kind` postgres a Job migrates the database before an installation or an upgrade, and
+goes; the Secret of `database.secret` must exist before. If it fails, nothing of the release is
+changed and the earlier gateways serve on: `kubectl logs job/linnet-migration` says why, until the
+next attempt or for an hour. Migrations only add, so the gateways that still serve run on the new
+schema, and so do those that `helm rollback` brings back: it migrates nothing. While a migration
+makes an index on a large table, calls that write wait for it and may be refused as unavailable. With
+SQLite the gateway migrates when it starts. Without the chart: `linnet-gateway migrate`.
+
 `helm uninstall` first ends the trainers: a Job of its own takes the gateway's rights in the runs'
 namespace away, deletes the release's Jobs there and waits until their pods are gone. A run that was
 training stays in the records, and is launched again if the release comes back with them. Then only

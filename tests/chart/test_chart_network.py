@@ -107,6 +107,8 @@ def _needed(scene: Scene) -> Iterator[Way]:
     yield Way("uninstall -> API server", scene.pod("removal"), _API_SERVER, 6443)
     if scene.has_postgres():
         yield Way("gateway -> database", gateway, _DATABASE, 5432)
+        yield Way("migration -> database", scene.pod("migration"), _DATABASE, 5432)
+        yield Way("migration -> name server", scene.pod("migration"), _DNS, 53, "UDP")
     if scene.values.get("auth", {}).get("oidc"):
         yield Way("gateway -> identity provider", gateway, _IDENTITY_PROVIDER, 443)
     for name in _SERVICES:
@@ -211,6 +213,35 @@ def test_who_opens_models_reaches_the_store_only(scene: Scene) -> None:
         callers = {name for name, place in places.items() if engine.passes(place, pod, own_port)}
         assert callers == {"gateway", "test"}, component
     assert engine.passes(scene.pod("gateway"), store, store_port)
+
+
+def test_a_migration_reaches_the_database_only(render: Render) -> None:
+    """Its own policy is there before those of the release, and after those of an earlier one."""
+    peers = [{"ipBlock": {"cidr": f"{_DATABASE.address}/32"}}]
+    values = {
+        "database": {"kind": "postgres", "secret": "records"},
+        "networkPolicy": {"database": {"peers": peers, "ports": [5432]}},
+    }
+    every = render(**values)
+    own = [one for one in every if one["metadata"]["name"] == "linnet-migration"]
+    assert {one["kind"] for one in own} == {"Job", "NetworkPolicy"}
+    before = [one for one in every if one["kind"] != "NetworkPolicy"]
+    denied = [
+        one
+        for one in every
+        if one["metadata"]["name"] == "linnet-default-deny" and "namespace" not in one["metadata"]
+    ]
+    assert denied
+    for earlier in ([], denied):
+        scene = Scene([*before, *own, *earlier], values)
+        engine = scene.engine(blocks_mean_pods=True)
+        opened = {
+            (name, port)
+            for name, place in _places(scene).items()
+            for port in _PORTS
+            if engine.passes(scene.pod("migration"), place, port)
+        }
+        assert opened == {("database", 5432), ("name server", 53)}
 
 
 def _store_rule(objects: list[Manifest]) -> dict[str, Any]:

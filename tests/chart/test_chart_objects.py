@@ -241,6 +241,37 @@ def test_an_uninstall_may_end_trainers_and_no_more(objects: list[Manifest]) -> N
             assert deleted == "before-hook-creation,hook-succeeded"
 
 
+def test_the_schema_comes_before_the_gateways(
+    objects: list[Manifest], value_set: dict[str, Any]
+) -> None:
+    """On PostgreSQL a hook migrates before anything of the release, and goes; its policy first."""
+    hooks = [one for one in objects if one["metadata"]["name"] == "linnet-migration"]
+    if value_set.get("database", {}).get("kind") != "postgres":
+        assert hooks == []
+        return
+    notes = {one["kind"]: one["metadata"]["annotations"] for one in hooks}
+    assert notes.keys() == {"Job", "NetworkPolicy"}
+    for kind, told in notes.items():
+        assert told["helm.sh/hook"] == "pre-install,pre-upgrade", kind
+        assert told["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    weights = {kind: int(told.get("helm.sh/hook-weight", "0")) for kind, told in notes.items()}
+    assert weights["NetworkPolicy"] < weights["Job"]
+    job = named(objects, "Job", "linnet-migration")["spec"]
+    assert job["ttlSecondsAfterFinished"] > 0
+    pod = job["template"]["spec"]
+    # Nothing that the release makes is there yet: no account, no Secret, no claim.
+    assert "serviceAccountName" not in pod
+    made = {one["metadata"]["name"] for one in objects if one["kind"] == "Secret"}
+    (container,) = pod["containers"]
+    gateway = named(objects, "Deployment", "linnet-gateway")["spec"]["template"]["spec"]
+    assert container["image"] == gateway["containers"][0]["image"]
+    assert container["command"] == ["linnet-gateway", "migrate"]
+    (url,) = container["env"]
+    assert url in gateway["containers"][0]["env"]
+    assert url["valueFrom"]["secretKeyRef"]["name"] not in made
+    assert [next(iter(one.keys() - {"name"})) for one in pod["volumes"]] == ["emptyDir"]
+
+
 def test_everything_is_denied_first(objects: list[Manifest]) -> None:
     """In both namespaces a policy takes all pods and opens nothing but the release's DNS."""
     policies = {
@@ -276,16 +307,19 @@ def test_an_autoscaler_and_a_number_never_disagree(objects: list[Manifest], comp
 def test_every_pod_finds_a_node_where_nodes_are_tainted(
     render: Callable[..., list[Manifest]],
 ) -> None:
-    """Services have a place and an image each; `helm test` and `helm uninstall` the gateway's."""
+    """Services have a place and an image each; what Helm runs beside them has the gateway's."""
     placed = {
         "nodeSelector": {"pool": "services"},
         "tolerations": [{"key": "services", "operator": "Exists"}],
     }
     components = ("gateway", "evaluator", "profiler", "store")
     own = {component: placed | {"priorityClass": "steady"} for component in components}
-    objects = render(**own, images={"pullSecrets": ["registry"]})
+    database = {"kind": "postgres", "secret": "records"}
+    objects = render(**own, images={"pullSecrets": ["registry"]}, database=database)
     found = {name: spec for name, _, spec in _pods(objects)}
-    assert found.keys() == {f"linnet-{name}" for name in (*components, "test", "removal")}
+    assert found.keys() == {
+        f"linnet-{name}" for name in (*components, "test", "removal", "migration")
+    }
     for component in components:
         assert found[f"linnet-{component}"]["priorityClassName"] == "steady"
     for name in found:

@@ -179,6 +179,20 @@ def test_the_gateway_reads_what_the_chart_writes(
     assert settings.store.public_endpoint == "http://localhost:8333"
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_gateway_migrates_where_no_hook_does(
+    render: Render, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A volume is the gateway's alone; on PostgreSQL it leaves the schema to the hook."""
+    database = {"kind": kind} | ({"secret": "records"} if kind == "postgres" else {})
+    objects = render(database=database)
+    settings = _read(GatewaySettings, environment_of(objects, "gateway"), monkeypatch)
+    hooks = [one for one in objects if one["metadata"]["name"] == "linnet-migration"]
+    assert settings.migrates is (hooks == [])
+    with pytest.raises(helm_python.HelmError, match=r"gateway\.settings\.MIGRATES"):
+        render(database=database, gateway={"settings": {"MIGRATES": True}})
+
+
 def test_large_numbers_arrive_as_they_were_given(
     render: Render, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,19 @@ def test_two_gateways_serve_and_one_leads(pair: Pair) -> None:
     wait_until(lambda: bool(_leader(pair.product)), 60.0, "one replica leads")
 
 
+def test_the_schema_was_there_before_the_gateways(pair: Pair) -> None:
+    """The hook that migrates has run and left nothing; no gateway had to start twice."""
+    product = pair.product
+    where = f"--namespace={_RELEASE.namespace}"
+    hooks = product.kubectl.get("jobs,pods,networkpolicies", where)["items"]
+    names = [one["metadata"]["name"] for one in hooks]
+    assert not [name for name in names if name.startswith(f"{_RELEASE.name}-linnet-migration")]
+    for pod in product.gateway_pods():
+        environment = {one["name"]: one for one in pod["spec"]["containers"][0]["env"]}
+        assert environment["LINNET_GATEWAY_MIGRATES"]["value"] == "false"
+        assert [one["restartCount"] for one in pod["status"]["containerStatuses"]] == [0]
+
+
 def test_helm_test_asks_the_tls_port(pair: Pair) -> None:
     """`helm test` succeeds on the certificate that the Secret holds."""
     assert "Succeeded" in pair.helm("test", _RELEASE.name)

@@ -35,17 +35,14 @@
 {{- $_ := set $known "OIDC_ROLES_CLAIM" .rolesClaim -}}
 {{- end -}}
 {{- end -}}
+{{- $_ := set $known "MIGRATES" (not (empty (include "linnet.sqlite" .))) -}}
 {{- if include "linnet.sqlite" . -}}
 {{- $_ := set $known "DATABASE_URL" "sqlite:////var/lib/linnet/records.db" -}}
 {{- end -}}
 {{- $secrets := concat (list "DATABASE_URL" "API_TOKEN" "SERVICE_TOKEN") (include "linnet.storeFields" . | fromYamlArray) -}}
 {{- include "linnet.settings" (list "gateway.settings" "LINNET_GATEWAY_" $own.settings $known $secrets) }}
 {{- if not (include "linnet.sqlite" .) }}
-- name: LINNET_GATEWAY_DATABASE_URL
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.database.secret }}
-      key: {{ .Values.database.key }}
+{{ include "linnet.databaseEnv" . }}
 {{- end }}
 - name: LINNET_GATEWAY_API_TOKEN
   valueFrom:
@@ -66,6 +63,15 @@
     secretKeyRef:
       name: {{ $own.secret | default (include "linnet.name" (list $root "service-token")) }}
       key: {{ $own.key }}
+{{- end }}
+
+{{/* The variable that holds the PostgreSQL database's URL. */}}
+{{- define "linnet.databaseEnv" -}}
+- name: LINNET_GATEWAY_DATABASE_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.database.secret }}
+      key: {{ .Values.database.key }}
 {{- end }}
 
 {{/* Where and how trainers run. */}}
