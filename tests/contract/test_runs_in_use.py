@@ -1,10 +1,11 @@
 """What a live run starts from, or is compared with, is there as long as it is needed."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from linnet_gateway import transitions
-from linnet_gateway.reconciling.housekeeping import Housekeeping, KeepingLimits
+from linnet_gateway.reconciling.housekeeping import Housekeeping, KeepingLimits, RunLife
 from linnet_gateway.records import RunRecord
 from linnet_gateway.sql.store import Records
 from linnet_runtime.errors import NotAllowedInState, NotFound
@@ -65,8 +66,8 @@ async def test_retention_passes_over_what_is_needed_meanwhile(records: Records, 
         def __getattr__(self, name: str) -> object:
             return getattr(records.keeping, name)
 
-        async def expired_runs(self, *arguments: object) -> object:
-            found = await records.keeping.expired_runs(*arguments)  # type: ignore[arg-type]  # passed on
+        async def expired_runs(self, *arguments: Any, **options: Any) -> object:
+            found = await records.keeping.expired_runs(*arguments, **options)
             await records.runs.create(a_run("child", **USES["its weights"]))
             return sorted(found)
 
@@ -76,7 +77,7 @@ async def test_retention_passes_over_what_is_needed_meanwhile(records: Records, 
         runs=records.runs,
         store=MemoryStore(),
         clock=ManualClock(),
-        limits=KeepingLimits(run_life=timedelta(days=-1)),
+        limits=KeepingLimits(runs=RunLife(timedelta(days=-1))),
     )
     await housekeeping.round()
     assert (await records.runs.get("demo", "base")).init_from == ""

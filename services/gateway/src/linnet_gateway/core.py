@@ -1,7 +1,8 @@
 """What the parts of a gateway share, and what is made of it and the settings alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TypeVar
 
 from linnet_runtime.clock import Clock
 from linnet_runtime.objectstore import ObjectStore
@@ -20,6 +21,7 @@ from linnet_gateway.launches.fairness import ShardLimits
 from linnet_gateway.launches.launching import ReconcilerLimits
 from linnet_gateway.quotas import Quota, Quotas
 from linnet_gateway.reconciling.analysis_clients import EvaluatorClient, ProfilerClient
+from linnet_gateway.reconciling.housekeeping import KeepingLimits, RunLife
 from linnet_gateway.runs.insights import Insights
 from linnet_gateway.runs.lifecycle import RunRequests
 from linnet_gateway.runs.reports import Reports
@@ -32,6 +34,8 @@ from linnet_gateway.sql.store import Records
 from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
 from linnet_gateway.trainers.tokens import Tokens
+
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,11 @@ def reconciler_limits(settings: GatewaySettings, retries: RetryLimits) -> Reconc
         shards=ShardLimits(
             total=settings.process_shards if local else settings.max_shards,
             per_project=settings.max_shards_per_project,
+            projects={
+                project: own.max_shards
+                for project, own in settings.projects.items()
+                if own.max_shards is not None
+            },
         ),
         retries=retries,
     )
@@ -76,13 +85,44 @@ def rate_limits(settings: GatewaySettings) -> RateLimits:
 
 def quotas_of(settings: GatewaySettings) -> Quotas:
     """Give the limits of every project's runs."""
-    return Quotas(
-        Quota(
-            max_runs=settings.max_queued_runs,
-            max_spec_bytes=settings.max_queued_spec_bytes,
-            max_batch_spec_bytes=settings.max_batch_spec_bytes,
-        )
+    default = Quota(
+        max_runs=settings.max_queued_runs,
+        max_spec_bytes=settings.max_queued_spec_bytes,
+        max_batch_spec_bytes=settings.max_batch_spec_bytes,
     )
+    return Quotas(
+        default,
+        {
+            project: replace(
+                default,
+                max_runs=_own(own.max_queued_runs, default.max_runs),
+                max_spec_bytes=_own(own.max_queued_spec_bytes, default.max_spec_bytes),
+            )
+            for project, own in settings.projects.items()
+        },
+    )
+
+
+def keeping_limits(settings: GatewaySettings) -> KeepingLimits:
+    """Give how long things are kept."""
+    return KeepingLimits(
+        runs=_run_life(settings.run_life_days, settings.runs_kept),
+        projects={
+            project: _run_life(
+                _own(own.run_life_days, settings.run_life_days),
+                _own(own.runs_kept, settings.runs_kept),
+            )
+            for project, own in settings.projects.items()
+        },
+    )
+
+
+def _own(own: N | None, default: N) -> N:
+    return default if own is None else own
+
+
+def _run_life(days: float, kept: int) -> RunLife:
+    return RunLife(timedelta(days=days) if days else None, kept)
 
 
 def training_api(

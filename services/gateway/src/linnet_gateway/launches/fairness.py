@@ -1,7 +1,7 @@
 """Who may run how many shards at once: fair between projects, by priority within one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,17 @@ class ShardLimits:
 
     Attributes:
         total: Of all projects together.
-        per_project: Of one project.
+        per_project: Of one project that has no limit of its own.
+        projects: Of some projects, by id.
     """
 
     total: int = 1000
     per_project: int = 1000
+    projects: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, project: str) -> int:
+        """Give the limit of a project."""
+        return self.projects.get(project, self.per_project)
 
 
 def allot(demands: Sequence[Demand], limits: ShardLimits) -> Mapping[str, int]:
@@ -57,7 +63,7 @@ def allot(demands: Sequence[Demand], limits: ShardLimits) -> Mapping[str, int]:
     while left > 0 and turn:
         again = []
         for project in turn:
-            served = _serve(queues[project], given, used[project], limits)
+            served = _serve(queues[project], given, used[project], limits.of(project))
             if served and left > 0:
                 given[served] += 1
                 used[project] += 1
@@ -67,9 +73,7 @@ def allot(demands: Sequence[Demand], limits: ShardLimits) -> Mapping[str, int]:
     return given
 
 
-def _serve(
-    queue: Sequence[Demand], given: Mapping[str, int], used: int, limits: ShardLimits
-) -> str | None:
-    if used >= limits.per_project:
+def _serve(queue: Sequence[Demand], given: Mapping[str, int], used: int, limit: int) -> str | None:
+    if used >= limit:
         return None
     return next((d.uid for d in queue if given[d.uid] < d.wanted), None)

@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -24,6 +24,19 @@ _DELETE_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class RunLife:
+    """How long the terminal runs of a project are kept.
+
+    Attributes:
+        life: After their end; None keeps them for ever.
+        kept: Newest ones that are kept; 0 keeps all.
+    """
+
+    life: timedelta | None = None
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class KeepingLimits:
     """How long things are kept.
 
@@ -32,8 +45,8 @@ class KeepingLimits:
         chunk_age: Output that is older moves to the store.
         chunk_bytes: Output of an attempt that is larger moves to the store.
         event_life: Hints for readers.
-        run_life: Terminal runs; None keeps them for ever.
-        runs_kept: Newest terminal runs of a project that are kept; 0 keeps all.
+        runs: Terminal runs of a project that has no limits of its own.
+        projects: Those of some projects, by id.
         upload_life: Datasets whose files were never finalized.
         launch_life: Records of launches that have ended.
     """
@@ -42,8 +55,8 @@ class KeepingLimits:
     chunk_age: timedelta = timedelta(seconds=20)
     chunk_bytes: int = 256 * 1024
     event_life: timedelta = timedelta(hours=1)
-    run_life: timedelta | None = None
-    runs_kept: int = 0
+    runs: RunLife = RunLife()
+    projects: Mapping[str, RunLife] = field(default_factory=dict)
     upload_life: timedelta = timedelta(hours=24)
     launch_life: timedelta = timedelta(days=7)
 
@@ -56,9 +69,17 @@ class Keeping(Protocol):
         ...
 
     async def expired_runs(
-        self, ended_before: datetime | None, kept: int, limit: int
+        self,
+        ended_before: datetime | None,
+        kept: int,
+        limit: int,
+        *,
+        project: str | None = None,
+        besides: Collection[str] = (),
     ) -> Sequence[str]:
         """Give uids of terminal runs that ended before a time or are beyond the newest `kept`.
+
+        Of one project, or of all but some.
 
         Runs of a batch that is still live stay: its results are not complete yet. So do those that
         a live run starts from or is compared with.
@@ -169,16 +190,35 @@ class Housekeeping:
         return LogChunk(run.uid, attempt, first, last, file)
 
     async def _expire(self) -> None:
-        limits = self._limits
-        if limits.run_life is None and not limits.runs_kept:
+        limits, now = self._limits, self._clock.now()
+        lives = [limits.runs, *limits.projects.values()]
+        if all(one == RunLife() for one in lives):
             return
-        now = self._clock.now()
-        before = None if limits.run_life is None else now - limits.run_life
-        for uid in await self._keeping.expired_runs(before, limits.runs_kept, _DELETE_AT_ONCE):
+        await self._expire_of(limits.runs, now, besides=limits.projects.keys())
+        for project, life in limits.projects.items():
+            await self._expire_of(life, now, project=project)
+        # A batch goes after the last of its runs, as late as the longest of them is kept.
+        ages = [one.life for one in lives if one.life is not None]
+        await self._keeping.expire_batches(now - max(ages, default=limits.event_life), now)
+
+    async def _expire_of(
+        self,
+        life: RunLife,
+        now: datetime,
+        *,
+        project: str | None = None,
+        besides: Collection[str] = (),
+    ) -> None:
+        if life == RunLife():
+            return
+        before = None if life.life is None else now - life.life
+        expired = await self._keeping.expired_runs(
+            before, life.kept, _DELETE_AT_ONCE, project=project, besides=besides
+        )
+        for uid in expired:
             # Somebody may have deleted it, or made a run that starts from it, meanwhile.
             with suppress(NotFound, NotAllowedInState):
                 await self._runs.delete(uid, now)
-        await self._keeping.expire_batches(now - (limits.run_life or limits.event_life), now)
 
     async def _abandon(self) -> None:
         now = self._clock.now()

@@ -1,6 +1,6 @@
 """What the records forget, in SQL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, select
@@ -43,16 +43,24 @@ class SqlKeeping:
         await self._database.write(lambda c: c.execute(statement).rowcount)
 
     async def expired_runs(
-        self, ended_before: datetime | None, kept: int, limit: int
+        self,
+        ended_before: datetime | None,
+        kept: int,
+        limit: int,
+        *,
+        project: str | None = None,
+        besides: Collection[str] = (),
     ) -> Sequence[str]:
         """Give uids of terminal runs that ended before a time or are beyond the newest `kept`."""
+        name = schema.runs.c.project
+        whose = name.not_in(list(besides)) if project is None else name == project
 
         def work(connection: Connection) -> list[str]:
             found: dict[str, None] = {}
             if ended_before is not None:
-                found |= dict.fromkeys(_ended_before(connection, ended_before, limit))
+                found |= dict.fromkeys(_ended_before(connection, ended_before, whose, limit))
             if kept:
-                found |= dict.fromkeys(_beyond(connection, kept, limit))
+                found |= dict.fromkeys(_beyond(connection, kept, whose, limit))
             return list(found)[:limit]
 
         return await self._database.read(work)
@@ -123,23 +131,31 @@ def _free() -> ColumnElement[bool]:
     return and_(~select(columns.uid).where(of_live, schema.LIVE_BATCH).exists(), ~in_use())
 
 
-def _ended_before(connection: Connection, time: datetime, limit: int) -> list[str]:
+def _ended_before(
+    connection: Connection, time: datetime, whose: ColumnElement[bool], limit: int
+) -> list[str]:
     columns = schema.runs.c
     query = (
         select(columns.uid)
-        .where(columns.end_time < to_us(time), columns.state >= int(RunState.SUCCEEDED), _free())
+        .where(
+            columns.end_time < to_us(time),
+            columns.state >= int(RunState.SUCCEEDED),
+            whose,
+            _free(),
+        )
         .order_by(columns.end_time)
         .limit(limit)
     )
     return list(connection.execute(query).scalars())
 
 
-def _beyond(connection: Connection, kept: int, limit: int) -> list[str]:
+def _beyond(connection: Connection, kept: int, whose: ColumnElement[bool], limit: int) -> list[str]:
     """Give the oldest terminal runs of each project that has more than it may keep."""
     columns = schema.runs.c
     found: list[str] = []
     free = _free()
-    for project in connection.execute(select(columns.project).distinct()).scalars().all():
+    projects = select(columns.project).where(whose).distinct()
+    for project in connection.execute(projects).scalars().all():
         terminal = (columns.project == project) & (columns.state >= int(RunState.SUCCEEDED))
         beyond = (
             select(columns.uid)
