@@ -42,10 +42,11 @@ trial can be installed again with its data; the runs' namespace goes if the rele
 that Job can't run, as with an image that is gone, delete the Jobs of the runs' namespace and use
 `helm uninstall --no-hooks`.
 
-The token of `gateway.apiToken` and the embedded store's keys are random, and kept at an upgrade
-because Helm looks up what the release has. What only renders the chart (`helm template`, Argo CD)
-can't look: each sync would make new ones, which running pods do not know. Make both Secrets
-yourself there, and name them in `gateway.apiToken.secret` and `store.secret`.
+The tokens of `gateway.apiToken` and `auth.serviceToken` and the embedded store's keys are random,
+and kept at an upgrade because Helm looks up what the release has. What only renders the chart
+(`helm template`, Argo CD) can't look: each sync would make new ones, which running pods do not know.
+Make the three Secrets yourself there, and name them in `gateway.apiToken.secret`,
+`auth.serviceToken.secret` and `store.secret`.
 
 ## Values
 
