@@ -1,6 +1,7 @@
 """A script's own fit and the settings it is given: used, they hold; left, each is told."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_the_given_loss_and_changes_are_those_of_the_compiled_loop():
         assert mean == pytest.approx(float(loss_of(smoothing, 3)(labels, scores)), rel=1e-6)
 
     jitter = Augmentation(time_series=TimeSeriesAugmentation(jitter=0.5))
-    change = changes_for(jitter, None)
+    change = partial(changes_for(jitter, None), bounds=np.zeros(2))
     rows = rng.normal(size=(4, 8, 2)).astype(np.float32)
     one, again, other = (fit_settings.augment(change, 1, epoch) for epoch in (0, 0, 3))
     first, second = np.asarray(one(rows)), np.asarray(one(rows))

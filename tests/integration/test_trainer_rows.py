@@ -24,6 +24,12 @@ def model_of(shape, *first):
     return keras.Sequential([keras.Input(shape), *first, keras.layers.Dense(2)])
 
 
+def bounds_of(rows):
+    import tensorflow as tf
+
+    return tf.constant([np.min(rows), np.max(rows)], tf.float32)
+
+
 @pytest.mark.parametrize(
     ("augmentation", "shape"),
     [
@@ -63,7 +69,9 @@ def test_augmentation_follows_its_seed(augmentation, shape):
 
     change = changes_for(augmentation, model_of(shape))
     rows = tf.constant(np.random.default_rng(1).normal(size=(6, *shape)).astype(np.float32))
-    first, again, other = (change(rows, tf.constant([seed, 1])).numpy() for seed in (1, 1, 2))
+    first, again, other = (
+        change(rows, tf.constant([seed, 1]), bounds_of(rows)).numpy() for seed in (1, 1, 2)
+    )
     assert first.shape == rows.shape
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0
@@ -77,10 +85,27 @@ def test_masks_cover_no_more_than_they_may():
 
     given = SpectrogramAugmentation(time_mask_count=1, time_mask_frames=4)
     change = changes_for(Augmentation(spectrogram=given), model_of((12, 3)))
-    masked = change(tf.ones((200, 12, 3)), tf.constant([3, 4])).numpy()
+    masked = change(tf.ones((200, 12, 3)), tf.constant([3, 4]), tf.ones(2)).numpy()
     lengths = (masked[:, :, 0] == 0).sum(axis=1)
     assert set(lengths) == {0, 1, 2, 3, 4}
     assert (masked.min(axis=2) == masked.max(axis=2)).all()
+
+
+def test_brightness_of_a_row_follows_from_the_data_and_stays_in_their_range():
+    """A dark digit gets as much brighter among dark ones as among bright ones, never above 1."""
+    import tensorflow as tf
+    from linnet_trainer.fit.augment import changes_for
+    from sklearn.datasets import load_digits
+
+    images = (load_digits().images[:40, ..., None] / 16).astype(np.float32)
+    change = changes_for(Augmentation(image=ImageAugmentation(brightness=0.5)), model_of((8, 8, 1)))
+    bounds, seed = bounds_of(images), tf.constant([3, 4])
+    dark = images * 0.1
+    alone = change(dark, seed, bounds).numpy()
+    mixed = change(np.concatenate([dark[:20], images[20:]]), seed, bounds).numpy()
+    np.testing.assert_array_equal(alone[:20], mixed[:20])
+    assert (mixed.min(), mixed.max()) == (0, 1)
+    assert 0.3 < (alone - dark).max() <= 0.5
 
 
 def test_class_balance_follows_its_formulas():
@@ -109,9 +134,10 @@ def test_flat_spectrograms_change_as_those_of_two_axes_do(shape, tail):
     rows = np.random.default_rng(1).normal(size=(6, 12, 5)).astype(np.float32)
     first = () if tail is None else (keras.layers.Reshape((-1, *tail)),)
     seed = tf.constant([1, 1])
-    plain = changes_for(given, model_of((12, 5)))(tf.constant(rows), seed).numpy()
+    bounds = bounds_of(rows)
+    plain = changes_for(given, model_of((12, 5)))(tf.constant(rows), seed, bounds).numpy()
     seen = tf.constant(rows.reshape(6, *shape))
-    changed = changes_for(given, model_of(shape, *first))(seen, seed)
+    changed = changes_for(given, model_of(shape, *first))(seen, seed, bounds)
     assert changed.shape == (6, *shape)
     np.testing.assert_array_equal(changed.numpy().reshape(rows.shape), plain)
 

@@ -976,7 +976,7 @@ class ImageAugmentation(_message.Message):
     zoom: _builtins.float
     """Largest zoom in or out, as a share."""
     brightness: _builtins.float
-    """Largest change of brightness, as a share of the range."""
+    """Largest change of brightness, as a share of the range of all training rows, within which values stay."""
     def __init__(
         self,
         *,

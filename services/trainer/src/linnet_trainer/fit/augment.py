@@ -19,15 +19,18 @@ from linnet_runtime.errors import InvalidInput
 Tensor = Any
 Change = Callable[[Tensor, Tensor], Tensor]
 """Maps rows and a seed, int32 of shape (2,), to changed rows of the same shape."""
+BoundedChange = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The same, given the lowest and the highest value of all training rows as well."""
 
 
-def changes_for(augmentation: Augmentation, model: Any) -> Change | None:
+def changes_for(augmentation: Augmentation, model: Any) -> BoundedChange | None:
     """Make the change of a model's rows that a spec asks for; None when it asks for none.
 
     Raises:
         InvalidInput: Neither the rows nor the model's first layer have frames and bands.
     """
     steps: list[Change] = []
+    brightness = 0.0
     if augmentation.spectrogram is not None:
         shape = _frames_and_bands(model)
         steps += [_seen_as(shape, step) for step in _spectrogram(augmentation.spectrogram)]
@@ -35,12 +38,16 @@ def changes_for(augmentation: Augmentation, model: Any) -> Change | None:
         steps += _time_series(augmentation.time_series)
     if augmentation.image is not None:
         steps += _image(augmentation.image)
-    if not steps:
+        brightness = augmentation.image.brightness
+    if not steps and not brightness:
         return None
 
-    def change(rows: Tensor, seed: Tensor) -> Tensor:
+    def change(rows: Tensor, seed: Tensor, bounds: Tensor) -> Tensor:
         for number, step in enumerate(steps):
             rows = step(rows, tf.random.experimental.stateless_fold_in(seed, number))
+        if brightness:
+            last = tf.random.experimental.stateless_fold_in(seed, len(steps))
+            rows = _brighter(rows, last, brightness, bounds)
         return rows
 
     return change
@@ -192,8 +199,6 @@ def _image(given: ImageAugmentation) -> list[Change]:
         steps.append(_flip(1))
     if given.shift or given.zoom:
         steps.append(_move(given.shift, given.zoom))
-    if given.brightness:
-        steps.append(_brighten(given.brightness))
     return steps
 
 
@@ -231,11 +236,8 @@ def _along(rows: Tensor, times: Tensor, axis: int) -> Tensor:
     return tf.transpose(_along(turned, times, 1), (0, 2, 1, 3))
 
 
-def _brighten(most: float) -> Change:
-    """Add up to that share of the batch's range to all values of a row."""
-
-    def change(rows: Tensor, seed: Tensor) -> Tensor:
-        span = tf.reduce_max(rows) - tf.reduce_min(rows)
-        return rows + span * _uniform(seed, (tf.shape(rows)[0], 1, 1, 1), -most, most)
-
-    return change
+def _brighter(rows: Tensor, seed: Tensor, most: float, bounds: Tensor) -> Tensor:
+    """Add up to that share of the data's range to all values of a row, and stay within it."""
+    low, high = bounds[0], bounds[1]
+    moved = rows + (high - low) * _uniform(seed, (tf.shape(rows)[0], 1, 1, 1), -most, most)
+    return tf.clip_by_value(moved, low, high)

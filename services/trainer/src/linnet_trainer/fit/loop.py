@@ -54,6 +54,7 @@ class _Feed(NamedTuple):
     rest: Tensor
     rates: tuple[Tensor, ...]
     seed: Tensor
+    bounds: Tensor
 
 
 class TrainingLoop:
@@ -137,6 +138,7 @@ class TrainingLoop:
             tf.constant(epoch.order[full * self._batch :]),
             tuple(tf.constant(vector) for vector in rates),
             tf.constant(epoch.seed),
+            rows.bounds,
         )
         shape = rows.features.shape
         with self._executor():
@@ -288,7 +290,7 @@ class TrainingLoop:
         rows, labels = tf.gather(feed.features, index), tf.gather(feed.labels, index)
         if self.change is not None:
             seed = tf.random.experimental.stateless_fold_in(feed.seed, number)
-            rows = self.change(rows, seed)
+            rows = self.change(rows, seed, feed.bounds)
             rows.set_shape((size, *feed.features.shape[1:]))
         row_weights = tf.gather(feed.weights, index) if self._settings.weighted else None
         parts = self._parts(flat)

@@ -34,11 +34,19 @@ class LoopState:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows on the way into the graph; all tensors have the same first axis."""
+    """Rows on the way into the graph.
+
+    Attributes:
+        features: float32, shape (n, ...).
+        labels: int32, shape (n,).
+        weights: float32, shape (n,).
+        bounds: Lowest and highest value of all features, of a part those of the whole.
+    """
 
     features: Tensor
     labels: Tensor
     weights: Tensor
+    bounds: Tensor
 
     @classmethod
     def of(cls, features: Array, labels: Array, weights: Array | None = None) -> "Rows":
@@ -49,12 +57,14 @@ class Rows:
             tf.convert_to_tensor(np.ascontiguousarray(features, dtype=np.float32)),
             tf.convert_to_tensor(labels.astype(np.int32)),
             tf.convert_to_tensor(weights.astype(np.float32)),
+            tf.constant([np.min(features), np.max(features)], tf.float32),
         )
 
     def part(self, start: int, stop: int) -> "Rows":
         """Give the rows from `start` to `stop`."""
         place = slice(start, stop)
-        return Rows(self.features[place], self.labels[place], self.weights[place])
+        parts = (self.features[place], self.labels[place], self.weights[place])
+        return Rows(*parts, self.bounds)
 
     @property
     def count(self) -> int:

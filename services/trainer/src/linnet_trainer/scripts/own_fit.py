@@ -110,9 +110,13 @@ class OwnFit:
             batch_size=fit.batch_size,
             seed=fit.seed,
             class_weight=None if weights is None else {n: float(w) for n, w in enumerate(weights)},
-            augment=fit_settings.augment(self.fitted.loop.change, fit.seed, progress.epoch),
+            augment=fit_settings.augment(self._change(), fit.seed, progress.epoch),
             callbacks=[watcher],
         )
+
+    def _change(self) -> Callable[[Any, Any], Any] | None:
+        change, bounds = self.fitted.loop.change, self.fitted.prepared.data.training.bounds
+        return None if change is None else lambda rows, seed: change(rows, seed, bounds)
 
     def _warn_of_what_was_left(
         self, settings: fit_settings.ScriptSettings, watcher: "_Watcher"
