@@ -1,5 +1,6 @@
 """Limits and retention of single projects stand beside those of all others."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.core import keeping_limits, quotas_of, reconciler_limits
 from linnet_gateway.launches.fairness import Demand, allot
 from linnet_gateway.queries import Page, RunFilter
-from linnet_gateway.reconciling.housekeeping import Housekeeping
+from linnet_gateway.reconciling.housekeeping import Housekeeping, RunLife
+from linnet_gateway.records import FileRecord, LogChunk
 from linnet_gateway.settings import GatewaySettings
+from linnet_gateway.sql import schema
 from linnet_gateway.sql.store import Records
 from linnet_runtime.s3 import S3Location
 
@@ -74,3 +77,53 @@ async def test_each_project_keeps_its_runs_as_it_is_told(
         for project in ("short", "few", "all", "other")
     }
     assert kept == {"short": 1, "few": 1, "all": 4, "other": 2}
+
+
+async def test_output_goes_before_its_run_does(records: Records, settings: GatewaySettings) -> None:
+    """Old output leaves records and store; the run and younger output stay, of each project."""
+    store = MemoryStore()
+    old, young = T0 - timedelta(days=1.5), T0 - timedelta(hours=1)
+    for uid, project, at in (
+        ("old", "other", old),
+        ("young", "other", young),
+        ("kept", "all", old),
+    ):
+        await records.runs.create(a_run(uid, project=project, create_time=at))
+        await records.runs.change(uid, lambda r, at=at: transitions.fail(r, FAILURE, at))  # type: ignore[misc]  # binds at
+        key = f"{(await records.runs.get_uid(uid)).prefix}/attempts/1/log/1.jsonl"
+        store.put(key, b"{}")
+        await stored(records, LogChunk(uid, 1, 1, 3, FileRecord("1.jsonl", key, 2, "0" * 64)))
+    limits = keeping_limits(settings.model_copy(update={"log_life_days": 1.0, "projects": {}}))
+    assert limits.runs.log_life == timedelta(days=1)
+    limits = replace(limits, projects={"all": RunLife(log_life=None)})
+    housekeeping = Housekeeping(
+        keeping=records.keeping,
+        events=records.events,
+        runs=records.runs,
+        store=store,
+        clock=ManualClock(),
+        limits=limits,
+    )
+    await housekeeping.round()
+    assert len(await records.events.chunks("old", (0, 0))) == 0
+    for uid in ("young", "kept"):
+        assert len(await records.events.chunks(uid, (0, 0))) == 1
+    assert not any("/runs/old-" in key for key in store.objects)
+    assert len(store.objects) == 2
+    assert (await records.runs.get_uid("old")).state.terminal
+
+
+async def stored(records: Records, chunk: LogChunk) -> None:
+    """Note a chunk as if its events had just been archived."""
+    run = await records.runs.get_uid(chunk.run_uid)
+    row = {
+        "kind": 1,
+        "subject": run.uid,
+        "attempt": chunk.attempt,
+        "first": chunk.first,
+        "last": chunk.last,
+        "create_time": 0,
+        "payload": b"",
+    }
+    await records.database.write(lambda c: c.execute(schema.events.insert(), row).rowcount)
+    await records.events.archive(chunk)

@@ -106,11 +106,12 @@ def quotas_of(settings: GatewaySettings) -> Quotas:
 def keeping_limits(settings: GatewaySettings) -> KeepingLimits:
     """Give how long things are kept."""
     return KeepingLimits(
-        runs=_run_life(settings.run_life_days, settings.runs_kept),
+        runs=_run_life(settings.run_life_days, settings.runs_kept, settings.log_life_days),
         projects={
             project: _run_life(
                 _own(own.run_life_days, settings.run_life_days),
                 _own(own.runs_kept, settings.runs_kept),
+                _own(own.log_life_days, settings.log_life_days),
             )
             for project, own in settings.projects.items()
         },
@@ -121,8 +122,9 @@ def _own(own: N | None, default: N) -> N:
     return default if own is None else own
 
 
-def _run_life(days: float, kept: int) -> RunLife:
-    return RunLife(timedelta(days=days) if days else None, kept)
+def _run_life(days: float, kept: int, log_days: float) -> RunLife:
+    log_life = timedelta(days=log_days) if log_days else None
+    return RunLife(timedelta(days=days) if days else None, kept, log_life)
 
 
 def training_api(

@@ -18,3 +18,5 @@ class ProjectSettings(BaseModel):
     """Days that terminal runs are kept; 0 keeps them for ever."""
     runs_kept: int | None = Field(default=None, ge=0)
     """Newest terminal runs that are kept; 0 keeps all."""
+    log_life_days: float | None = Field(default=None, ge=0)
+    """Days that their output is kept; 0 keeps it as long as the run."""

@@ -105,6 +105,8 @@ class GatewaySettings(ServiceSettings):
     """Days that terminal runs are kept; 0 keeps them for ever."""
     runs_kept: int = Field(default=0, ge=0)
     """Newest terminal runs that a project keeps; 0 keeps all."""
+    log_life_days: float = Field(default=0.0, ge=0)
+    """Days that the output of terminal runs is kept; 0 keeps it as long as the run."""
     projects: dict[str, ProjectSettings] = Field(default_factory=dict)
     """Limits and retention of single projects, as JSON: {"p": {"max_queued_runs": 100}}."""
     launcher: Literal["process", "kubernetes"] = "process"

@@ -30,10 +30,12 @@ class RunLife:
     Attributes:
         life: After their end; None keeps them for ever.
         kept: Newest ones that are kept; 0 keeps all.
+        log_life: Their output after their end; None keeps it as long as the run.
     """
 
     life: timedelta | None = None
     kept: int = 0
+    log_life: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class KeepingLimits:
 
     Attributes:
         period_s: Between two rounds.
+        log_period_s: Between two looks for output that is old.
         chunk_age: Output that is older moves to the store.
         chunk_bytes: Output of an attempt that is larger moves to the store.
         event_life: Hints for readers.
@@ -52,6 +55,7 @@ class KeepingLimits:
     """
 
     period_s: float = 5.0
+    log_period_s: float = 600.0
     chunk_age: timedelta = timedelta(seconds=20)
     chunk_bytes: int = 256 * 1024
     event_life: timedelta = timedelta(hours=1)
@@ -84,6 +88,18 @@ class Keeping(Protocol):
         Runs of a batch that is still live stay: its results are not complete yet. So do those that
         a live run starts from or is compared with.
         """
+        ...
+
+    async def forget_logs(
+        self,
+        ended_before: datetime,
+        limit: int,
+        now: datetime,
+        *,
+        project: str | None = None,
+        besides: Collection[str] = (),
+    ) -> int:
+        """Forget the stored output of runs that ended before a time, doom it, say of how many."""
         ...
 
     async def expire_batches(self, ended_before: datetime, now: datetime) -> int:
@@ -126,6 +142,7 @@ class Housekeeping:
         self._store = store
         self._clock = clock
         self._limits = limits
+        self._logs_at = float("-inf")
         self._log = logs.get("linnet.housekeeping")
 
     async def run(self, leads: Callable[[], bool]) -> None:
@@ -137,7 +154,8 @@ class Housekeeping:
 
     async def round(self) -> None:
         """Do everything once."""
-        for part in (self._archive, self._expire, self._abandon, self._sweep, self._forget):
+        parts = (self._archive, self._expire, self._drop_logs)
+        for part in (*parts, self._abandon, self._sweep, self._forget):
             await self._guarded(part)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
@@ -192,7 +210,7 @@ class Housekeeping:
     async def _expire(self) -> None:
         limits, now = self._limits, self._clock.now()
         lives = [limits.runs, *limits.projects.values()]
-        if all(one == RunLife() for one in lives):
+        if all(one.life is None and not one.kept for one in lives):
             return
         await self._expire_of(limits.runs, now, besides=limits.projects.keys())
         for project, life in limits.projects.items():
@@ -209,7 +227,7 @@ class Housekeeping:
         project: str | None = None,
         besides: Collection[str] = (),
     ) -> None:
-        if life == RunLife():
+        if life.life is None and not life.kept:
             return
         before = None if life.life is None else now - life.life
         expired = await self._keeping.expired_runs(
@@ -219,6 +237,28 @@ class Housekeeping:
             # Somebody may have deleted it, or made a run that starts from it, meanwhile.
             with suppress(NotFound, NotAllowedInState):
                 await self._runs.delete(uid, now)
+
+    async def _drop_logs(self) -> None:
+        limits, since = self._limits, self._clock.monotonic()
+        if since < self._logs_at:
+            return
+        now = self._clock.now()
+        more = False
+        if limits.runs.log_life is not None:
+            before = now - limits.runs.log_life
+            found = await self._keeping.forget_logs(
+                before, _DELETE_AT_ONCE, now, besides=limits.projects.keys()
+            )
+            more = found == _DELETE_AT_ONCE
+        for project, life in limits.projects.items():
+            if life.log_life is not None:
+                before = now - life.log_life
+                found = await self._keeping.forget_logs(
+                    before, _DELETE_AT_ONCE, now, project=project
+                )
+                more = more or found == _DELETE_AT_ONCE
+        if not more:
+            self._logs_at = since + limits.log_period_s
 
     async def _abandon(self) -> None:
         now = self._clock.now()

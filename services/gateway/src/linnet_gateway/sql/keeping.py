@@ -52,8 +52,7 @@ class SqlKeeping:
         besides: Collection[str] = (),
     ) -> Sequence[str]:
         """Give uids of terminal runs that ended before a time or are beyond the newest `kept`."""
-        name = schema.runs.c.project
-        whose = name.not_in(list(besides)) if project is None else name == project
+        whose = _whose(project, besides)
 
         def work(connection: Connection) -> list[str]:
             found: dict[str, None] = {}
@@ -64,6 +63,38 @@ class SqlKeeping:
             return list(found)[:limit]
 
         return await self._database.read(work)
+
+    async def forget_logs(
+        self,
+        ended_before: datetime,
+        limit: int,
+        now: datetime,
+        *,
+        project: str | None = None,
+        besides: Collection[str] = (),
+    ) -> int:
+        """Forget the stored output of runs that ended before a time, doom it, say of how many."""
+        runs, chunks = schema.runs.c, schema.log_chunks.c
+        old = (
+            select(chunks.run_uid)
+            .join_from(schema.log_chunks, schema.runs, runs.uid == chunks.run_uid)
+            .where(runs.end_time < to_us(ended_before), _whose(project, besides))
+            .distinct()
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> int:
+            uids = connection.execute(old).scalars().all()
+            of_old = chunks.run_uid.in_(uids)
+            keys = connection.execute(select(chunks.key).where(of_old)).scalars()
+            doom(connection, list({key.rpartition("/")[0] + "/" for key in keys}), now)
+            connection.execute(delete(schema.log_chunks).where(of_old))
+            return len(uids)
+
+        # Most of the time there is none: asked for beside the writer.
+        if await self._database.read(lambda c: c.execute(old.limit(1)).first()) is None:
+            return 0
+        return await self._database.write(work)
 
     async def expire_batches(self, ended_before: datetime, now: datetime) -> int:
         """Delete batches that ended before a time and whose runs are all gone; say how many."""
@@ -122,6 +153,12 @@ class SqlKeeping:
         """Note that the objects of a prefix are gone."""
         statement = delete(schema.doomed_objects).where(schema.doomed_objects.c.prefix == prefix)
         await self._database.write(lambda c: c.execute(statement).rowcount)
+
+
+def _whose(project: str | None, besides: Collection[str]) -> ColumnElement[bool]:
+    """Give the condition that a run is of a project, or of none of some."""
+    name = schema.runs.c.project
+    return name.not_in(list(besides)) if project is None else name == project
 
 
 def _free() -> ColumnElement[bool]:
