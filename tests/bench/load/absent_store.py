@@ -13,7 +13,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 BUCKET = "linnet"
 BODY = b"x"
+_COPY = (
+    b"<CopyObjectResult><ETag>0</ETag><LastModified>2026-11-01T00:00:00.000Z</LastModified>"
+    b"</CopyObjectResult>"
+)
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+_COPIED = re.compile(rb"\r\nx-amz-copy-source: *(\S+)", re.IGNORECASE)
 _RANGE = re.compile(rb"\r\nrange: *bytes=(\d+)-(\d*)", re.IGNORECASE)
 
 
@@ -45,6 +50,11 @@ class AbsentStore:
         if "prefix" in query:
             return _response(200, self._listing(query["prefix"][0]), "application/xml")
         if method == "PUT":
+            copied = _COPIED.search(head)
+            if copied:
+                source = unquote(copied[1].decode()).lstrip("/").removeprefix(f"{BUCKET}/")
+                self._kept[key] = self._kept[source]
+                return _response(200, _COPY, "application/xml")
             if "/datasets/" in key:
                 self._kept[key] = body
             return _response(200, b"", etag=hashlib.md5(body, usedforsecurity=False).hexdigest())
