@@ -44,8 +44,8 @@ that Job can't run, as with an image that is gone, delete the Jobs of the runs' 
 
 The tokens of `gateway.apiToken` and `auth.serviceToken` and the embedded store's keys are random,
 and kept at an upgrade because Helm looks up what the release has. What only renders the chart
-(`helm template`, Argo CD) can't look: each sync would make new ones, which running pods do not know.
-Make the three Secrets yourself there, and name them in `gateway.apiToken.secret`,
+(`helm template`, Argo CD) can't look: each sync would make new ones, which running pods do not
+know. Make the three Secrets yourself there, and name them in `gateway.apiToken.secret`,
 `auth.serviceToken.secret` and `store.secret`.
 
 ## Values
