@@ -1,12 +1,13 @@
 """Expert scripts on real data: rendered from layers, with a fit of their own, and with errors."""
 
+import numpy as np
 import pytest
 from linnet_ml.render_script import render
-from linnet_ml.spec import Architecture
+from linnet_ml.spec import Architecture, InputKind
 from linnet_trainer.fit.epochs import Ending
 from linnet_trainer.scripts.errors import ScriptFailed
 
-from tests.fakes.training import SMALL, Recorder, spec, train, weights_of, wine
+from tests.fakes.training import SMALL, Recorder, run_data, spec, train, weights_of, wine
 
 TOO_WIDE = """import keras
 def build_model(a, b):
@@ -223,18 +224,42 @@ def test_an_own_fit_may_train_logits_and_is_warned(shop, tmp_path):
 
 
 def test_model_that_the_converter_refuses_keeps_its_keras_form(shop, tmp_path):
-    """A converter that fails or crashes costs the .tflite, not the run, and the reason is told."""
-    source = (
-        "import keras\nfrom keras import layers\n"
-        "def build_model(input_shape, num_classes):\n"
-        "    i = keras.Input(input_shape)\n"
-        "    x = layers.Reshape((13, 1))(i)\n"
-        "    x = layers.LSTM(4)(x)\n"
-        "    return keras.Model(i, layers.Dense(num_classes, activation='softmax')(x))\n"
-    )
+    """A converter that fails costs the .tflite, not the run, and the reason is told."""
+    source = LOGITS.replace("Dense(b)(i)", "Dense(b, 'softmax')(keras.ops.erfinv(i * 1e-4))")
     outcome, _ = train(
         shop, spec(Architecture(script=source), epochs=1), wine(tmp_path), tmp_path / "out"
     )
     assert "model.keras" in outcome.files
     assert "model.int8.tflite" not in outcome.files
-    assert any("no int8 model" in w for w in outcome.figures.warnings)
+    told = [w for w in outcome.figures.warnings if "no int8 model, the converter says" in w]
+    assert len(told) == 1
+    assert "Erfinv" in told[0]
+
+
+RECURRENT = """import keras
+from keras import layers
+def build_model(input_shape, num_classes):
+    i = keras.Input(input_shape)
+    x = layers.LSTM(3)(i)
+    return keras.Model(i, layers.Dense(num_classes, activation="softmax")(x))
+"""
+
+
+@pytest.mark.parametrize("steps", [6, 80])
+def test_recurrent_layers_are_unrolled_over_short_windows(shop, tmp_path, steps):
+    """Short ones have an int8 model, which repeats them; long ones have none, in plain words."""
+    labels = np.arange(30) % 3
+    rows = np.random.default_rng(0).normal(size=(30, steps, 2)) + labels[:, None, None]
+    data = run_data(tmp_path, rows, labels, InputKind.TIME_SERIES)
+    given = spec(Architecture(script=RECURRENT), epochs=1)
+    outcome, _ = train(shop, given, data, tmp_path / "out")
+    assert "model.float32.tflite" in outcome.files
+    (warning,) = outcome.figures.warnings
+    if steps == 6:
+        assert "model.int8.tflite" in outcome.files
+        assert warning.startswith("The int8 model repeats its recurrent layers for each step")
+        assert "lstm 6 times" in warning
+    else:
+        assert "model.int8.tflite" not in outcome.files
+        assert "recurrent layers have no int8 form but unrolled" in warning
+        assert "has 80." in warning

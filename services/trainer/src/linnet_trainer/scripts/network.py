@@ -144,6 +144,8 @@ class ScriptNetwork:
                 continue
             if error:
                 problems.append(f"There is no {variant} model, the converter says: {error}")
+            elif result.get("note"):
+                problems.append(str(result["note"]))
         for name in (SCRIPT, WEIGHTS, CALIBRATION):
             (folder / name).unlink(missing_ok=True)
         problems += refusals(self._children, folder, _LARGEST_VALUES)
@@ -157,12 +159,14 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
         arguments: `folder` with script, weights and calibration rows, `variant` and the options.
 
     Returns:
-        `input_shape` of the exported model and `error` if there is none.
+        `input_shape` of the exported model, `error` if there is none, and a `note` if there is
+        something to know about it.
     """
-    from linnet_trainer.export import keras_export
+    from linnet_trainer.export import keras_export, recurrent
     from linnet_trainer.export.tflite_edit import tensor_facts
 
     folder = Path(arguments["folder"])
+    note = ""
     last_words.keep(folder)
     # What the script prints is told once, by the process that trains.
     sys.stdout = sys.stderr = Lines(lambda _line: None)
@@ -179,11 +183,23 @@ def export_script(arguments: Mapping[str, Any], _event: object) -> Mapping[str, 
                 int8_io=TensorIo(arguments["int8_io"]),
                 per_tensor_dense=arguments["per_tensor_dense"],
             )
+            steps = recurrent.unroll(model)
             name, made = INT8, keras_export.int8(model, rows, options)
+            note = _unrolled(steps)
         (folder / name).write_bytes(made)
         shape = tensor_facts(made)["input"]["shape"]
     except ScriptFailed as problem:
         return {"input_shape": None, "error": problem.message[:LONGEST_ERROR]}
     except Exception as problem:  # noqa: BLE001 - converters raise errors of many kinds
         return {"input_shape": None, "error": error_text(problem)}
-    return {"input_shape": shape, "error": ""}
+    return {"input_shape": shape, "error": "", "note": note}
+
+
+def _unrolled(steps: Mapping[str, int]) -> str:
+    if not steps:
+        return ""
+    listed = ", ".join(f"{name} {count} times" for name, count in steps.items())
+    return (
+        "The int8 model repeats its recurrent layers for each step, since they have no int8 form "
+        f"otherwise: {listed}. Convolutions are smaller and faster on a device."
+    )
