@@ -151,3 +151,22 @@ def test_what_is_not_taken_over_is_told():
         "kFoldsValidationConfig.extraEpochs",
         "customParameters",
     }
+
+
+def test_layers_beside_an_expert_script_are_taken_and_told():
+    """The script itself has another shape; what it was written from becomes the network."""
+    visual, _ = read_settings(AUDIO)
+    spec, notes = read_settings(AUDIO | {"mode": "expert", "script": "model = Sequential()"})
+    assert spec.architecture == visual.architecture
+    (note,) = notes
+    assert note.startswith("script: left out. The network is that of visualLayers")
+
+
+@pytest.mark.parametrize("layers", [{}, {"visualLayers": []}, {"visualLayers": [{"type": "odd"}]}])
+def test_an_expert_script_without_layers_leaves_the_network_to_the_preset(layers):
+    """Without layers that can be read, the note says what to write instead."""
+    spec, notes = read_settings({"mode": "expert", "script": "model = Sequential()"} | layers)
+    assert spec.architecture.layers is None
+    assert notes[-1].startswith("script: left out. An expert script of Edge Impulse has another")
+    odd = bool(layers.get("visualLayers"))
+    assert [note.partition(":")[0] for note in notes] == ["visualLayers"] * odd + ["script"]

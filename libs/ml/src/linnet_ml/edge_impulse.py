@@ -8,6 +8,8 @@ Names and meanings are those of the settings that its studio sends: `visualLayer
 from collections.abc import Mapping
 from typing import Any
 
+from linnet_runtime.errors import InvalidInput
+
 from linnet_ml.augmentation import Augmentation, ImageAugmentation, SpectrogramAugmentation
 from linnet_ml.edge_impulse_layers import first_columns, read_layers
 from linnet_ml.settings_object import SettingsObject
@@ -15,6 +17,7 @@ from linnet_ml.spec import (
     Architecture,
     ClassBalance,
     FitSettings,
+    LayerList,
     SplitMethod,
     SplitSpec,
     TrainingSpec,
@@ -31,6 +34,14 @@ _WARP_FRAMES = 6
 _IMAGE = ImageAugmentation(flip_horizontal=True, shift=0.1, zoom=0.2, brightness=0.2)
 """A flip, a zoom of up to 1.2 that is cropped at random, brightness by 0.2."""
 
+_SCRIPT_NEEDED = (
+    "An expert script of Edge Impulse has another shape; define "
+    "build_model(input_shape, num_classes) with its layers."
+)
+_SCRIPT_LEFT = (
+    "The network is that of visualLayers, which the script may have changed: compare them, and put "
+    "what differs into build_model(input_shape, num_classes)."
+)
 _NO_COUNTERPARTS = {
     "useLearnedOptimizer": "there is no learned optimizer; Adam is used.",
     "akidaEdgeLearningConfig": "there is no Akida edge learning.",
@@ -106,14 +117,21 @@ def _split(given: SettingsObject, notes: list[str]) -> SplitSpec:
 
 
 def _architecture(given: SettingsObject, notes: list[str]) -> Architecture:
-    if given.choice("mode", ("visual", "expert")) == "expert":
-        notes.append(
-            "script: an expert script of Edge Impulse has another shape; define "
-            "build_model(input_shape, num_classes) with its layers."
-        )
-        return Architecture()
     listed = given.listed("visualLayers")
+    if given.choice("mode", ("visual", "expert")) == "expert":
+        return _beside_script(listed or [], notes)
     return Architecture() if listed is None else Architecture(layers=read_layers(listed))
+
+
+def _beside_script(listed: list[SettingsObject], notes: list[str]) -> Architecture:
+    """Take the layers that a script once was written from, if they can be read."""
+    try:
+        layers = read_layers(listed)
+    except InvalidInput as error:
+        notes.append(f"visualLayers: left out with the script: {error.message}")
+        layers = LayerList()
+    notes.append(f"script: left out. {_SCRIPT_LEFT if layers.layers else _SCRIPT_NEEDED}")
+    return Architecture(layers=layers) if layers.layers else Architecture()
 
 
 def _augmentation(given: SettingsObject) -> Augmentation:
