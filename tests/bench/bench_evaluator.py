@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402 (the path comes first)
 from linnet_runtime.s3 import S3Store  # noqa: E402
 
+from tests.cluster.testbed.uvprogram import uv_program  # noqa: E402
 from tests.conftest import running_seaweed  # noqa: E402
 from tests.support.evaluator_process import (  # noqa: E402
     evaluator,
@@ -217,9 +218,11 @@ def _children_s() -> float:
 def _rival_cpu_s(points: Path, out: Path) -> float:
     python = RIVALS / "bin" / "python"
     if not python.exists():
-        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, RIVALS], check=True)
+        subprocess.run([uv_program(), "venv", "-q", "--python", sys.executable, RIVALS], check=True)
         packages = ["umap-learn==0.5.12", "scikit-learn"]
-        subprocess.run(["uv", "pip", "install", "-q", "--python", python, *packages], check=True)
+        subprocess.run(
+            [uv_program(), "pip", "install", "-q", "--python", python, *packages], check=True
+        )
         # The first run compiles for minutes; only what every fresh process pays is compared.
         subprocess.run([python, "-c", "import umap"], check=True)
     before = _children_s()

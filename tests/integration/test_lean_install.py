@@ -1,11 +1,12 @@
 """What installs with which member: TensorFlow with the trainer only, no service with the SDK."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.cluster.testbed.uvprogram import uv_program
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"tensorflow", "tensorflow-cpu", "keras", "kubernetes", "pyarrow", "sqlalchemy"}
@@ -13,12 +14,8 @@ HEAVY = {"tensorflow", "tensorflow-cpu", "keras", "kubernetes", "pyarrow", "sqla
 
 def uv(*arguments: str, **variables: str) -> str:
     """Run uv on this workspace, from its cache alone, and give what it prints."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    set_up = cache / "linnet" / "uv" / "bin" / "uv"  # where deploy/setup.sh puts it
-    program = shutil.which("uv") or (str(set_up) if set_up.exists() else None)
-    assert program is not None, "uv is not installed: run `make setup`"
     return subprocess.run(
-        [program, *arguments, "--offline", "--frozen", "--project", str(ROOT)],
+        [uv_program(), *arguments, "--offline", "--frozen", "--project", str(ROOT)],
         capture_output=True,
         text=True,
         timeout=120,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 from . import recipe
 from .build import locked
 from .cluster import Cluster
-from .faults import TestbedFault
 from .imagebuild import Builder
 from .images import blobs
+from .uvprogram import uv, uv_itself
 
 SERVICES = ("gateway", "profiler", "evaluator", "trainer")
 # What the chart installs; the last is for trials only.
@@ -133,7 +132,7 @@ class ServiceImages:
         dockerfile = self.source / f"deploy/images/{service}.Dockerfile"
         arguments = {
             "BASE": self.builder.base(),
-            "BUILD_BASE": self.builder.build_base(Path(_uv_program())),
+            "BUILD_BASE": self.builder.build_base(uv_itself()),
         }
         # Buildah reads every layer to see that none has changed; the sources are read in a moment.
         made_of = recipe.digest(dockerfile, self.source, arguments)
@@ -153,7 +152,7 @@ class ServiceImages:
     def _build_anew(
         self, dockerfile: Path, image: str, arguments: Mapping[str, str], *, keep_layers: bool
     ) -> None:
-        cache = _uv("cache", "dir")
+        cache = uv("cache", "dir")
         offline = self.builder.cache / "uv.toml"
         offline.parent.mkdir(parents=True, exist_ok=True)
         # Setup has filled uv's cache with everything that the lock names.
@@ -176,15 +175,3 @@ def _record(cluster: Cluster, service: str) -> Path:
 def _imported(cluster: Cluster, service: str) -> str:
     record = _record(cluster, service)
     return record.read_text() if record.exists() else ""
-
-
-def _uv(*words: str) -> str:
-    done = subprocess.run(["uv", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise TestbedFault(f"uv {words[0]} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
-
-
-def _uv_program() -> str:
-    """Path of uv itself; what is on PATH may be a script that finds it."""
-    return _uv("run", "--no-project", "--offline", "--", "printenv", "UV")
