@@ -31,8 +31,8 @@ goes; the Secret of `database.secret` must exist before. If it fails, nothing of
 changed and the earlier gateways serve on: `kubectl logs job/linnet-migration` says why, until the
 next attempt or for an hour. Migrations only add, so the gateways that still serve run on the new
 schema, and so do those that `helm rollback` brings back: it migrates nothing. While a migration
-makes an index on a large table, calls that write wait for it and may be refused as unavailable. With
-SQLite the gateway migrates when it starts. Without the chart: `linnet-gateway migrate`.
+makes an index on a large table, calls that write wait for it and may be refused as unavailable.
+With SQLite the gateway migrates when it starts. Without the chart: `linnet-gateway migrate`.
 
 `helm uninstall` first ends the trainers: a Job of its own takes the gateway's rights in the runs'
 namespace away, deletes the release's Jobs there and waits until their pods are gone. A run that was
