@@ -202,6 +202,13 @@ def _refused(
 async def serving() -> AsyncIterator[FakeApiServer]:
     """Run one on a free port of this machine."""
     server = FakeApiServer()
+    async with listening(server):
+        yield server
+
+
+@asynccontextmanager
+async def listening(server: FakeApiServer) -> AsyncIterator[None]:
+    """Let a server that was made before listen on a free port of this machine."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -210,6 +217,6 @@ async def serving() -> AsyncIterator[FakeApiServer]:
     await site.start()
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield server
+        yield
     finally:
         await runner.cleanup()

@@ -1,7 +1,8 @@
 """Where a gateway dies, and how often what it calls fails.
 
 A point lies before and after each transaction, each call of the launcher and each call of the
-store. What a dead gateway still tries to do, fails.
+store; around each request that changes something in a cluster lie points that are counted apart.
+What a dead gateway still tries to do, fails.
 """
 
 import random
@@ -26,20 +27,26 @@ class Faults:
 
     Attributes:
         kill_at: Number of the point at which it dies; 0 for never.
+        kill_at_call: The same for the points around requests to a cluster.
         store_failures: Share of store calls that fail, half of them after they took effect.
         lost_answers: Share of commits and launcher calls that take effect but whose answer is lost.
+        lost_calls: The same share of requests to a cluster.
         doing: What the gateway does now.
         crossed: What it did at each point so far.
+        calls: Which request each point around one was about, so far.
     """
 
     kill_at: int = 0
+    kill_at_call: int = 0
     store_failures: float = 0.0
     lost_answers: float = 0.0
+    lost_calls: float = 0.0
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     points: int = 0
     dead: bool = False
     doing: str = ""
     crossed: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     def point(self) -> None:
         """Die here, if this is the point, or if it was before."""
@@ -47,13 +54,32 @@ class Faults:
         self.crossed.append(self.doing)
         if self.points == self.kill_at:
             self.dead = True
+        self.live()
+
+    def call_point(self, call: str) -> None:
+        """The same around a request to a cluster, such as `before POST jobs`."""
+        self.calls.append(call)
+        if len(self.calls) == self.kill_at_call:
+            self.dead = True
+        self.live()
+
+    def live(self) -> None:
+        """Fail what a dead gateway still tries to do."""
         if self.dead:
             raise Killed
+
+    def revive(self) -> None:
+        """Begin the next life, which nothing kills."""
+        self.kill_at, self.kill_at_call, self.dead = 0, 0, False
 
     def answer(self) -> None:
         """Lose the answer of what took effect, by chance."""
         if self.lost_answers and self.chance.random() < self.lost_answers:
             raise Unavailable("the answer is lost")
+
+    def loses_call(self) -> bool:
+        """Say, by chance, whether the answer of a request to a cluster gets lost."""
+        return self.lost_calls > 0 and self.chance.random() < self.lost_calls
 
     def around(self, call: Callable[[], Any]) -> Any:
         """Call with a point before and after."""
@@ -127,3 +153,6 @@ class KillableLauncher:
 
     async def ping(self) -> None:
         await self._inner.ping()
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from linnet.v1 import evaluation_pb2, profile_pb2
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.batches.filling import BatchFilling
+from linnet_gateway.batches.steering import BatchRequests
 from linnet_gateway.datasets.files import DatasetFiles
 from linnet_gateway.launches.fairness import ShardLimits
 from linnet_gateway.launches.last_lines import LastLines
@@ -18,13 +19,14 @@ from linnet_gateway.runs.lifecycle import RunRequests
 from linnet_gateway.specs.ceilings import OneCeiling
 from linnet_gateway.specs.resolution import ResourceLimits, SpecResolution
 from linnet_gateway.sql.store import Records
+from linnet_gateway.tail import EventTail
 from linnet_gateway.targets import Targets
 from linnet_gateway.trainers.runner import Runner
 from linnet_gateway.trainers.tokens import Tokens
 from linnet_runtime.errors import Unavailable
 
 from tests.fakes.analysts import TARGETS
-from tests.fakes.faults import Faults, FaultyStore, KillableLauncher, Killed
+from tests.fakes.faults import Faults, FaultyStore, Killed
 
 if TYPE_CHECKING:
     from tests.fakes.lasting_world import World
@@ -82,7 +84,7 @@ class Gateway:
             clock=clock,
             limits=AnalysisLimits(),
         )
-        launcher = KillableLauncher(world.launcher, faults)
+        self.launcher = launcher = world.launcher_of(faults)
         limits = ReconcilerLimits(orphan_grace=timedelta(seconds=5), shards=shards, retries=retries)
         launching = Launching(
             runs=self.records.runs,
@@ -131,6 +133,12 @@ class Gateway:
             clock=clock,
             max_runs=1000,
         )
+        self.batches = BatchRequests(
+            batches=self.records.batches,
+            runs=self.runs,
+            tail=EventTail(self.records.events, idle_s=lambda: 1.0),
+            clock=clock,
+        )
         self.housekeeping = Housekeeping(
             keeping=self.records.keeping,
             events=self.records.events,
@@ -144,6 +152,7 @@ class Gateway:
         """Let go of the database; nothing that was begun is finished."""
         self.faults.dead = True
         await self.analysis.stop()
+        await self.launcher.close()
         self.records.close()
 
 

@@ -13,6 +13,7 @@ from linnet_gateway.states import DatasetState
 from linnet_runtime.errors import LinnetError, PermissionDenied
 
 from tests.fakes.clock import ManualClock
+from tests.fakes.faults import Faults, KillableLauncher
 from tests.fakes.killable import Gateway
 from tests.fakes.launcher import FakeLauncher
 from tests.fakes.objectstore import MemoryStore
@@ -28,7 +29,7 @@ class Trainer:
         self.world = world
         self.uid = uid
         self.index = index
-        self.token = world.launcher.launches[uid].token
+        self.token = world.token_of(uid)
         self.assignment: runner_service_pb2.Assignment | None = None
         self.epoch = 0
         self.uploads: list[dataset_pb2.PresignedRequest] | None = None
@@ -69,7 +70,7 @@ class Trainer:
         gateway.faults.doing = "progress"
         claim = gateway.runner.run_of(assignment.run_token)
         number = self.epoch + 1
-        crash = self.world.crashes.get((assignment.run, assignment.attempt))
+        crash = self.world.crash_of(assignment.run, assignment.attempt)
         entry = run_pb2.LogEntry(
             attempt=assignment.attempt, sequence=number, epoch=run_pb2.Epoch(number=number)
         )
@@ -110,10 +111,10 @@ def stored_files() -> list[dataset_pb2.StoredFile]:
 
 
 class World:
-    """What outlives gateways."""
+    """What outlives gateways; records are in a folder's records.db, or where the URL says."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.url = f"sqlite:///{folder / 'records.db'}"
+    def __init__(self, folder: Path, seed: int, url: str = "") -> None:
+        self.url = url or f"sqlite:///{folder / 'records.db'}"
         self.clock = ManualClock()
         self.store = MemoryStore()
         self.launcher = FakeLauncher()
@@ -142,6 +143,25 @@ class World:
         )
         records.close()
 
+    def launcher_of(self, faults: Faults) -> KillableLauncher:
+        """Give the launcher as a gateway that may die reaches it."""
+        return KillableLauncher(self.launcher, faults)
+
+    def token_of(self, uid: str) -> str:
+        """Give what a launch's trainers present."""
+        return self.launcher.launches[uid].token
+
+    def crash_of(self, run: str, attempt: int) -> int | None:
+        """Give the code that the trainer of an attempt crashes with; None for none."""
+        return self.crashes.get((run, attempt))
+
+    async def end_trainer(self, uid: str, index: int, code: int) -> None:
+        """End the process of a shard's trainer."""
+        self.launcher.finish(uid, index, code)
+
+    async def turn(self) -> None:
+        """Let the platform do its part; nothing here, where it does so at each call."""
+
     async def step_trainers(self, gateway: Gateway) -> None:
         """Let every living trainer do one thing, in an order of chance."""
         running = {
@@ -167,7 +187,7 @@ class World:
                 self.check_held()
             if code is not None:
                 del self.trainers[place]
-                self.launcher.finish(*place, code)
+                await self.end_trainer(*place, code)
 
     def check_held(self) -> None:
         """No two living trainers hold the same run."""
