@@ -2,25 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from linnet_ml.augmentation import Augmentation
 from linnet_ml.defaults import layers_of
-from linnet_ml.layers import infer, parameter_count
 from linnet_ml.presets import PRESETS
 from linnet_ml.spec import (
-    Activation,
     Architecture,
-    FitSettings,
     InputKind,
-    Layer,
-    LayerKind,
-    LayerList,
-    Optimizer,
-    Padding,
-    Pooling,
 )
-from linnet_runtime.errors import InvalidInput
 
 from tests.support.stock_exports import arena_bytes, stock
 
@@ -211,75 +198,3 @@ def test_options_change_types_and_scales():
         ]
         most_scales.append(max(scales))
     assert most_scales == [1, 20]
-
-
-LINE = st.sampled_from(
-    [
-        Layer(LayerKind.CONV1D, units=3),
-        Layer(LayerKind.CONV1D, units=2, kernel_size=5, padding=Padding.VALID, stack=2),
-        Layer(LayerKind.SEPARABLE_CONV, units=3, stride=2),
-        Layer(LayerKind.DEPTHWISE_CONV, depth_multiplier=2, activation=Activation.TANH),
-        Layer(LayerKind.CONV1D, units=3, pooling=Pooling.AVERAGE, activation=Activation.HARD_SWISH),
-        Layer(LayerKind.BATCH_NORMALIZATION),
-        Layer(LayerKind.MAX_POOL, kernel_size=3),
-        Layer(LayerKind.DROPOUT, rate=0.2),
-        Layer(LayerKind.GLOBAL_AVERAGE_POOL),
-        Layer(LayerKind.FLATTEN),
-        Layer(LayerKind.DENSE, units=4, activation=Activation.LEAKY_RELU),
-        Layer(LayerKind.RESHAPE, columns=4),
-        Layer(LayerKind.RESHAPE, columns=2, channels=2),
-        Layer(LayerKind.CONV2D, units=2),
-        Layer(LayerKind.RESIDUAL_ADD, add_from="input"),
-        Layer(LayerKind.ACTIVATION, activation=Activation.SIGMOID),
-        Layer(LayerKind.DENSE, units=4, enabled=False),
-    ]
-)
-
-
-def train_an_epoch(model, layers, shape):
-    """Train on 20 rows of seven classes by the compiled loop, the last batch being smaller."""
-    from linnet_trainer.fit.engine import choose
-    from linnet_trainer.fit.loop import LoopSettings, TrainingLoop
-    from linnet_trainer.fit.loop_state import EpochPlan, Rows
-
-    fit = FitSettings(epochs=1, learning_rate=0.01, batch_size=8, optimizer=Optimizer.ADAM)
-    engine = choose(layers, fit.optimizer, 3)
-    options = LoopSettings(fit, Augmentation(), False, engine.xla, engine.sequential)
-    loop = TrainingLoop(model, options)
-    plan = EpochPlan(np.arange(20, dtype=np.int32), np.full(3, 0.01, np.float32), (1, 0))
-    rows = Rows.of(rows_of(shape, 20), np.arange(20) % 7)
-    loop.put_weights(loop.run(loop.fresh_state(model), rows, plan, 0, 3), model)
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(LINE, max_size=6))
-def test_any_layer_list_is_built_and_converted_or_refused_by_name(listed):
-    """What shape inference accepts is built with the same size, trains, and is converted."""
-    from linnet_ml import device_ops
-    from linnet_trainer.export import convert
-
-    shape = (16, 4)
-    given_list = LayerList(tuple(listed))
-    try:
-        shapes = infer(given_list, shape, 7)
-    except InvalidInput as error:
-        fields = [violation.field for violation in error.violations]
-    else:
-        fields = []
-    if fields:
-        assert all(field.startswith("architecture.layers.layers[") for field in fields)
-        return
-    layers = layers_of(Architecture(layers=given_list), K.TIME_SERIES, shape)
-    built = model_of(layers, shape)
-    assert built.model.count_params() == parameter_count(shapes)
-    before = [variable.numpy() for variable in built.model.trainable_variables]
-    train_an_epoch(built.model, layers, shape)
-    after = [variable.numpy() for variable in built.model.trainable_variables]
-    assert all(np.isfinite(values).all() for values in after)
-    assert any((new != old).any() for new, old in zip(after, before, strict=True))
-    plan = device_ops.plan(layers, shape, 7)
-    rows = rows_of(shape, 8)
-    options = convert.Int8Options(float_io=False, per_tensor_dense=False)
-    made, int8 = convert.Exporter().export(plan, plan.arrays(built.weights()), rows, options)
-    np.testing.assert_allclose(scores(made, rows), np.asarray(built.model(rows)), atol=1e-5)
-    assert arena_and_scores(int8, rows).shape == (8, 7)
