@@ -188,6 +188,7 @@ NETWORKS = st.sampled_from([(6,), (12, 3), (1, 4), (6, 5, 2), (4, 4, 1)]).flatma
 )
 
 
+@pytest.mark.timeout(300)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(network=NETWORKS)
 def test_any_layer_list_gives_an_int8_model_or_is_refused_by_name(shop, tmp_path_factory, network):
