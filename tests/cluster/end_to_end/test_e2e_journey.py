@@ -6,16 +6,20 @@ import json
 import socket
 import time
 import urllib.parse
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from linnet.v1 import run_pb2
 from minio import Minio
 from product import DATASET, Product, last_json, seconds_since
-from testbed import prometheus
+from testbed import prometheus, requirements
 from testbed.cluster import Cluster
 from testbed.objectstore import ObjectStore
 from testbed.patience import wait_until
+
+from tests.support import promtool
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -98,16 +102,24 @@ def test_artifacts_lie_in_minio_and_come_out_through_the_public_address(
     assert model[4:8] == b"TFL3"
 
 
-def _metrics_pages(product: Product) -> list[dict[str, object]]:
+@dataclass(frozen=True, slots=True)
+class MetricsPage:
+    """Where a pod serves /metrics, as `host:port`, and of which component it is."""
+
+    address: str
+    component: str
+
+
+def _metrics_pages(product: Product) -> list[MetricsPage]:
     """Give the ports named `metrics` of the release's pods, as the chart's monitors select them."""
     pods = product.kubectl.get("pods", f"--namespace={product.release.namespace}")["items"]
     return [
-        {
-            "targets": [f"{pod['status']['podIP']}:{port['containerPort']}"],
-            "labels": {"component": pod["metadata"]["labels"]["app.kubernetes.io/component"]},
-        }
+        MetricsPage(
+            f"{pod['status']['podIP']}:{port['containerPort']}",
+            pod["metadata"]["labels"]["app.kubernetes.io/component"],
+        )
         for pod in pods
-        for port in pod["spec"]["containers"][0]["ports"]
+        for port in pod["spec"]["containers"][0].get("ports", ())
         if port["name"] == "metrics"
     ]
 
@@ -117,9 +129,13 @@ def test_a_real_prometheus_scrapes_gateway_evaluator_and_profiler(
 ) -> None:
     """What the chart's monitors select is up, and the finished run is counted."""
     # Debian's Prometheus is built without Kubernetes discovery: the pods are looked up here.
+    targets = [
+        {"targets": [page.address], "labels": {"component": page.component}}
+        for page in _metrics_pages(product)
+    ]
     configuration = {
         "global": {"scrape_interval": "1s"},
-        "scrape_configs": [{"job_name": "linnet", "static_configs": _metrics_pages(product)}],
+        "scrape_configs": [{"job_name": "linnet", "static_configs": targets}],
     }
     with prometheus.started(own_testbed, configuration) as running:
 
@@ -142,6 +158,22 @@ def test_a_real_prometheus_scrapes_gateway_evaluator_and_profiler(
         leaders = running.query("sum(linnet_leader)")
         assert [one["value"][1] for one in leaders] == ["1"]
     assert trained.state == run_pb2.RUN_STATE_SUCCEEDED
+
+
+def test_promtool_finds_nothing_wrong_with_the_live_pages(
+    product: Product, own_testbed: Cluster, trained: run_pb2.Run
+) -> None:
+    """`promtool check metrics` is clean on what each service says after a run."""
+    assert own_testbed.places
+    assert trained.state == run_pb2.RUN_STATE_SUCCEEDED
+    requirements.install(requirements.PROMETHEUS_PACKAGES)
+    told: dict[str, str] = {}
+    for page in _metrics_pages(product):
+        with urllib.request.urlopen(f"http://{page.address}/metrics", timeout=10.0) as answer:
+            text = answer.read()
+        assert b"# TYPE linnet_" in text, page
+        told[page.component] = promtool.complaints(text)
+    assert told == dict.fromkeys(("gateway", "evaluator", "profiler"), "")
 
 
 def test_the_job_of_a_finished_run_trains_no_more(product: Product, trained: run_pb2.Run) -> None:

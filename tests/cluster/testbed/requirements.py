@@ -30,7 +30,7 @@ _PROBE = (
     "mount -t tmpfs tmpfs /run && ip link set lo up && ip link add probe0 type bridge && "
     "iptables --table nat --list-rules"
 )
-PROMETHEUS_PACKAGES = {"prometheus": "prometheus"}
+PROMETHEUS_PACKAGES = {"prometheus": "prometheus", "promtool": "prometheus"}
 
 
 def check() -> None:
