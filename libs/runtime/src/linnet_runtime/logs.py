@@ -6,6 +6,9 @@ from typing import TextIO
 
 import structlog
 
+_TELL_ADDRESSES = ("httpx", "httpcore", "urllib3")
+"""Libraries that log whole addresses: a presigned one lets in whoever reads it."""
+
 
 def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging; only a `__main__` calls this.
@@ -40,6 +43,8 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _TELL_ADDRESSES:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
