@@ -88,12 +88,16 @@ class Launching:
         self._waiting = Waiting(runs, launches)
         self._log = logs.get("linnet.launching")
 
-    def crash_of(self, launch_uid: str, shard: int) -> Failure | None:
-        """Tell why the last trainer of a shard ended, if the launcher said so."""
-        status = self._statuses.get(launch_uid)
-        if status is None:
-            return None
-        return next((s.failure for s in status.shards if s.index == shard), None)
+    async def crash_of(self, launch_uid: str, shard: int) -> Failure | None:
+        """Tell why the last trainer of a shard ended, if the launcher says so.
+
+        It is asked anew where nothing is known: it ended a moment ago, or another replica leads.
+        """
+        found = _crash_in(self._statuses, launch_uid, shard)
+        if found is None:
+            with suppress(Unavailable):
+                found = _crash_in(await self._launcher.statuses(), launch_uid, shard)
+        return found
 
     async def compare(self) -> None:
         """Look at every launch and take back what it did not finish; remove orphans."""
@@ -301,6 +305,12 @@ def _launched(launch: LaunchRecord, *, now: datetime) -> LaunchRecord:
     if launch.state is not LaunchState.PLANNED:
         return launch
     return replace(launch, state=LaunchState.LAUNCHED, launch_time=now)
+
+
+def _crash_in(statuses: Mapping[str, LaunchStatus], launch_uid: str, shard: int) -> Failure | None:
+    status = statuses.get(launch_uid)
+    shards = () if status is None else status.shards
+    return next((s.failure for s in shards if s.index == shard), None)
 
 
 def _crash(message: str) -> Failure:

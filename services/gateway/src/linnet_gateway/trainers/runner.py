@@ -1,7 +1,7 @@
 """What trainers ask for: work, addresses to put files to, and to be heard at the end."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,7 +33,7 @@ _SLACK = timedelta(minutes=15)
 _MANIFEST = "manifest.json"
 _MODEL = "model.keras"
 
-CrashOf = Callable[[str, int], Failure | None]
+CrashOf = Callable[[str, int], Awaitable[Failure | None]]
 """Tells why the last trainer of a launch's shard ended, if that is known."""
 
 
@@ -88,9 +88,16 @@ class Runner:
             Unavailable: Another trainer of the shard is connected; try again when it is gone.
             InvalidInput: The launch has no such shard.
         """
-        choose = partial(self._choose, shard=shard)
+        crash: Failure | None = None
+        looked = False
         while True:
+            left: list[RunRecord] = []
+            choose = partial(self._choose, shard=shard, crash=crash, left=None if looked else left)
             run = await self._trainings.hand_out(claim.launch_uid, shard, choose)
+            if left:
+                # The trainer that had it is gone: what ended it decides what becomes of the run.
+                crash, looked = await self._crash_of(claim.launch_uid, shard), True
+                continue
             if run is None:
                 return None
             try:
@@ -108,6 +115,8 @@ class Runner:
         waiting: RunRecord | None,
         *,
         shard: int,
+        crash: Failure | None,
+        left: list[RunRecord] | None,
     ) -> tuple[Sequence[RunRecord], RunRecord | None]:
         if shard >= launch.shard_count:
             raise InvalidInput.of("shard", f"expected below {launch.shard_count}, received {shard}")
@@ -115,11 +124,14 @@ class Runner:
             raise Unavailable(
                 f"shard {shard} has a trainer that is still connected", reason="SHARD_BUSY"
             )
+        if held is not None and left is not None:
+            left.append(held)
+            return [], None
         return attempts.choose_next(
             launch,
             held,
             waiting,
-            crash=self._crash_of(launch.uid, shard) if held is not None else None,
+            crash=crash,
             limits=self._limits,
             now=self._clock.now(),
         )
