@@ -118,6 +118,7 @@ def stock(twin, data, optimizer, loss=None):
     [
         ("dense", (12,), InputKind.SPECTRAL),
         ("conv1d", (20, 3), InputKind.TIME_SERIES),
+        ("conv1d", (650,), InputKind.AUDIO),
         ("conv2d", (10, 8), InputKind.AUDIO),
         ("ds-cnn", (12, 13), InputKind.AUDIO),
         ("mobilenet", (12, 12, 1), InputKind.IMAGE),
