@@ -17,7 +17,7 @@ from linnet_sdk.names import short_name, state_word
 RAW = "smartwatch-raw"
 SPECTRAL = "smartwatch-spectral"
 EXAMPLES = (RAW, SPECTRAL)
-PRESET = "conv1d"
+PRESET, SEED = "conv1d", 1
 
 Follow = Callable[[str], run_pb2.Run]
 Say = Callable[[str], None]
@@ -84,6 +84,7 @@ def demonstrate(
     run = run_pb2.Run(display_name="Demonstration: shoulder exercises from a smartwatch")
     run.spec.dataset = RAW
     run.spec.architecture.preset = PRESET
+    run.spec.fit.seed = SEED
     created = client.create_run(run)
     say(f"{short_name(created.name)}: training the {PRESET} preset")
     ended = follow(created.name)
