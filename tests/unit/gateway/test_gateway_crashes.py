@@ -1,10 +1,14 @@
 """Why a trainer ended is known to whichever replica hands out its run again."""
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-from linnet_gateway.launches.launcher import Launch
+from linnet_gateway.launches.launcher import Launch, ShardState
 from linnet_gateway.launches.launching import Launching, ReconcilerLimits
+from linnet_gateway.sql import migrate
+from linnet_gateway.sql.store import Records
 from linnet_gateway.states import FailureReason
 from linnet_gateway.trainers.tokens import Tokens
 from linnet_runtime.lifecycle import ExitCode
@@ -27,12 +31,12 @@ LAUNCH = Launch(
 )
 
 
-def launching(launcher: FakeLauncher) -> Launching:
+def launching(launcher: FakeLauncher, launches: Any = None) -> Launching:
     """Make one that has taken no step yet, as on a replica that does not lead."""
     records: Any = None
     return Launching(
         runs=records,
-        launches=records,
+        launches=launches,
         launcher=launcher,
         tokens=Tokens(b"k" * 32),
         clock=ManualClock(),
@@ -60,3 +64,24 @@ async def test_trainers_go_on_while_the_launcher_is_away() -> None:
     launcher.finish("l1", 0, ExitCode.OUT_OF_MEMORY)
     launcher.down = True
     assert await launching(launcher).crash_of("l1", 0) is None
+
+
+async def test_a_shard_between_two_trainers_tells_what_ended_the_first(tmp_path: Path) -> None:
+    """While it waits to be started again its silence has a cause; with a trainer it has none."""
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    migrate.upgrade(url)
+    records = Records(url, ManualClock().now)
+    launcher = FakeLauncher()
+    await launcher.launch(LAUNCH)
+    launcher.finish("l1", 0, ExitCode.OUT_OF_MEMORY)
+    running = launcher.shards["l1"][0]
+    assert running.state is ShardState.RUNNING
+    compared = launching(launcher, records.launches)
+    await compared.compare()
+    assert compared.crash_behind("l1", 0) is None
+    launcher.shards["l1"][0] = replace(running, state=ShardState.PENDING)
+    await compared.compare()
+    found = compared.crash_behind("l1", 0)
+    assert found is not None
+    assert found.reason is FailureReason.OUT_OF_MEMORY
+    records.close()

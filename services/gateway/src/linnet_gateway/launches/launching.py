@@ -1,7 +1,7 @@
 """Launches: compared with what the launcher says of them, issued, stopped."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -98,6 +98,10 @@ class Launching:
             with suppress(Unavailable):
                 found = _crash_in(await self._launcher.statuses(), launch_uid, shard)
         return found
+
+    def crash_behind(self, launch_uid: str, shard: int) -> Failure | None:
+        """Tell what ended the trainer of a shard that waits for its next one; None if one runs."""
+        return _crash_in(self._statuses, launch_uid, shard, {ShardState.PENDING})
 
     async def compare(self) -> None:
         """Look at every launch and take back what it did not finish; remove orphans."""
@@ -307,10 +311,15 @@ def _launched(launch: LaunchRecord, *, now: datetime) -> LaunchRecord:
     return replace(launch, state=LaunchState.LAUNCHED, launch_time=now)
 
 
-def _crash_in(statuses: Mapping[str, LaunchStatus], launch_uid: str, shard: int) -> Failure | None:
+def _crash_in(
+    statuses: Mapping[str, LaunchStatus],
+    launch_uid: str,
+    shard: int,
+    states: Collection[ShardState] = tuple(ShardState),
+) -> Failure | None:
     status = statuses.get(launch_uid)
     shards = () if status is None else status.shards
-    return next((s.failure for s in shards if s.index == shard), None)
+    return next((s.failure for s in shards if s.index == shard and s.state in states), None)
 
 
 def _crash(message: str) -> Failure:

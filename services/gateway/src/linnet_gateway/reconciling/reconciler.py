@@ -148,19 +148,21 @@ class Reconciler:
         """Take runs back from trainers that are silent; the others of the launch go on later."""
         now = self._clock.now()
         limit = self._limits.heartbeat
-        failure = Failure(
+        silent = Failure(
             FailureReason.HEARTBEAT_LOST,
             f"the trainer was silent for more than {limit.total_seconds():.0f} s",
         )
 
-        def decide(run: RunRecord) -> RunRecord:
+        def decide(run: RunRecord, *, failure: Failure) -> RunRecord:
             last = run.last_report_time
             if not run.attempt_open or last is None or now - last <= limit:
                 return run
             return attempts.lose_attempt(run, failure, self._limits.retries, now)
 
         for run in await self._launches.unfinished(launch_uid):
-            await self._runs.change(run.uid, decide)
+            # A trainer that the launcher waits to start again is not silent but gone.
+            failure = self._launching.crash_behind(launch_uid, run.shard) or silent
+            await self._runs.change(run.uid, partial(decide, failure=failure))
 
     async def _analyze(self) -> None:
         if self._analysis.room:
