@@ -16,8 +16,8 @@ from linnet_runtime.s3 import S3Location, S3Store
 
 # The same examples each time, so that a change is judged by what it changed;
 # HYPOTHESIS_PROFILE=search looks for new ones.
-hypothesis.settings.register_profile("same", derandomize=True, database=None)
-hypothesis.settings.register_profile("search", derandomize=False)
+hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("search", derandomize=False, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # As in a trainer: what a test forks closes gRPC's files, on which its fork handlers would abort.
