@@ -184,7 +184,7 @@ def test_script_errors_name_the_users_own_lines(shop, tmp_path, monkeypatch, sou
     """What a script does wrong comes back cut to its own lines, and never ends the trainer."""
     monkeypatch.setenv("LINNET_TRAINER_TOKEN", "secret")
     with pytest.raises(ScriptFailed) as caught:
-        train(shop, spec(Architecture(script=source)), wine(tmp_path), tmp_path / "out")
+        train(shop, spec(Architecture(script=source), seed=1), wine(tmp_path), tmp_path / "out")
     assert expected in caught.value.message
     assert "site-packages" not in caught.value.message
 
@@ -198,7 +198,7 @@ def test_outputs_that_are_no_probabilities_and_a_model_compiled_for_nothing_are_
     )
     source += "    model.compile('sgd', 'mse')\n    return model\n"
     outcome, events = train(
-        shop, spec(Architecture(script=source), epochs=1), wine(tmp_path), tmp_path / "out"
+        shop, spec(Architecture(script=source), epochs=1, seed=1), wine(tmp_path), tmp_path / "out"
     )
     compiled, outputs = outcome.figures.warnings
     assert compiled.startswith("model.compile in build_model has no effect")
@@ -217,7 +217,7 @@ def test_an_own_fit_may_train_logits_and_is_warned(shop, tmp_path):
         "              callbacks=settings.callbacks)\n"
     )
     outcome, _ = train(
-        shop, spec(Architecture(script=source), epochs=2), wine(tmp_path), tmp_path / "out"
+        shop, spec(Architecture(script=source), epochs=2, seed=1), wine(tmp_path), tmp_path / "out"
     )
     (warning,) = outcome.figures.warnings
     assert warning.startswith("The model's outputs are no probabilities, but values from -")

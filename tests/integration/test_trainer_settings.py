@@ -69,7 +69,8 @@ def test_without_validation_the_lowest_training_loss_is_kept(shop, tmp_path):
     """All rows train, epochs have no validation figures, and the best of them is exported."""
     data = wine(tmp_path)
     given = replace(
-        spec(epochs=25, learning_rate=0.3, batch_size=8), split=SplitSpec(no_validation=True)
+        spec(epochs=25, learning_rate=0.3, batch_size=8, seed=1),
+        split=SplitSpec(no_validation=True),
     )
     outcome, events = trained(shop, given, data, tmp_path / "out")
     losses = [epoch.loss for epoch in events.epochs]
