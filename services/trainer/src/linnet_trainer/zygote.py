@@ -166,7 +166,8 @@ class _Server:
             return answer
         line.close()
         if "result" in answer:
-            _ended(pid)
+            # It has nothing left to do; one that goes on has told what is not true.
+            _kill(pid)
         else:
             answer = _autopsy(pid, answer)
         if message["reused"]:
