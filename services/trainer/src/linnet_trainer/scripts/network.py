@@ -16,7 +16,7 @@ from linnet_trainer.export.export_job import LONGEST_ERROR, error_text
 from linnet_trainer.file_names import CALIBRATION, FLOAT32, INT8, SCRIPT, WEIGHTS
 from linnet_trainer.networks import EXPORT_TIMEOUT_S, DeviceModel, Exported, refusals
 from linnet_trainer.scripts.errors import ScriptFailed
-from linnet_trainer.scripts.outputs import said_against
+from linnet_trainer.scripts.outputs import ends_with_softmax, said_against
 from linnet_trainer.scripts.printing import Lines
 from linnet_trainer.scripts.read_layers import read_layers
 from linnet_trainer.scripts.source import Script, users_lines
@@ -81,6 +81,8 @@ class ScriptNetwork:
                 "model.compile in build_model has no effect: optimizer, loss and metrics are those "
                 "of the settings; define fit to train with your own."
             )
+        if ends_with_softmax(model):
+            return
         with users_lines():
             outputs = model(self._rows, training=False)
         against, negative = said_against(outputs)

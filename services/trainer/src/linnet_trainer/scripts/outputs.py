@@ -2,11 +2,21 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 _LEAST = -1e-6
 _MOST_OFF = 1e-3
+
+
+def ends_with_softmax(model: Any) -> bool:
+    """Say whether the last layer of a model, by its own kind, gives probabilities."""
+    layer: Any = getattr(getattr(model.outputs[0], "_keras_history", None), "operation", None)
+    if type(layer) is keras.layers.Softmax:
+        return bool(layer.axis == -1)
+    kinds = (keras.layers.Dense, keras.layers.Activation)
+    return type(layer) in kinds and bool(layer.activation is keras.activations.softmax)
 
 
 def said_against(outputs: Any) -> tuple[str, bool]:
