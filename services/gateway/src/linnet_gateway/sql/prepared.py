@@ -36,24 +36,26 @@ class Prepared:
         self._execute(connection, values).close()
 
     def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute it for each row."""
-        for row in rows:
-            self.run(connection, row)
+        """Execute it for each row, without waiting for one answer after the other."""
+        text, own, places = self._form(connection)
+        bound = [_bound({**own, **row}, places) for row in rows]
+        self._call(connection, "executemany", text, bound).close()
 
     def _execute(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         text, own, places = self._form(connection)
+        return self._call(connection, "execute", text, _bound({**own, **values}, places))
+
+    def _call(self, connection: Connection, how: str, text: str, bound: Any) -> Any:
         if not connection.in_transaction():
             connection.begin()
-        named = {**own, **values}
-        bound = named if places is None else [named[name] for name in places]
         cursor = connection.connection.cursor()
         faults = connection.dialect.loaded_dbapi.Error
         try:
-            cursor.execute(text, bound)
+            getattr(cursor, how)(text, bound)
         except faults as error:
             cursor.close()
             raise DBAPIError.instance(
-                text, named, error, faults, dialect=connection.dialect
+                text, bound, error, faults, dialect=connection.dialect
             ) from error
         return cursor
 
@@ -69,3 +71,7 @@ class Prepared:
             own = {name: value for name, value in own.items() if name not in asked}
             form = self._forms[connection.dialect.name] = (str(compiled), own, compiled.positiontup)
         return form
+
+
+def _bound(named: Mapping[str, Any], places: Sequence[str] | None) -> Any:
+    return named if places is None else [named[name] for name in places]
