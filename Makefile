@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := libs/runtime/src libs/ml/src libs/sdk/src services/gateway/src services/trainer/src \
 	services/evaluator/src services/profiler/src
+PYTEST := $(BIN)/pytest --dist worksteal --durations=15
+JOBS ?= $(shell nproc)
 export PYTHONPATH :=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -39,9 +41,11 @@ types: setup ## mypy --strict
 contracts: setup ## import-linter
 	$(BIN)/lint-imports
 
-unit: setup ## Unit, contract and integration tests
-	$(BIN)/pytest -m "not cluster and not tensorflow" --durations=15 $(ARGS) || [ $$? = 5 ]
-	$(BIN)/pytest -m "not cluster and tensorflow" --durations=15 $(ARGS) || [ $$? = 5 ]
+unit: setup ## Unit, contract and integration tests; JOBS at once, those that judge by the clock alone
+	@for group in "not tensorflow" tensorflow; do \
+		$(PYTEST) -n $(JOBS) -m "not cluster and $$group and not alone" $(ARGS) || [ $$? = 5 ]; \
+		$(PYTEST) -m "not cluster and $$group and alone" $(ARGS) || [ $$? = 5 ]; \
+	done
 
 test-cluster: setup ## The end-to-end suite on the testbed, or on the cluster that KUBECONFIG names
 	$(BIN)/pytest -m cluster tests/cluster --durations=15 $(ARGS)

@@ -13,9 +13,9 @@ import pytest
 @pytest.mark.parametrize(
     ("program", "told"),
     [
-        ("", "Go 1.24 or newer on PATH"),
-        ("echo go1.19.8", "Go 1.24 or newer on PATH, not go1.19.8"),
-        ("echo cannot find GOROOT >&2; exit 2", "Go 1.24 or newer on PATH (cannot find GOROOT)"),
+        ("", "Go 1.25 or newer on PATH"),
+        ("echo go1.19.8", "Go 1.25 or newer on PATH, not go1.19.8"),
+        ("echo cannot find GOROOT >&2; exit 2", "Go 1.25 or newer on PATH (cannot find GOROOT)"),
     ],
     ids=["none", "Debian 12", "broken"],
 )

@@ -60,15 +60,14 @@ DATASETS: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", DATASETS)
-async def test_a_bad_dataset_is_refused_and_deleted(bench: Bench, case: str) -> None:
+async def test_bad_datasets_are_refused_and_deleted(bench: Bench) -> None:
     """Finalizing names the file and what is wrong with it; objects go after the record."""
-    changes, field, reason = DATASETS[case]
-    with pytest.raises(InvalidInput) as caught:
-        await bench.push("bad", **changes)
-    assert (caught.value.violations[0].field, caught.value.reason) == (field, reason)
-    listed = await bench.call("ListDatasets", pb.ListDatasetsRequest(parent=PARENT))
-    assert not listed.datasets
+    for case, (changes, field, reason) in DATASETS.items():
+        with pytest.raises(InvalidInput) as caught:
+            await bench.push("bad", **changes)
+        assert (caught.value.violations[0].field, caught.value.reason) == (field, reason), case
+        listed = await bench.call("ListDatasets", pb.ListDatasetsRequest(parent=PARENT))
+        assert not listed.datasets
 
     async def gone() -> bool:
         return not list(await asyncio.to_thread(bench.store.list, f"{PARENT}/datasets/"))

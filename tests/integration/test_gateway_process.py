@@ -21,20 +21,19 @@ Page = dict[str, dict[tuple[tuple[str, str], ...], float]]
 """Values by name and labels."""
 
 MAX_MEMORY_MB = 170
-MAX_START_CPU_S = 2.5
+MAX_MODULES = 1300
 HEAVY = ("tensorflow", "keras", "kubernetes", "pyarrow", "pandas", "scipy")
 
 REPORT = """
-import asyncio, json, resource, sys
+import asyncio, json, sys
 from linnet_gateway.assembly import Gateway
 from linnet_gateway.settings import GatewaySettings
 from linnet_runtime.clock import SystemClock
 
 async def main():
     async with Gateway(GatewaySettings.read(), SystemClock()):
-        used = resource.getrusage(resource.RUSAGE_SELF)
         roots = sorted({name.partition(".")[0] for name in sys.modules})
-        print(json.dumps({"roots": roots, "cpu_s": used.ru_utime + used.ru_stime}))
+        print(json.dumps({"roots": roots, "modules": len(sys.modules)}))
 
 asyncio.run(main())
 """
@@ -57,8 +56,8 @@ async def test_a_local_gateway_loads_nothing_heavy(tmp_path: Path, s3_location: 
     )
     report = json.loads(done.stdout.splitlines()[-1])
     assert not set(report["roots"]) & set(HEAVY)
-    # Processor time, since the clock on the wall also counts what else the machine does.
-    assert report["cpu_s"] < MAX_START_CPU_S
+    # Time is for the bench to tell; how much is loaded is the same on every machine.
+    assert report["modules"] < MAX_MODULES
 
 
 async def test_memory_stays_small_after_work(tmp_path: Path, s3_location: S3Location) -> None:

@@ -11,6 +11,8 @@ from linnet_ml.spec import ExportOptions, SplitMethod, SplitSpec
 
 from tests.fakes.training import Recorder, spec, train, wine
 
+pytestmark = pytest.mark.alone
+
 EPOCHS = 120
 PLAIN = SplitSpec()
 FOLDS = SplitSpec(method=SplitMethod.K_FOLD, fold_count=4, final_fit=True)

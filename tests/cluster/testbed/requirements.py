@@ -23,7 +23,7 @@ _NODE_PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
 IMAGE_PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
-_OLDEST_GO = (1, 24)
+_OLDEST_GO = (1, 25)
 _GO_VERSION = re.compile(r"go(\d+)\.(\d+)[.\w]*")
 # What a start does first, in namespaces that end with it.
 _PROBE = (
