@@ -6,9 +6,9 @@ Each side of each repetition is a process of its own on one machine, one after t
 the same scaled rows in the same batches from the same first weights and validate after each epoch.
 `weights` says how far apart they end: not at all, or by the rounding of XLA or of stock's threads.
 Both sides use oneDNN, which TensorFlow by itself uses on some CPUs only; the last bits of
-convolutions hang on it. tests/integration/test_trainer_loop.py compares bits. `--quick` repeats once
-and shortens the shards. Names choose: dense, conv1d, conv2d, dense-200, shard-dense, shard-conv1d,
-shard-memory.
+convolutions hang on it. tests/integration/test_trainer_loop.py compares bits. `--quick` repeats
+once and shortens the shards. Names choose: dense, conv1d, conv2d, dense-200, shard-dense,
+shard-conv1d, shard-memory.
 
 `first_epoch` begins when `import tensorflow` has ended, so it holds Keras, the export's fork, the
 data, and tracing. `memory` is the peak of the trainer's resident memory as the kernel counts it,
