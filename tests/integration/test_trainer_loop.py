@@ -113,21 +113,26 @@ def stock(twin, data, optimizer, loss=None):
     return twin.get_weights(), history
 
 
+SMALL = [
+    ("dense", (12,), InputKind.SPECTRAL),
+    ("conv1d", (20, 3), InputKind.TIME_SERIES),
+    ("conv1d", (650,), InputKind.AUDIO),
+    ("conv2d", (10, 8), InputKind.AUDIO),
+    (NORMALIZED, (12, 3), InputKind.TIME_SERIES),
+    (DROPPING, (12,), InputKind.TABULAR),
+]
+LARGE = [
+    ("ds-cnn", (12, 13), InputKind.AUDIO),
+    ("mobilenet", (12, 12, 1), InputKind.IMAGE),
+    ("resnet-8", (12, 12, 1), InputKind.IMAGE),
+]
+"""Keras takes tens of seconds to trace one."""
+
+
 @pytest.mark.parametrize(
-    ("preset", "shape", "kind"),
-    [
-        ("dense", (12,), InputKind.SPECTRAL),
-        ("conv1d", (20, 3), InputKind.TIME_SERIES),
-        ("conv1d", (650,), InputKind.AUDIO),
-        ("conv2d", (10, 8), InputKind.AUDIO),
-        ("ds-cnn", (12, 13), InputKind.AUDIO),
-        ("mobilenet", (12, 12, 1), InputKind.IMAGE),
-        ("resnet-8", (12, 12, 1), InputKind.IMAGE),
-        (NORMALIZED, (12, 3), InputKind.TIME_SERIES),
-        (DROPPING, (12,), InputKind.TABULAR),
-    ],
+    ("preset", "shape", "kind", "rows"),
+    [(*case, rows) for rows in (100, 96) for case in SMALL] + [(*case, 100) for case in LARGE],
 )
-@pytest.mark.parametrize("rows", [100, 96])
 def test_weights_equal_those_of_keras_bit_for_bit(preset, shape, kind, rows, monkeypatch):
     """On the same batches, with a smaller last one or not, loop and model.fit agree exactly."""
     import keras

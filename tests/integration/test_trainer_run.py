@@ -224,9 +224,10 @@ def rare_share(out, data):
     return (np.asarray(model(scaled.astype(np.float32))).argmax(axis=1) == 2).mean()
 
 
+@pytest.mark.alone
 def test_a_long_epoch_tells_its_progress(shop, tmp_path):
     """Inside an epoch of many seconds the share that is done comes at least every 2 s."""
-    data = digits(tmp_path, rows=500)
+    data = digits(tmp_path, rows=300)
     wide = LayerList((Layer(LayerKind.DENSE, units=1200), Layer(LayerKind.DENSE, units=1200)))
 
     class Timed(Recorder):
