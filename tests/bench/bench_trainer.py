@@ -10,10 +10,11 @@ convolutions hang on it. tests/integration/test_trainer_loop.py compares bits. `
 once and shortens the shards. Names choose: dense, conv1d, conv2d, dense-200, shard-dense,
 shard-conv1d, shard-memory.
 
-`first_epoch` begins when `import tensorflow` has ended, so it holds Keras, the export's fork, the
-data, and tracing. `memory` is the peak of the trainer's resident memory as the kernel counts it,
-pages of libraries included; `memory_with_child` the highest sum of proportional shares of trainer
-and children, sampled in a run that is not timed. A shard's stock processes shuffle by themselves.
+`first_epoch` begins when `import tensorflow` has ended, which comes after the spec and the files
+are read, as in the command: it holds Keras, the export's fork, scaling, and tracing. `memory` is
+the peak of the trainer's resident memory as the kernel counts it, pages of libraries included;
+`memory_with_child` the highest sum of proportional shares of trainer and children, sampled in a run
+that is not timed. A shard's stock processes shuffle by themselves.
 """
 
 import json
@@ -99,10 +100,6 @@ import json, os, sys, time
 from dataclasses import replace
 from pathlib import Path
 features, labels, preset, cycles, runs, out, first_seed, watched = sys.argv[1:9]
-from linnet_trainer.fit import engine
-engine.prepare_environment()
-import tensorflow
-imported = time.monotonic()
 from linnet_ml.defaults import resolve
 from linnet_ml.spec import Architecture, FitSettings, TrainingSpec
 from linnet_trainer.local.files import LocalFiles, guess_kind, read_data
@@ -110,6 +107,10 @@ from linnet_trainer.startup import workshop
 given = TrainingSpec(fit=FitSettings(epochs=int(cycles), learning_rate=0.0005, keep_best=False),
                      architecture=Architecture(preset=preset))
 data = read_data(LocalFiles(Path(features), Path(labels)), None, (), given)
+from linnet_trainer.fit import engine
+engine.prepare_environment()
+import tensorflow
+imported = time.monotonic()
 
 def private(pid):
     # Shares of files that other processes map too would change with those processes.
