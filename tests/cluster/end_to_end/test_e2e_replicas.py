@@ -216,20 +216,22 @@ def test_an_upgrade_and_a_rollback_lose_nothing(pair: Pair, own_testbed: Cluster
         own_testbed.tag_image(image_name(service), image_name(service, _NEXT))
     images = {**pair.values["images"], **{service: {"tag": _NEXT} for service in SERVICES}}
 
-    def gateways() -> set[str]:
-        living = [
-            pod for pod in product.gateway_pods() if "deletionTimestamp" not in pod["metadata"]
-        ]
-        return {_image_of(pod) for pod in living}
+    def gateways() -> dict[str, str]:
+        return {
+            str(pod["metadata"]["name"]): _image_of(pod)
+            for pod in product.gateway_pods()
+            if "deletionTimestamp" not in pod["metadata"]
+        }
 
     token = token_of(product.kubectl, _RELEASE)
     pair.helm("upgrade", _RELEASE.name, str(CHART), *WAIT, values={**pair.values, "images": images})
-    assert gateways() == {image_name("gateway", _NEXT)}
+    assert set(gateways().values()) == {image_name("gateway", _NEXT)}
+    wait_until(lambda: _leader(product) in gateways(), 60.0, "a new gateway leads")
     later = product.start(epochs=2 * _EPOCHS)
     product.until_training(later)
     assert _newest_trainer(product) == image_name("trainer", _NEXT)
     pair.helm("rollback", _RELEASE.name, "1", *WAIT)
-    assert gateways() == {image_name("gateway")}
+    assert set(gateways().values()) == {image_name("gateway")}
     assert token_of(product.kubectl, _RELEASE) == token
     for one in (run, later):
         ended = product.until_ended(one, timeout_s=300)
