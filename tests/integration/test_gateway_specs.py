@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from linnet.v1 import run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as pb
+from linnet_gateway.batches.specs import grid_run, overridden
 from linnet_runtime.errors import InvalidInput, Unavailable
 from linnet_runtime.s3 import S3Location
 
@@ -94,3 +95,39 @@ async def test_layers_become_a_script(bench: Bench) -> None:
         await bench.call("RenderScript", request)
     field = caught.value.violations[0].field
     assert field.startswith("spec.architecture.layers.layers[2]")
+
+
+async def test_an_explicit_zero_is_kept(bench: Bench) -> None:
+    """No decay, no patience and no share are choices; left out, each takes its default."""
+    spec = a_spec()
+    spec.fit.optimizer = spec_pb2.OPTIMIZER_ADAMW
+    spec.fit.early_stopping.SetInParent()
+    left_out = (await validate(bench, spec)).spec
+    assert left_out.fit.weight_decay == 0.004
+    assert left_out.fit.early_stopping.patience_epochs == 10
+    assert left_out.split.validation_share == 0.2
+    spec.fit.weight_decay = spec.fit.early_stopping.patience_epochs = 0
+    spec.split.validation_share = 0
+    found = (await validate(bench, spec)).spec
+    assert found.fit.HasField("weight_decay")
+    assert found.fit.weight_decay == 0
+    assert found.fit.early_stopping.HasField("patience_epochs")
+    assert found.fit.early_stopping.patience_epochs == 0
+    assert found.split.no_validation
+
+
+def test_a_grid_tells_zero_from_nothing() -> None:
+    """A place of a grid may be zero, and so may an override."""
+    header = pb.BatchHeader(template=run_pb2.Run(spec=a_spec()))
+    for field in ("fit.weight_decay", "fit.early_stopping.patience_epochs"):
+        axis = header.grid.add(field=field)
+        axis.values.add(number_value=0)
+        axis.values.add(number_value=1)
+    first = grid_run(header, 0).spec.fit
+    assert first.HasField("weight_decay")
+    assert first.early_stopping.HasField("patience_epochs")
+    changed = pb.RunOverride()
+    changed.values["split.validation_share"].number_value = 0
+    made = overridden(header.template, changed, "overrides[0]").spec
+    assert made.split.HasField("validation_share")
+    assert not made.fit.HasField("weight_decay")

@@ -152,6 +152,7 @@ def test_weights_equal_those_of_keras_bit_for_bit(preset, shape, kind, rows, mon
     ("fit", "name", "settings"),
     [
         ({"optimizer": Optimizer.ADAMW, "weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1}),
+        ({"optimizer": Optimizer.ADAMW, "weight_decay": 0.0}, "AdamW", {"weight_decay": 0.0}),
         ({"optimizer": Optimizer.SGD}, "SGD", {}),
         ({"optimizer": Optimizer.SGD, "momentum": 0.9}, "SGD", {"momentum": 0.9}),
         ({"optimizer": Optimizer.RMSPROP}, "RMSprop", {}),

@@ -102,6 +102,7 @@ def test_what_an_own_fit_leaves_of_its_settings_is_told(shop, tmp_path):
     [
         ({}, "Adam", {}),
         ({"optimizer": Optimizer.ADAMW, "weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1}),
+        ({"optimizer": Optimizer.ADAMW, "weight_decay": 0.0}, "AdamW", {"weight_decay": 0.0}),
         ({"optimizer": Optimizer.SGD, "momentum": 0.9}, "SGD", {"momentum": 0.9}),
         ({"optimizer": Optimizer.RMSPROP, "momentum": 0.5}, "RMSprop", {"momentum": 0.5}),
     ],

@@ -11,6 +11,7 @@ from linnet_ml.defaults import layers_of, resolve
 from linnet_ml.scaling import Scaler, fit_scaler
 from linnet_ml.spec import (
     Architecture,
+    EarlyStopping,
     FitSettings,
     InputKind,
     InputScaling,
@@ -62,6 +63,67 @@ def test_seed_zero_is_a_seed_of_its_own():
     message = spec_pb2.TrainingSpec()
     unset = resolved(from_message(TrainingSpec, message)).fit.seed
     assert [resolved(spec).fit.seed for spec in given] == [unset, 1, 2]
+
+
+ZERO = TrainingSpec(
+    fit=FitSettings(
+        optimizer=Optimizer.ADAMW,
+        weight_decay=0.0,
+        schedule=Schedule(ScheduleKind.REDUCE_ON_PLATEAU, factor=0.0, patience_epochs=0),
+        early_stopping=EarlyStopping(patience_epochs=0),
+    ),
+    split=SplitSpec(method=SplitMethod.GROUP, validation_share=0.0),
+)
+LEFT_OUT = replace(
+    ZERO,
+    fit=FitSettings(
+        optimizer=Optimizer.ADAMW,
+        schedule=Schedule(ScheduleKind.REDUCE_ON_PLATEAU),
+        early_stopping=EarlyStopping(),
+    ),
+    split=SplitSpec(method=SplitMethod.GROUP),
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "numbers"),
+    [(ZERO, (0, 0, 0, 0, None, True)), (LEFT_OUT, (0.004, 0.5, 5, 10, 0.2, False))],
+)
+def test_an_explicit_zero_is_a_choice(spec, numbers):
+    """Zero and nothing differ, on the wire too; a share of zero is no validation set."""
+    message = to_message(spec, spec_pb2.TrainingSpec)
+    assert from_message(TrainingSpec, message) == spec
+    found = resolved(from_message(TrainingSpec, message), has_groups=True)
+    fit, split = found.fit, found.split
+    assert (
+        fit.weight_decay,
+        fit.schedule.factor,
+        fit.schedule.patience_epochs,
+        fit.early_stopping.patience_epochs,
+        split.validation_share,
+        split.no_validation,
+    ) == numbers
+    assert resolved(found, has_groups=True) == found
+
+
+def test_settings_of_another_choice_are_left_open():
+    """A stored spec that gets another optimizer, schedule or split takes that one's defaults."""
+    adam = resolved(TrainingSpec(split=SplitSpec(method=SplitMethod.K_FOLD)))
+    changed = replace(
+        adam,
+        fit=replace(
+            adam.fit,
+            optimizer=Optimizer.ADAMW,
+            schedule=replace(adam.fit.schedule, kind=ScheduleKind.REDUCE_ON_PLATEAU),
+        ),
+        split=SplitSpec(
+            method=SplitMethod.STRATIFIED, validation_share=adam.split.validation_share
+        ),
+    )
+    found = resolved(changed)
+    assert found.fit.weight_decay == 0.004
+    assert (found.fit.schedule.factor, found.fit.schedule.patience_epochs) == (0.5, 5)
+    assert found.split.validation_share == 0.2
 
 
 @pytest.mark.parametrize("kind", list(SHAPES))

@@ -127,7 +127,8 @@ def test_no_share_and_images_are_taken_over():
     assert spec.augmentation.image.flip_horizontal
     assert spec.augmentation.image.brightness == 0.2
     assert notes == ()
-    assert not read_settings({})[0].split.no_validation
+    left_out = read_settings({})[0].split
+    assert (left_out.no_validation, left_out.validation_share) == (False, None)
 
 
 def test_what_is_not_taken_over_is_told():

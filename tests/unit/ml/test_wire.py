@@ -64,7 +64,8 @@ SPECS = st.builds(
         epochs=NUMBERS,
         learning_rate=st.floats(0, 1),
         time_limit=st.none() | st.timedeltas(timedelta(0), timedelta(days=30)),
-        early_stopping=st.none() | st.builds(specs.EarlyStopping, patience_epochs=NUMBERS),
+        early_stopping=st.none()
+        | st.builds(specs.EarlyStopping, patience_epochs=st.none() | NUMBERS),
     ),
     split=st.builds(specs.SplitSpec, test_groups=st.lists(st.text("abc", max_size=3)).map(tuple)),
     architecture=st.builds(

@@ -40,6 +40,23 @@ def test_plateau_halves_the_rate_after_its_patience():
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.1, 0.05, 0.05, 0.04], rtol=1e-6)
 
 
+@pytest.mark.parametrize("patience", [0, 1, 2])
+def test_patience_is_counted_as_keras_counts_it(patience):
+    """Both kinds of patience act at the end of the epoch where Keras' do: 0 is 1."""
+    fit = FitSettings(
+        early_stopping=EarlyStopping(patience_epochs=patience),
+        schedule=Schedule(ScheduleKind.REDUCE_ON_PLATEAU, factor=0.5, patience_epochs=patience),
+    )
+    watch, found = Watch(), []
+    for epoch, loss in enumerate([1.0, 0.9, 0.9, 0.8, 0.9, 0.9], start=1):
+        watch = watch.after(fit, epoch, loss)
+        found.append((watch.should_stop(fit), watch.plateau_factor))
+    # What the callbacks of Keras 3 do with these losses.
+    at_once = [(False, 1), (False, 1), (True, 0.5), (False, 0.5), (True, 0.25), (True, 0.125)]
+    later = [(False, 1)] * 5 + [(True, 0.5)]
+    assert found == (later if patience == 2 else at_once)
+
+
 def test_early_stopping_counts_only_real_improvement():
     """An improvement below min_delta does not renew the patience, but is still the best epoch."""
     fit = FitSettings(early_stopping=EarlyStopping(patience_epochs=2, min_delta=0.1))

@@ -5,6 +5,7 @@ A stored run carries the resolved spec, so that a later change of a default chan
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 from linnet_runtime.errors import InvalidInput
 
@@ -31,6 +32,7 @@ from linnet_ml.spec import (
 from linnet_ml.spec_rules import check_spec, check_spectrogram
 
 Shape = tuple[int, ...]
+T = TypeVar("T")
 
 DEFAULT_TARGET = "cortex-m4f-80mhz"
 DEFAULT_VALIDATION_SHARE = 0.2
@@ -38,6 +40,9 @@ DEFAULT_CALIBRATION_ROWS = 200
 DEFAULT_FOLD_COUNT = 5
 DEFAULT_WEIGHT_DECAY = 0.004
 """Keras' own default of AdamW."""
+DEFAULT_STOPPING_PATIENCE_EPOCHS = 10
+DEFAULT_PLATEAU_PATIENCE_EPOCHS = 5
+DEFAULT_PLATEAU_FACTOR = 0.5
 _SCALED_KINDS = {InputKind.TABULAR, InputKind.SPECTRAL, InputKind.TIME_SERIES}
 """Their columns or channels have units of their own, which one int8 input scale can't serve."""
 
@@ -53,7 +58,7 @@ def resolve(
     """Fill in every default and check the spec against the kind and shape of its data.
 
     Args:
-        spec: As it came; zeros stand for defaults.
+        spec: As it came; None stands for a default, and so does a zero that no run can follow.
         input_kind: What the features are.
         input_shape: Shape of one row.
         class_count: Classes of the dataset.
@@ -124,10 +129,12 @@ def _fit(given: FitSettings, architecture: Architecture, kind: InputKind) -> Fit
     preset = presets.get(architecture.preset) if architecture.preset else None
     base = preset.fit_defaults(kind) if preset else presets.FitDefaults()
     optimizer = given.optimizer or Optimizer.ADAM
-    decay = DEFAULT_WEIGHT_DECAY if optimizer is Optimizer.ADAMW else 0.0
+    # None for the others: a spec that is stored and gets another optimizer takes its default.
+    decay = _or(given.weight_decay, DEFAULT_WEIGHT_DECAY)
     stopping = given.early_stopping
     if stopping is not None:
-        stopping = EarlyStopping(stopping.patience_epochs or 10, stopping.min_delta)
+        patience = _or(stopping.patience_epochs, DEFAULT_STOPPING_PATIENCE_EPOCHS)
+        stopping = EarlyStopping(patience, stopping.min_delta)
     limit = given.time_limit
     return replace(
         given,
@@ -136,7 +143,7 @@ def _fit(given: FitSettings, architecture: Architecture, kind: InputKind) -> Fit
         batch_size=given.batch_size or base.batch_size,
         class_balance=given.class_balance or ClassBalance.NONE,
         optimizer=optimizer,
-        weight_decay=given.weight_decay or decay,
+        weight_decay=decay if optimizer is Optimizer.ADAMW else None,
         schedule=_schedule(given.schedule),
         early_stopping=stopping,
         keep_best=given.keep_best is not False,
@@ -144,15 +151,20 @@ def _fit(given: FitSettings, architecture: Architecture, kind: InputKind) -> Fit
     )
 
 
+def _or(given: T | None, default: T) -> T:
+    """Give a value that may be zero."""
+    return default if given is None else given
+
+
 def _schedule(given: Schedule) -> Schedule:
     kind = given.kind or ScheduleKind.CONSTANT
     if kind is not ScheduleKind.REDUCE_ON_PLATEAU:
-        return replace(given, kind=kind)
+        return replace(given, kind=kind, factor=None, patience_epochs=None)
     return replace(
         given,
         kind=kind,
-        factor=given.factor or 0.5,
-        patience_epochs=given.patience_epochs or 5,
+        factor=_or(given.factor, DEFAULT_PLATEAU_FACTOR),
+        patience_epochs=_or(given.patience_epochs, DEFAULT_PLATEAU_PATIENCE_EPOCHS),
     )
 
 
@@ -162,12 +174,15 @@ def _split(given: SplitSpec, has_groups: bool) -> SplitSpec:
         method = SplitMethod.GROUP if has_groups else SplitMethod.STRATIFIED
         if given.validation_rows or given.validation_groups:
             method = SplitMethod.EXPLICIT
-    shared = method in {SplitMethod.STRATIFIED, SplitMethod.GROUP} and not given.no_validation
+    shared = method in {SplitMethod.STRATIFIED, SplitMethod.GROUP}
+    none = given.no_validation or (shared and given.validation_share == 0)
+    share = _or(given.validation_share, DEFAULT_VALIDATION_SHARE)
     folded = method is SplitMethod.K_FOLD
     return replace(
         given,
         method=method,
-        validation_share=(given.validation_share or DEFAULT_VALIDATION_SHARE) if shared else 0.0,
+        validation_share=share if shared and not none else None,
+        no_validation=none,
         fold_count=(given.fold_count or DEFAULT_FOLD_COUNT) if folded else 0,
     )
 

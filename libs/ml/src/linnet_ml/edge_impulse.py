@@ -112,8 +112,8 @@ def _split(given: SettingsObject, notes: list[str]) -> SplitSpec:
             extra_epochs=extra if final else 0,
         )
     share = given.number("trainTestSplit")
-    # Without a share the contract has a default, so that none at all is another field.
-    return SplitSpec(validation_share=share or 0.0, no_validation=share == 0)
+    # None at all is told by a field of its own, which every release reads.
+    return SplitSpec(validation_share=share or None, no_validation=share == 0)
 
 
 def _architecture(given: SettingsObject, notes: list[str]) -> Architecture:

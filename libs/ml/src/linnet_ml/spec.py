@@ -2,7 +2,8 @@
 
 The contract documents every field: units, ranges, defaults.
 
-A spec as it comes may hold zeros for "the default"; `linnet_ml.defaults.resolve` fills them in.
+A spec as it comes may hold None, or a zero that no run can follow, for "the default";
+`linnet_ml.defaults.resolve` fills them in.
 """
 
 from dataclasses import dataclass, field
@@ -136,15 +137,15 @@ class Schedule:
     kind: ScheduleKind = ScheduleKind.UNSPECIFIED
     warmup_epochs: int = 0
     min_learning_rate: float = 0.0
-    factor: float = 0.0
-    patience_epochs: int = 0
+    factor: float | None = None
+    patience_epochs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyStopping:
     """Stops before the last cycle when the monitored loss has not improved."""
 
-    patience_epochs: int = 0
+    patience_epochs: int | None = None
     min_delta: float = 0.0
 
 
@@ -159,7 +160,7 @@ class FitSettings:
     class_balance: ClassBalance = ClassBalance.UNSPECIFIED
     optimizer: Optimizer = Optimizer.UNSPECIFIED
     momentum: float = 0.0
-    weight_decay: float = 0.0
+    weight_decay: float | None = None
     schedule: Schedule = Schedule()
     label_smoothing: float = 0.0
     early_stopping: EarlyStopping | None = None
@@ -172,7 +173,7 @@ class SplitSpec:
     """How rows are divided into training, validation and test."""
 
     method: SplitMethod = SplitMethod.UNSPECIFIED
-    validation_share: float = 0.0
+    validation_share: float | None = None
     no_validation: bool = False
     test_share: float = 0.0
     test_groups: tuple[str, ...] = ()

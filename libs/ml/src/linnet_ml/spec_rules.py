@@ -69,8 +69,8 @@ def _schedule_violations(fit: FitSettings) -> Iterator[Violation]:
     for name in ("factor", "patience_epochs"):
         if getattr(schedule, name) and not plateau:
             yield Violation(f"{path}.{name}", "expected nothing but with reduce on plateau")
-    if not 0 <= schedule.factor < 1:
-        yield _wrong(f"{path}.factor", "above 0 and below 1", schedule.factor)
+    if schedule.factor is not None and schedule.factor >= 1:
+        yield _wrong(f"{path}.factor", "0 or more and below 1", schedule.factor)
     moving = plateau or schedule.kind is ScheduleKind.COSINE
     if schedule.min_learning_rate and not moving:
         yield Violation(f"{path}.min_learning_rate", "expected nothing with a constant rate")
@@ -84,8 +84,9 @@ def _schedule_violations(fit: FitSettings) -> Iterator[Violation]:
 
 def _split_violations(split: SplitSpec, has_groups: bool) -> Iterator[Violation]:
     for name in ("validation_share", "test_share"):
-        if not 0 <= getattr(split, name) <= _MOST_HELD_OUT:
-            yield _wrong(f"split.{name}", f"0 to {_MOST_HELD_OUT}", getattr(split, name))
+        share = getattr(split, name)
+        if share is not None and not 0 <= share <= _MOST_HELD_OUT:
+            yield _wrong(f"split.{name}", f"0 to {_MOST_HELD_OUT}", share)
     if not has_groups:
         if split.method in {SplitMethod.GROUP, SplitMethod.LEAVE_ONE_GROUP_OUT}:
             words = f"expected a dataset with groups for {split.method.name}"

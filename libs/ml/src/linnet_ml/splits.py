@@ -213,7 +213,9 @@ def _validation_rows(spec: SplitSpec, rows: RowInfo, rest: Rows, seed: int) -> R
     if spec.method is SplitMethod.EXPLICIT:
         return _explicit_rows(spec, rows, rest)
     grouped = spec.method is SplitMethod.GROUP
-    return _choose(spec.validation_share, rows, rest, seed, grouped=grouped, side="validation")
+    return _choose(
+        spec.validation_share or 0.0, rows, rest, seed, grouped=grouped, side="validation"
+    )
 
 
 def _explicit_rows(spec: SplitSpec, rows: RowInfo, rest: Rows) -> Rows:

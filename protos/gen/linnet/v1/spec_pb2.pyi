@@ -367,7 +367,8 @@ Global___TensorIo: _TypeAlias = TensorIo  # noqa: Y015
 @_typing.final
 class TrainingSpec(_message.Message):
     """What to train: the data, how to split it, the network and how to fit and export it. Fields left
-    at zero take the documented default; a stored run carries the spec with every default filled in.
+    out take the documented default, and so do those at zero that are not `optional`; a stored run
+    carries the spec with every default filled in.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -506,7 +507,7 @@ class FitSettings(_message.Message):
     momentum: _builtins.float
     """Momentum of SGD and RMSprop, in [0, 1)."""
     weight_decay: _builtins.float
-    """Decoupled weight decay of AdamW, in (0, 1]. Default 0.004 with AdamW; without any it would be Adam."""
+    """Decoupled weight decay of AdamW, in [0, 1]; 0 decays nothing, which is Adam. Default 0.004 with AdamW, else none."""
     label_smoothing: _builtins.float
     """Share of the label spread over the other classes, in [0, 0.5]."""
     keep_best: _builtins.bool
@@ -533,20 +534,25 @@ class FitSettings(_message.Message):
         class_balance: Global___ClassBalance.ValueType = ...,
         optimizer: Global___Optimizer.ValueType = ...,
         momentum: _builtins.float = ...,
-        weight_decay: _builtins.float = ...,
+        weight_decay: _builtins.float | None = ...,
         schedule: Global___Schedule | None = ...,
         label_smoothing: _builtins.float = ...,
         early_stopping: Global___EarlyStopping | None = ...,
         keep_best: _builtins.bool | None = ...,
         time_limit: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep_best", b"_keep_best", "early_stopping", b"early_stopping", "keep_best", b"keep_best", "schedule", b"schedule", "time_limit", b"time_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep_best", b"_keep_best", "_weight_decay", b"_weight_decay", "early_stopping", b"early_stopping", "keep_best", b"keep_best", "schedule", b"schedule", "time_limit", b"time_limit", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep_best", b"_keep_best", "batch_size", b"batch_size", "class_balance", b"class_balance", "early_stopping", b"early_stopping", "epochs", b"epochs", "keep_best", b"keep_best", "label_smoothing", b"label_smoothing", "learning_rate", b"learning_rate", "momentum", b"momentum", "optimizer", b"optimizer", "schedule", b"schedule", "seed", b"seed", "time_limit", b"time_limit", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep_best", b"_keep_best", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "class_balance", b"class_balance", "early_stopping", b"early_stopping", "epochs", b"epochs", "keep_best", b"keep_best", "label_smoothing", b"label_smoothing", "learning_rate", b"learning_rate", "momentum", b"momentum", "optimizer", b"optimizer", "schedule", b"schedule", "seed", b"seed", "time_limit", b"time_limit", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__keep_best: _TypeAlias = _typing.Literal["keep_best"]  # noqa: Y015
     _WhichOneofArgType__keep_best: _TypeAlias = _typing.Literal["_keep_best", b"_keep_best"]  # noqa: Y015
+    _WhichOneofReturnType__weight_decay: _TypeAlias = _typing.Literal["weight_decay"]  # noqa: Y015
+    _WhichOneofArgType__weight_decay: _TypeAlias = _typing.Literal["_weight_decay", b"_weight_decay"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_best) -> _WhichOneofReturnType__keep_best | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_decay) -> _WhichOneofReturnType__weight_decay | None: ...
 
 Global___FitSettings: _TypeAlias = FitSettings  # noqa: Y015
 
@@ -568,23 +574,30 @@ class Schedule(_message.Message):
     min_learning_rate: _builtins.float
     """The lowest learning rate that the schedule reaches."""
     factor: _builtins.float
-    """Factor of each reduction on a plateau, in (0, 1). Default 0.5."""
+    """Factor of each reduction on a plateau, in [0, 1); 0 goes down to `min_learning_rate` at once. Default 0.5."""
     patience_epochs: _builtins.int
-    """Epochs without improvement before a reduction on a plateau. Default 5."""
+    """Epochs without improvement before a reduction on a plateau; 0 reduces after the first one, as 1 does. Default 5."""
     def __init__(
         self,
         *,
         kind: Global___ScheduleKind.ValueType = ...,
         warmup_epochs: _builtins.int = ...,
         min_learning_rate: _builtins.float = ...,
-        factor: _builtins.float = ...,
-        patience_epochs: _builtins.int = ...,
+        factor: _builtins.float | None = ...,
+        patience_epochs: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience_epochs", b"_patience_epochs", "factor", b"factor", "patience_epochs", b"patience_epochs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["factor", b"factor", "kind", b"kind", "min_learning_rate", b"min_learning_rate", "patience_epochs", b"patience_epochs", "warmup_epochs", b"warmup_epochs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_patience_epochs", b"_patience_epochs", "factor", b"factor", "kind", b"kind", "min_learning_rate", b"min_learning_rate", "patience_epochs", b"patience_epochs", "warmup_epochs", b"warmup_epochs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__factor: _TypeAlias = _typing.Literal["factor"]  # noqa: Y015
+    _WhichOneofArgType__factor: _TypeAlias = _typing.Literal["_factor", b"_factor"]  # noqa: Y015
+    _WhichOneofReturnType__patience_epochs: _TypeAlias = _typing.Literal["patience_epochs"]  # noqa: Y015
+    _WhichOneofArgType__patience_epochs: _TypeAlias = _typing.Literal["_patience_epochs", b"_patience_epochs"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__factor) -> _WhichOneofReturnType__factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience_epochs) -> _WhichOneofReturnType__patience_epochs | None: ...
 
 Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
@@ -597,20 +610,22 @@ class EarlyStopping(_message.Message):
     PATIENCE_EPOCHS_FIELD_NUMBER: _builtins.int
     MIN_DELTA_FIELD_NUMBER: _builtins.int
     patience_epochs: _builtins.int
-    """Epochs without improvement, at least 1; zero takes the default. Default 10."""
+    """Epochs without improvement; 0 stops after the first one, as 1 does and as in Keras. Default 10."""
     min_delta: _builtins.float
     """The least improvement of the loss that counts."""
     def __init__(
         self,
         *,
-        patience_epochs: _builtins.int = ...,
+        patience_epochs: _builtins.int | None = ...,
         min_delta: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_patience_epochs", b"_patience_epochs", "patience_epochs", b"patience_epochs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_delta", b"min_delta", "patience_epochs", b"patience_epochs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_patience_epochs", b"_patience_epochs", "min_delta", b"min_delta", "patience_epochs", b"patience_epochs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__patience_epochs: _TypeAlias = _typing.Literal["patience_epochs"]  # noqa: Y015
+    _WhichOneofArgType__patience_epochs: _TypeAlias = _typing.Literal["_patience_epochs", b"_patience_epochs"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience_epochs) -> _WhichOneofReturnType__patience_epochs | None: ...
 
 Global___EarlyStopping: _TypeAlias = EarlyStopping  # noqa: Y015
 
@@ -633,7 +648,7 @@ class SplitSpec(_message.Message):
     method: Global___SplitMethod.ValueType
     """The method. Default: by group when the dataset has groups, else stratified and random."""
     validation_share: _builtins.float
-    """Share of the rows that are not test rows that goes to validation, in [0, 0.9]. Default 0.2."""
+    """Share of the rows that are not test rows that goes to validation, in [0, 0.9]; 0 is `no_validation`. Default 0.2."""
     no_validation: _builtins.bool
     """Trains without a validation set."""
     test_share: _builtins.float
@@ -662,7 +677,7 @@ class SplitSpec(_message.Message):
         self,
         *,
         method: Global___SplitMethod.ValueType = ...,
-        validation_share: _builtins.float = ...,
+        validation_share: _builtins.float | None = ...,
         no_validation: _builtins.bool = ...,
         test_share: _builtins.float = ...,
         test_groups: _abc.Iterable[_builtins.str] | None = ...,
@@ -672,11 +687,13 @@ class SplitSpec(_message.Message):
         final_fit: _builtins.bool = ...,
         extra_epochs: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_validation_share", b"_validation_share", "validation_share", b"validation_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_epochs", b"extra_epochs", "final_fit", b"final_fit", "fold_count", b"fold_count", "method", b"method", "no_validation", b"no_validation", "test_groups", b"test_groups", "test_share", b"test_share", "validation_groups", b"validation_groups", "validation_rows", b"validation_rows", "validation_share", b"validation_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_validation_share", b"_validation_share", "extra_epochs", b"extra_epochs", "final_fit", b"final_fit", "fold_count", b"fold_count", "method", b"method", "no_validation", b"no_validation", "test_groups", b"test_groups", "test_share", b"test_share", "validation_groups", b"validation_groups", "validation_rows", b"validation_rows", "validation_share", b"validation_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__validation_share: _TypeAlias = _typing.Literal["validation_share"]  # noqa: Y015
+    _WhichOneofArgType__validation_share: _TypeAlias = _typing.Literal["_validation_share", b"_validation_share"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__validation_share) -> _WhichOneofReturnType__validation_share | None: ...
 
 Global___SplitSpec: _TypeAlias = SplitSpec  # noqa: Y015
 

@@ -46,7 +46,7 @@ def rule_for(fit: FitSettings, sizes: Sequence[int]) -> UpdateRule:
         return _sgd(fit.momentum)
     if fit.optimizer is Optimizer.RMSPROP:
         return _rmsprop(fit.momentum, sizes)
-    return _adam(fit.weight_decay)
+    return _adam(fit.weight_decay or 0.0)
 
 
 def corrections(beta: float, before: int, count: int) -> Floats:

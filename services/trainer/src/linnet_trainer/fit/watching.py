@@ -59,13 +59,17 @@ class Watch:
     def should_stop(self, fit: FitSettings) -> bool:
         """Say whether early stopping ends the training now."""
         stopping = fit.early_stopping
-        return stopping is not None and self.stopping_wait >= stopping.patience_epochs
+        # A patience of 0 is one of 1, as in Keras: an epoch that improves ends no training.
+        return stopping is not None and self.stopping_wait >= max(1, stopping.patience_epochs or 0)
 
 
 def _after_plateau(watch: Watch, fit: FitSettings, loss: float) -> Watch:
     if loss < watch.plateau_loss - PLATEAU_MIN_DELTA:
         return replace(watch, plateau_loss=loss, plateau_wait=0)
-    if watch.plateau_wait + 1 < fit.schedule.patience_epochs:
+    schedule = fit.schedule
+    assert schedule.patience_epochs is not None
+    assert schedule.factor is not None
+    if watch.plateau_wait + 1 < schedule.patience_epochs:
         return replace(watch, plateau_wait=watch.plateau_wait + 1)
-    factor = watch.plateau_factor * fit.schedule.factor
+    factor = watch.plateau_factor * schedule.factor
     return replace(watch, plateau_wait=0, plateau_factor=factor)

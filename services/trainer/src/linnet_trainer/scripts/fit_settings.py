@@ -74,7 +74,7 @@ def optimizer(fit: FitSettings, rate: Any) -> Any:
     if fit.optimizer is Optimizer.RMSPROP:
         return kinds.RMSprop(rate, momentum=fit.momentum)
     if fit.optimizer is Optimizer.ADAMW:
-        return kinds.AdamW(rate, weight_decay=fit.weight_decay)
+        return kinds.AdamW(rate, weight_decay=fit.weight_decay or 0.0)
     return kinds.Adam(rate)
 
 

@@ -104,7 +104,7 @@ class OwnFit:
             schedule=schedule,
             optimizer=optimizer,
             momentum=fit.momentum,
-            weight_decay=fit.weight_decay,
+            weight_decay=fit.weight_decay or 0.0,
             loss=fit_settings.loss(fit, self.fitted.model.output_shape[-1]),
             label_smoothing=fit.label_smoothing,
             batch_size=fit.batch_size,
