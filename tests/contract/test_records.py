@@ -10,6 +10,7 @@ from linnet_gateway import transitions
 from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.records import (
     BatchRecord,
+    DatasetFacts,
     DatasetRecord,
     EventKind,
     FileRecord,
@@ -44,6 +45,7 @@ async def test_a_used_dataset_stays(records: Records) -> None:
         classes=("a", "b"),
         feature_names=(),
         files=(FileRecord("features.npy", "k", 1, "0" * 64),),
+        facts=DatasetFacts((4,), 40, (20, 20), 2, 8, 16, validation_count=6),
     )
     await records.datasets.create(dataset)
     assert await records.datasets.get("demo", "watch") == dataset

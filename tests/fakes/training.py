@@ -85,6 +85,7 @@ def resolved(spec: TrainingSpec, data: RunData) -> TrainingSpec:
         input_shape=data.input_shape,
         class_count=len(data.classes),
         has_groups=data.samples.group is not None,
+        has_validation=data.samples.has_validation,
     )
 
 

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from linnet.v1 import run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as pb
 from linnet_gateway.batches.specs import grid_run, overridden
+from linnet_ml.samples import Samples, samples_bytes
 from linnet_runtime.errors import InvalidInput, Unavailable
 from linnet_runtime.s3 import S3Location
 
@@ -114,6 +116,32 @@ async def test_an_explicit_zero_is_kept(bench: Bench) -> None:
     assert found.fit.early_stopping.HasField("patience_epochs")
     assert found.fit.early_stopping.patience_epochs == 0
     assert found.split.no_validation
+
+
+async def test_rows_that_a_dataset_marks_validate(bench: Bench) -> None:
+    """They are counted, and are the validation set of a spec that names no split of its own."""
+    samples = samples_bytes(Samples(validation=np.arange(40) < 10))
+    dataset = await bench.push("marked", samples_npz=samples)
+    assert dataset.validation_count == 10
+    spec = a_spec()
+    spec.dataset = dataset.name
+    assert (await validate(bench, spec)).spec.split.method == spec_pb2.SPLIT_METHOD_MARKED
+    spec.split.validation_share = 0.25
+    assert (await validate(bench, spec)).spec.split.method == spec_pb2.SPLIT_METHOD_STRATIFIED
+    spec = a_spec()
+    spec.split.method = spec_pb2.SPLIT_METHOD_MARKED
+    with pytest.raises(InvalidInput, match="expected a dataset that marks validation rows"):
+        await validate(bench, spec)
+
+
+async def test_a_row_that_is_marked_twice_is_refused(bench: Bench) -> None:
+    """A row can't validate and test: the dataset is refused by the row's number."""
+    marks = np.arange(40) == 7
+    samples = samples_bytes(Samples(test=marks, validation=marks))
+    with pytest.raises(InvalidInput) as caught:
+        await bench.push("twice", samples_npz=samples)
+    assert caught.value.violations[0].field.endswith("samples.npz/validation.npy[7]")
+    assert caught.value.reason == "TEST_AND_VALIDATION"
 
 
 def test_a_grid_tells_zero_from_nothing() -> None:

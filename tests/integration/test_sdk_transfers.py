@@ -40,6 +40,7 @@ def arrays() -> Arrays:
         labels=np.array([0, 1, 0, 1, 0, 1]),
         groups=["a", "a", "b", "b", "c", "c"],
         test=np.array([0, 0, 0, 0, 1, 1], dtype=bool),
+        validation=np.array([0, 0, 1, 1, 0, 0], dtype=bool),
     )
 
 
@@ -57,8 +58,9 @@ def test_a_push_stores_what_was_announced(address: ServerAddress, s3_store: S3St
     assert features.dtype == np.float32
     assert features.tolist() == arrays().features.tolist()
     samples = np.load(io.BytesIO(stored["samples.npz"]), allow_pickle=False)
-    assert set(samples.files) == {"sample_id", "group", "test"}
+    assert set(samples.files) == {"sample_id", "group", "test", "validation"}
     assert samples["group"].tolist() == ["a", "a", "b", "b", "c", "c"]
+    assert samples["validation"].tolist() == [False, False, True, True, False, False]
 
 
 async def test_the_asyncio_client_pushes_and_downloads(

@@ -110,6 +110,18 @@ def test_a_cosine_with_warm_up_trains(shop, tmp_path):
     assert outcome.figures.val_accuracy >= 0.85
 
 
+def test_rows_that_the_dataset_marks_validate_to_the_row(shop, tmp_path):
+    """They are the validation set of a spec without a split, and neither train nor test."""
+    marks, tests = np.arange(178) % 6 == 1, np.arange(178) % 9 == 5
+    data, out = wine(tmp_path, Samples(test=tests, validation=marks)), tmp_path / "out"
+    _, events = trained(shop, spec(epochs=2), data, out)
+    assert {epoch.val_loss is None for epoch in events.epochs} == {False}
+    assert (rows_of(out, "validation") == np.flatnonzero(marks)).all()
+    assert (rows_of(out, "test") == np.flatnonzero(tests)).all()
+    assert (rows_of(out, "training") == np.flatnonzero(~marks & ~tests)).all()
+    assert manifest_of(out)["spec"]["split"]["method"] == "SPLIT_METHOD_MARKED"
+
+
 def test_an_explicit_validation_set_is_taken_to_the_row(shop, tmp_path):
     """The rows that are named validate, all others train, and the figures are of these rows."""
     named = tuple(range(1, 178, 6))

@@ -53,6 +53,7 @@ def test_facts_of_a_good_dataset() -> None:
         samples=Samples(
             group=np.array(["b", "a", "a", "b", "c", "c"]),
             test=np.array([False, False, False, False, True, False]),
+            validation=np.array([True, False, False, True, False, False]),
         )
     )
     assert facts.input_shape == (4,)
@@ -60,6 +61,7 @@ def test_facts_of_a_good_dataset() -> None:
     assert facts.class_counts == (2, 2, 2)
     assert facts.test_class_counts == (0, 1, 0)
     assert facts.test_count == 1
+    assert facts.validation_count == 2
     assert [(g.name, g.class_counts, g.test_count) for g in facts.groups] == [
         ("a", (0, 1, 1), 0),
         ("b", (2, 0, 0), 0),
@@ -131,6 +133,21 @@ def test_a_bad_value_is_found_wherever_it_is(row: int, column: int) -> None:
             {"samples": Samples(test=np.array([False, False, False, True, False, False]) | True)},
             "samples.npz/test.npy",
             "ONE_CLASS_ONLY",
+        ),
+        (
+            {"samples": Samples(test=LABELS == 1, validation=LABELS == 0)},
+            "samples.npz/validation.npy",
+            "ONE_CLASS_ONLY",
+        ),
+        (
+            {"samples": Samples(test=np.arange(6) == 4, validation=np.arange(6) > 3)},
+            "samples.npz/validation.npy[4]",
+            "TEST_AND_VALIDATION",
+        ),
+        (
+            {"samples": Samples(validation=LABELS)},
+            "samples.npz/validation.npy",
+            "WRONG_DTYPE",
         ),
     ],
 )

@@ -37,9 +37,14 @@ SHAPES = {
 }
 
 
-def resolved(spec, kind=InputKind.SPECTRAL, *, has_groups=False):
+def resolved(spec, kind=InputKind.SPECTRAL, *, has_groups=False, has_validation=False):
     return resolve(
-        spec, input_kind=kind, input_shape=SHAPES[kind], class_count=7, has_groups=has_groups
+        spec,
+        input_kind=kind,
+        input_shape=SHAPES[kind],
+        class_count=7,
+        has_groups=has_groups,
+        has_validation=has_validation,
     )
 
 
@@ -104,6 +109,26 @@ def test_an_explicit_zero_is_a_choice(spec, numbers):
         split.no_validation,
     ) == numbers
     assert resolved(found, has_groups=True) == found
+
+
+@pytest.mark.parametrize(
+    ("split", "method"),
+    [
+        (SplitSpec(), SplitMethod.MARKED),
+        (SplitSpec(test_share=0.2), SplitMethod.MARKED),
+        (SplitSpec(validation_share=0.2), SplitMethod.GROUP),
+        (SplitSpec(validation_share=0.0), SplitMethod.GROUP),
+        (SplitSpec(no_validation=True), SplitMethod.GROUP),
+        (SplitSpec(validation_rows=(3,)), SplitMethod.EXPLICIT),
+        (SplitSpec(method=SplitMethod.STRATIFIED), SplitMethod.STRATIFIED),
+        (SplitSpec(method=SplitMethod.K_FOLD), SplitMethod.K_FOLD),
+    ],
+)
+def test_rows_marked_for_validation_are_taken_unless_the_spec_names_a_split(split, method):
+    """A split of the spec wins; resolved again, it is the same."""
+    found = resolved(TrainingSpec(split=split), has_groups=True, has_validation=True)
+    assert found.split.method is method
+    assert resolved(found, has_groups=True, has_validation=True) == found
 
 
 def test_settings_of_another_choice_are_left_open():
@@ -207,6 +232,7 @@ def test_product_presets_have_the_product_layers():
             "fit.schedule.warmup_epochs",
         ),
         (TrainingSpec(split=SplitSpec(method=SplitMethod.GROUP)), "split.method"),
+        (TrainingSpec(split=SplitSpec(method=SplitMethod.MARKED)), "split.method: expected a data"),
         (TrainingSpec(split=SplitSpec(final_fit=True)), "split.final_fit"),
         (
             TrainingSpec(split=SplitSpec(method=SplitMethod.K_FOLD, extra_epochs=3)),

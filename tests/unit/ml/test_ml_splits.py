@@ -125,6 +125,52 @@ def test_small_share_of_few_rows_is_refused():
         make_split(stratified(), RowInfo(labels=np.array([0, 1, 0, 1])), class_count=2, seed=1)
 
 
+def marked_rows():
+    """Give 60 rows of 6 groups; p05 is marked for validation, and one row of p00."""
+    groups = np.array([f"p{i // 10:02d}" for i in range(60)])
+    marks = (groups == "p05") | (np.arange(60) == 0)
+    return RowInfo(labels=np.arange(60) % 3, groups=groups, validation=marks)
+
+
+@pytest.mark.parametrize("test", [{}, {"test_share": 0.3}, {"test_groups": ("p01",)}])
+def test_rows_that_the_dataset_marks_validate(test):
+    """Whichever rows test, the marked ones validate, and neither train; leakage is told of."""
+    rows = marked_rows()
+    split = make_split(SplitSpec(method=SplitMethod.MARKED, **test), rows, class_count=3, seed=1)
+    fold = split.folds[0]
+    assert fold.validation.tolist() == [0, *range(50, 60)]
+    assert bool(test) == bool(split.test.size)
+    assert sorted([*fold.training, *fold.validation, *split.test]) == list(range(60))
+    assert "Leakage: windows of 1 of 6 groups" in split.warnings[0]
+
+
+def test_a_marked_row_is_no_test_row():
+    """Test groups with marked rows are refused by name, as are rows named for validation."""
+    for spec in (
+        SplitSpec(method=SplitMethod.MARKED, test_groups=("p05",)),
+        SplitSpec(method=SplitMethod.EXPLICIT, validation_rows=(50,), test_groups=("p05",)),
+    ):
+        with pytest.raises(InvalidInput, match="expected no test rows") as found:
+            make_split(spec, marked_rows(), class_count=3, seed=1)
+        assert found.value.reason == "TEST_AND_VALIDATION"
+
+
+def test_named_validation_rows_leave_the_test_share_the_others():
+    """A share for the test set is drawn among rows that are not named."""
+    spec = SplitSpec(method=SplitMethod.EXPLICIT, validation_rows=tuple(range(30)), test_share=0.5)
+    split = make_split(spec, RowInfo(labels=np.arange(60) % 3), class_count=3, seed=1)
+    assert split.folds[0].validation.tolist() == list(range(30))
+    assert split.test.size == 15
+    assert split.test.min() >= 30
+
+
+def test_another_split_takes_marked_rows_as_all_others():
+    """With folds each row validates once, marked or not."""
+    spec = SplitSpec(method=SplitMethod.K_FOLD, fold_count=3)
+    split = make_split(spec, marked_rows(), class_count=3, seed=1)
+    assert sorted(np.concatenate([f.validation for f in split.folds])) == list(range(60))
+
+
 def test_dataset_test_rows_are_kept_out():
     """Rows that the dataset marks as test rows are in no fold."""
     test = np.zeros(30, dtype=bool)

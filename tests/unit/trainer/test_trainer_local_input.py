@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,16 @@ def test_a_run_to_start_from_needs_its_model(tmp_path):
     assert "--initial-model" in refusal(order(tmp_path, given))
     missing = order(tmp_path, given, initial_model=tmp_path / "none.keras")
     assert refusal(missing).startswith("--initial-model: expected a file")
+
+
+def test_a_row_can_not_both_validate_and_test(tmp_path):
+    """The first row that is marked twice is named."""
+    run = order(tmp_path)
+    for name, marks in (("test", np.arange(12) > 7), ("validation", np.arange(12) == 9)):
+        np.save(tmp_path / f"{name}.npy", marks)
+    paths = {name: tmp_path / f"{name}.npy" for name in ("test", "validation")}
+    message = refusal(replace(run, files=replace(run.files, **paths)))
+    assert message == "validation[9]: expected no test row, received one, as 1 in all"
 
 
 def test_a_value_that_float32_does_not_hold_is_refused_by_row(tmp_path):

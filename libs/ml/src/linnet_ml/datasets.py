@@ -58,6 +58,7 @@ class Facts:
         test_class_counts: Rows of each class that are marked as test rows.
         groups: Distinct groups in order of name; empty without a group key.
         test_count: Rows marked as test rows.
+        validation_count: Rows marked as validation rows.
         feature_bytes: Bytes of one row as stored.
     """
 
@@ -67,6 +68,7 @@ class Facts:
     test_class_counts: tuple[int, ...]
     groups: tuple[Group, ...]
     test_count: int
+    validation_count: int
     feature_bytes: int
 
 
@@ -89,9 +91,13 @@ def check(
     label = _labels(labels, rows, class_count)
     extra = read_samples(samples, rows) if samples is not None else Samples()
     counts = np.bincount(label, minlength=class_count)
-    test = extra.test if extra.test is not None else np.zeros(rows, np.bool_)
+    nothing = np.zeros(rows, np.bool_)
+    test = nothing if extra.test is None else extra.test
+    validation = nothing if extra.validation is None else extra.validation
     test_counts = np.bincount(label[test], minlength=class_count)
-    _check_counts(counts, test_counts, class_count)
+    _check_counts(counts, class_count)
+    _check_training(label[~test], "test")
+    _check_training(label[~test & ~validation], "validation")
     return Facts(
         input_shape=header.shape[1:],
         sample_count=rows,
@@ -99,6 +105,7 @@ def check(
         test_class_counts=_ints(test_counts),
         groups=_groups(extra.group, label, test, class_count),
         test_count=int(test.sum()),
+        validation_count=int(validation.sum()),
         feature_bytes=header.row_bytes,
     )
 
@@ -187,9 +194,7 @@ def _labels(file: BinaryIO, rows: int, class_count: int) -> NDArray[np.int64]:
     return label
 
 
-def _check_counts(
-    counts: NDArray[np.int64], test_counts: NDArray[np.int64], class_count: int
-) -> None:
+def _check_counts(counts: NDArray[np.int64], class_count: int) -> None:
     rows = int(counts.sum())
     if rows < class_count:
         raise InvalidInput.of(
@@ -203,10 +208,14 @@ def _check_counts(
             f"expected rows of at least 2 classes, received only class {int(counts.argmax())}",
             reason="ONE_CLASS_ONLY",
         )
-    if int(((counts - test_counts) > 0).sum()) < _MIN_CLASSES:
+
+
+def _check_training(labels: NDArray[np.int64], column: str) -> None:
+    """Refuse marks that leave nothing to learn."""
+    if np.count_nonzero(np.bincount(labels)) < _MIN_CLASSES:
         raise InvalidInput.of(
-            f"{SAMPLES}/test.npy",
-            "expected rows of at least 2 classes that are not test rows, received fewer",
+            f"{SAMPLES}/{column}.npy",
+            f"expected rows of at least 2 classes that are no {column} rows, received fewer",
             reason="ONE_CLASS_ONLY",
         )
 

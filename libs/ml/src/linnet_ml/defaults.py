@@ -54,6 +54,7 @@ def resolve(
     input_shape: Shape,
     class_count: int,
     has_groups: bool,
+    has_validation: bool = False,
 ) -> TrainingSpec:
     """Fill in every default and check the spec against the kind and shape of its data.
 
@@ -63,6 +64,7 @@ def resolve(
         input_shape: Shape of one row.
         class_count: Classes of the dataset.
         has_groups: Whether the dataset has a group key.
+        has_validation: Whether the dataset marks validation rows.
 
     Returns:
         The spec that a run stores. A preset stays a preset; its layers come from `network`.
@@ -70,12 +72,12 @@ def resolve(
     Raises:
         InvalidInput: Names every field that is wrong, `architecture.layers.layers[2]` and the like.
     """
-    check_spec(spec, input_shape, has_groups=has_groups)
+    check_spec(spec, input_shape, has_groups=has_groups, has_validation=has_validation)
     architecture = _architecture(spec.architecture, input_kind)
     resolved = replace(
         spec,
         fit=_fit(spec.fit, architecture, input_kind),
-        split=_split(spec.split, has_groups),
+        split=_split(spec.split, has_groups, has_validation),
         input_scaling=spec.input_scaling or _scaling(input_kind),
         architecture=architecture,
         export=_export(spec.export),
@@ -168,12 +170,19 @@ def _schedule(given: Schedule) -> Schedule:
     )
 
 
-def _split(given: SplitSpec, has_groups: bool) -> SplitSpec:
-    method = given.method
-    if not method:
-        method = SplitMethod.GROUP if has_groups else SplitMethod.STRATIFIED
-        if given.validation_rows or given.validation_groups:
-            method = SplitMethod.EXPLICIT
+def _method(given: SplitSpec, has_groups: bool, has_validation: bool) -> SplitMethod:
+    if given.method:
+        return given.method
+    if given.validation_rows or given.validation_groups:
+        return SplitMethod.EXPLICIT
+    # A share, or none, is a split of the spec's own, and that wins.
+    if has_validation and given.validation_share is None and not given.no_validation:
+        return SplitMethod.MARKED
+    return SplitMethod.GROUP if has_groups else SplitMethod.STRATIFIED
+
+
+def _split(given: SplitSpec, has_groups: bool, has_validation: bool) -> SplitSpec:
+    method = _method(given, has_groups, has_validation)
     shared = method in {SplitMethod.STRATIFIED, SplitMethod.GROUP}
     none = given.no_validation or (shared and given.validation_share == 0)
     share = _or(given.validation_share, DEFAULT_VALIDATION_SHARE)

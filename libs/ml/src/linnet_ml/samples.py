@@ -6,6 +6,7 @@ Optional members, each with one entry a row:
     group.npy      text or integers: rows of a group stay on one side of a split
     recording.npy  text or integers: what the row was cut from
     test.npy       bool: rows that no training may see
+    validation.npy bool: rows to validate on, unless a spec names another split; none is a test row
 """
 
 import io
@@ -25,7 +26,8 @@ MAX_NAME_CHARACTERS = 1000
 _MAX_MEMBER_BYTES = 1024**3
 _LAST_POINT, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 _POINTS_AT_ONCE = 1 << 20
-_MEMBERS = ("sample_id", "group", "recording", "test")
+_MEMBERS = ("sample_id", "group", "recording", "test", "validation")
+_FLAGS = ("test", "validation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,19 @@ class Samples:
         group: Text, shape (rows,).
         recording: Text, shape (rows,).
         test: Bool, shape (rows,).
+        validation: Bool, shape (rows,).
     """
 
     sample_id: NDArray[np.str_] | None = None
     group: NDArray[np.str_] | None = None
     recording: NDArray[np.str_] | None = None
     test: NDArray[np.bool_] | None = None
+    validation: NDArray[np.bool_] | None = None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether any row is marked as a validation row."""
+        return self.validation is not None and bool(self.validation.any())
 
 
 def read_samples(file: BinaryIO, rows: int) -> Samples:
@@ -54,7 +63,7 @@ def read_samples(file: BinaryIO, rows: int) -> Samples:
 
     Raises:
         InvalidInput: It is no .npz, has a member that is not known, or a member of a wrong shape,
-            dtype or size.
+            dtype or size, or marks a row as a test and a validation row.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -67,11 +76,18 @@ def read_samples(file: BinaryIO, rows: int) -> Samples:
         raise InvalidInput.of(
             SAMPLES, f"expected a .npz file, received a broken one: {error}", reason="NOT_NPZ"
         ) from error
-    test = found.pop("test", None)
-    return Samples(
-        test=None if test is None else _flags(test),
+    marks = {
+        name: read_flags(found.pop(name), f"{SAMPLES}/{name}.npy")
+        for name in _FLAGS
+        if name in found
+    }
+    samples = Samples(
+        test=marks.get("test"),
+        validation=marks.get("validation"),
         **{member: read_text(a, f"{SAMPLES}/{member}.npy") for member, a in found.items()},
     )
+    check_sides(samples, f"{SAMPLES}/validation.npy")
+    return samples
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:
@@ -143,14 +159,34 @@ def _check_points(points: NDArray[np.uint32], first_row: int, name: str) -> None
             )
 
 
-def _flags(array: NDArray[Any]) -> NDArray[np.bool_]:
+def read_flags(array: NDArray[Any], name: str) -> NDArray[np.bool_]:
+    """Read a column of marks; raises `InvalidInput` with the column's `name` for other values."""
     if array.dtype.kind != "b":
         raise InvalidInput.of(
-            f"{SAMPLES}/test.npy",
-            f"expected bool, received {array.dtype.name}",
-            reason="WRONG_DTYPE",
+            name, f"expected bool, received {array.dtype.name}", reason="WRONG_DTYPE"
         )
     return array
+
+
+def check_sides(samples: Samples, name: str) -> None:
+    """Refuse rows that are both test and validation rows.
+
+    Args:
+        samples: Columns of equal length.
+        name: What the column of validation rows is called, for errors.
+
+    Raises:
+        InvalidInput: Names the first such row.
+    """
+    if samples.test is None or samples.validation is None:
+        return
+    both = samples.test & samples.validation
+    if both.any():
+        raise InvalidInput.of(
+            f"{name}[{int(both.argmax())}]",
+            f"expected no test row, received one, as {int(both.sum())} in all",
+            reason="TEST_AND_VALIDATION",
+        )
 
 
 def samples_bytes(samples: Samples) -> bytes:

@@ -70,6 +70,7 @@ class SplitMethod(IntEnum):
     EXPLICIT = 3
     K_FOLD = 4
     LEAVE_ONE_GROUP_OUT = 5
+    MARKED = 6
 
 
 class LayerKind(IntEnum):

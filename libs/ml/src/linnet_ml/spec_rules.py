@@ -29,7 +29,9 @@ _MOST_FOLDS = 100
 _MOST_SMOOTHING = 0.5
 
 
-def check_spec(spec: TrainingSpec, input_shape: Shape, *, has_groups: bool) -> None:
+def check_spec(
+    spec: TrainingSpec, input_shape: Shape, *, has_groups: bool, has_validation: bool
+) -> None:
     """Refuse a spec that no run can follow.
 
     Raises:
@@ -39,6 +41,7 @@ def check_spec(spec: TrainingSpec, input_shape: Shape, *, has_groups: bool) -> N
     if not violations:
         violations += _fit_violations(spec.fit)
         violations += _split_violations(spec.split, has_groups)
+        violations += _marked_violations(spec.split, has_validation)
         violations += _augmentation_violations(spec.augmentation, input_shape)
     if violations:
         raise InvalidInput(violations)
@@ -96,6 +99,17 @@ def _split_violations(split: SplitSpec, has_groups: bool) -> Iterator[Violation]
                 yield Violation(f"split.{name}", "expected nothing, the dataset has no groups")
     yield from _explicit_violations(split)
     yield from _fold_violations(split)
+
+
+def _marked_violations(split: SplitSpec, has_validation: bool) -> Iterator[Violation]:
+    if split.method is not SplitMethod.MARKED:
+        return
+    if not has_validation:
+        yield Violation("split.method", "expected a dataset that marks validation rows for MARKED")
+    if split.validation_share is not None:
+        yield Violation("split.validation_share", "expected nothing with MARKED")
+    if split.no_validation:
+        yield Violation("split.no_validation", "expected false with MARKED")
 
 
 def _explicit_violations(split: SplitSpec) -> Iterator[Violation]:

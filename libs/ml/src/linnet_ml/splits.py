@@ -5,7 +5,7 @@ Groups (people, machines, recordings) stay on one side wherever the method says 
 that leaks is reported instead of being passed over.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +33,14 @@ class RowInfo:
         groups: Group key of each row; None without one.
         recordings: Recording that each row was cut from; None if not known.
         test: Marks rows that the dataset names as test rows; None for none.
+        validation: Marks rows that it names as validation rows; None for none.
     """
 
     labels: NDArray[np.integer]
     groups: Names | None = None
     recordings: Names | None = None
     test: NDArray[np.bool_] | None = None
+    validation: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,16 @@ def make_split(spec: SplitSpec, rows: RowInfo, *, class_count: int, seed: int) -
             would see one class only; names the field.
     """
     _check_rows(rows, class_count)
-    test = _test_rows(spec, rows, seed)
+    named = dict(_named(spec, rows))
+    test = _test_rows(spec, rows, named, seed)
     rest = np.setdiff1d(np.arange(rows.labels.size, dtype=np.int64), test)
     if rest.size == 0:
         raise InvalidInput.of("split", "expected rows to train on, all are test rows")
-    folds = tuple(_folds(spec, rows, rest, class_count, seed))
+    if named:
+        validation = np.unique(np.concatenate(list(named.values())))
+        folds: tuple[Fold, ...] = (Fold("", np.setdiff1d(rest, validation), validation),)
+    else:
+        folds = tuple(_folds(spec, rows, rest, class_count, seed))
     final = None
     if spec.final_fit:
         final = Fold("final", rest, np.zeros(0, dtype=np.int64))
@@ -109,7 +116,7 @@ def _check_rows(rows: RowInfo, class_count: int) -> None:
         raise InvalidInput.of(
             "labels", f"expected labels from 0 to {class_count - 1}, received {low} to {high}"
         )
-    for name in ("groups", "recordings", "test"):
+    for name in ("groups", "recordings", "test", "validation"):
         column = getattr(rows, name)
         if column is not None and column.shape != (count,):
             raise InvalidInput.of(
@@ -131,17 +138,47 @@ def _rows_of(named: tuple[str, ...], rows: RowInfo, field: str) -> Rows:
     return np.flatnonzero(np.isin(groups, np.asarray(named)))
 
 
-def _test_rows(spec: SplitSpec, rows: RowInfo, seed: int) -> Rows:
-    marked = np.zeros(0, dtype=np.int64)
-    if rows.test is not None:
-        marked = np.flatnonzero(rows.test)
+def _marked(column: NDArray[np.bool_] | None) -> Rows:
+    return np.zeros(0, dtype=np.int64) if column is None else np.flatnonzero(column)
+
+
+def _named(spec: SplitSpec, rows: RowInfo) -> Iterator[tuple[str, Rows]]:
+    """Give the validation rows that are named one by one, by the field that names them."""
+    if spec.method is SplitMethod.MARKED:
+        yield "samples.validation", _marked(rows.validation)
+    if spec.method is not SplitMethod.EXPLICIT:
+        return
+    listed = np.unique(np.asarray(spec.validation_rows, dtype=np.int64))
+    if listed.size and not (listed[0] >= 0 and listed[-1] < rows.labels.size):
+        raise InvalidInput.of(
+            "split.validation_rows",
+            f"expected rows from 0 to {rows.labels.size - 1}, received {listed[0]} to {listed[-1]}",
+        )
+    yield "split.validation_rows", listed
+    if spec.validation_groups:
+        field = "split.validation_groups"
+        yield field, _rows_of(spec.validation_groups, rows, field)
+
+
+def _test_rows(spec: SplitSpec, rows: RowInfo, named: Mapping[str, Rows], seed: int) -> Rows:
+    test = _marked(rows.test)
     if spec.test_groups:
-        return np.union1d(marked, _rows_of(spec.test_groups, rows, "split.test_groups"))
-    if marked.size or not spec.test_share:
-        return marked
-    everything = np.arange(rows.labels.size, dtype=np.int64)
+        test = np.union1d(test, _rows_of(spec.test_groups, rows, "split.test_groups"))
+    for field, validation in named.items():
+        both = np.intersect1d(validation, test).size
+        if both:
+            raise InvalidInput.of(
+                field,
+                f"expected no test rows, received {both} of them",
+                reason="TEST_AND_VALIDATION",
+            )
+    if test.size or not spec.test_share:
+        return test
+    among = np.arange(rows.labels.size, dtype=np.int64)
+    for validation in named.values():
+        among = np.setdiff1d(among, validation)
     grouped = rows.groups is not None and spec.method is not SplitMethod.STRATIFIED
-    return _choose(spec.test_share, rows, everything, seed, grouped=grouped, side="test")
+    return _choose(spec.test_share, rows, among, seed, grouped=grouped, side="test")
 
 
 def _choose(
@@ -210,33 +247,10 @@ def _k_folds(
 def _validation_rows(spec: SplitSpec, rows: RowInfo, rest: Rows, seed: int) -> Rows:
     if spec.no_validation:
         return np.zeros(0, dtype=np.int64)
-    if spec.method is SplitMethod.EXPLICIT:
-        return _explicit_rows(spec, rows, rest)
     grouped = spec.method is SplitMethod.GROUP
     return _choose(
         spec.validation_share or 0.0, rows, rest, seed, grouped=grouped, side="validation"
     )
-
-
-def _explicit_rows(spec: SplitSpec, rows: RowInfo, rest: Rows) -> Rows:
-    named = np.unique(np.asarray(spec.validation_rows, dtype=np.int64))
-    if named.size and not (named[0] >= 0 and named[-1] < rows.labels.size):
-        raise InvalidInput.of(
-            "split.validation_rows",
-            f"expected rows from 0 to {rows.labels.size - 1}, received {named[0]} to {named[-1]}",
-        )
-    _expect_untested(named, rest, "split.validation_rows")
-    if spec.validation_groups:
-        listed = _rows_of(spec.validation_groups, rows, "split.validation_groups")
-        _expect_untested(listed, rest, "split.validation_groups")
-        named = np.union1d(named, listed)
-    return named
-
-
-def _expect_untested(named: Rows, rest: Rows, field: str) -> None:
-    tested = np.setdiff1d(named, rest)
-    if tested.size:
-        raise InvalidInput.of(field, f"expected no test rows, received {tested.size} of them")
 
 
 def _check_fold(fold: Fold, rows: RowInfo, class_count: int) -> None:

@@ -29,6 +29,7 @@ class Arrays:
         recordings: The recording that each sample was cut from, shape (samples,).
         test: Whether each row is a test row, bool, shape (samples,).
         title: For people.
+        validation: Whether each row is a validation row, bool, shape (samples,); no test row is.
     """
 
     input_kind: dataset_pb2.InputKind.ValueType
@@ -41,6 +42,7 @@ class Arrays:
     recordings: Sequence[str] | None = None
     test: npt.NDArray[np.bool_] | None = None
     title: str = ""
+    validation: npt.NDArray[np.bool_] | None = None
 
     def record(self) -> dataset_pb2.Dataset:
         """Give the record that a gateway is asked to create."""
@@ -71,8 +73,9 @@ def write_files(arrays: Arrays, folder: Path) -> dict[str, Path]:
         columns["group"] = np.asarray(arrays.groups, dtype=np.str_)
     if arrays.recordings is not None:
         columns["recording"] = np.asarray(arrays.recordings, dtype=np.str_)
-    if arrays.test is not None:
-        columns["test"] = np.asarray(arrays.test, dtype=np.bool_)
+    for name, marks in (("test", arrays.test), ("validation", arrays.validation)):
+        if marks is not None:
+            columns[name] = np.asarray(marks, dtype=np.bool_)
     for name, array in {"labels": labels, **columns}.items():
         if array.shape != (rows,):
             raise InvalidInput.of(name, f"expected shape ({rows},), received {array.shape}")

@@ -102,6 +102,7 @@ class Dataset(_message.Message):
     FILES_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    VALIDATION_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     uid: _builtins.str
@@ -122,6 +123,8 @@ class Dataset(_message.Message):
     """SHA-256 over the files' digests in order of name, hexadecimal."""
     etag: _builtins.str
     """Opaque version of the record."""
+    validation_count: _builtins.int
+    """Rows marked as validation rows."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -165,10 +168,11 @@ class Dataset(_message.Message):
         files: _abc.Iterable[Global___StoredFile] | None = ...,
         digest: _builtins.str = ...,
         etag: _builtins.str = ...,
+        validation_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_counts", b"class_counts", "classes", b"classes", "create_time", b"create_time", "digest", b"digest", "display_name", b"display_name", "etag", b"etag", "feature_names", b"feature_names", "files", b"files", "group_count", b"group_count", "input_kind", b"input_kind", "input_shape", b"input_shape", "name", b"name", "sample_count", b"sample_count", "state", b"state", "test_count", b"test_count", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_counts", b"class_counts", "classes", b"classes", "create_time", b"create_time", "digest", b"digest", "display_name", b"display_name", "etag", b"etag", "feature_names", b"feature_names", "files", b"files", "group_count", b"group_count", "input_kind", b"input_kind", "input_shape", b"input_shape", "name", b"name", "sample_count", b"sample_count", "state", b"state", "test_count", b"test_count", "uid", b"uid", "validation_count", b"validation_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -143,7 +143,7 @@ class _SplitMethod:
 class _SplitMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SplitMethod.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SPLIT_METHOD_UNSPECIFIED: _SplitMethod.ValueType  # 0
-    """By group when the dataset has groups, else stratified and random."""
+    """The default of `SplitSpec.method`."""
     SPLIT_METHOD_STRATIFIED: _SplitMethod.ValueType  # 1
     """Random, stratified by class."""
     SPLIT_METHOD_GROUP: _SplitMethod.ValueType  # 2
@@ -154,12 +154,14 @@ class _SplitMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SplitMeth
     """K folds; by group when the dataset has groups."""
     SPLIT_METHOD_LEAVE_ONE_GROUP_OUT: _SplitMethod.ValueType  # 5
     """One fold a group."""
+    SPLIT_METHOD_MARKED: _SplitMethod.ValueType  # 6
+    """The validation rows are those that the dataset marks."""
 
 class SplitMethod(_SplitMethod, metaclass=_SplitMethodEnumTypeWrapper):
     """The method of a split."""
 
 SPLIT_METHOD_UNSPECIFIED: SplitMethod.ValueType  # 0
-"""By group when the dataset has groups, else stratified and random."""
+"""The default of `SplitSpec.method`."""
 SPLIT_METHOD_STRATIFIED: SplitMethod.ValueType  # 1
 """Random, stratified by class."""
 SPLIT_METHOD_GROUP: SplitMethod.ValueType  # 2
@@ -170,6 +172,8 @@ SPLIT_METHOD_K_FOLD: SplitMethod.ValueType  # 4
 """K folds; by group when the dataset has groups."""
 SPLIT_METHOD_LEAVE_ONE_GROUP_OUT: SplitMethod.ValueType  # 5
 """One fold a group."""
+SPLIT_METHOD_MARKED: SplitMethod.ValueType  # 6
+"""The validation rows are those that the dataset marks."""
 Global___SplitMethod: _TypeAlias = SplitMethod  # noqa: Y015
 
 class _LayerKind:
@@ -646,13 +650,19 @@ class SplitSpec(_message.Message):
     FINAL_FIT_FIELD_NUMBER: _builtins.int
     EXTRA_EPOCHS_FIELD_NUMBER: _builtins.int
     method: Global___SplitMethod.ValueType
-    """The method. Default: by group when the dataset has groups, else stratified and random."""
+    """The method. Default: explicit with validation rows or groups; else the validation rows that the dataset marks, if
+    it marks some and this message says neither `validation_share` nor `no_validation`; else by group when the dataset
+    has groups, else stratified and random. Any other method than `SPLIT_METHOD_MARKED` takes rows that the dataset
+    marks as validation rows for rows like all others.
+    """
     validation_share: _builtins.float
     """Share of the rows that are not test rows that goes to validation, in [0, 0.9]; 0 is `no_validation`. Default 0.2."""
     no_validation: _builtins.bool
     """Trains without a validation set."""
     test_share: _builtins.float
-    """Share of rows that goes to the test set when the dataset names no test rows, in [0, 0.9]."""
+    """Share of rows that goes to the test set when the dataset names no test rows, in [0, 0.9]; of those that are not
+    named as validation rows.
+    """
     fold_count: _builtins.int
     """Folds of the k-fold methods, from 2 to 100. Default 5."""
     final_fit: _builtins.bool

@@ -58,6 +58,7 @@ def dataset_message(dataset: DatasetRecord) -> dataset_pb2.Dataset:
         class_counts=facts.class_counts,
         group_count=facts.group_count,
         test_count=facts.test_count,
+        validation_count=facts.validation_count,
         files=[file_message(file) for file in dataset.files],
         digest=dataset.digest,
         etag=etag(dataset.uid, dataset.version),

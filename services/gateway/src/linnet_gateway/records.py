@@ -49,6 +49,7 @@ class DatasetFacts:
     group_count: int = 0
     test_count: int = 0
     feature_bytes: int = 0
+    validation_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class RunData:
         classes: Class names.
         features: Shape (n, *row shape); may be mapped into memory.
         labels: int64, shape (n,).
-        samples: Groups, recordings and test marks.
+        samples: Groups, recordings, and marks of test and validation rows.
         digest: SHA-256 over the dataset's files.
         features_path: Where the features lie, for a child that reads them anew.
     """
@@ -46,6 +46,7 @@ class RunData:
             groups=self.samples.group,
             recordings=self.samples.recording,
             test=self.samples.test,
+            validation=self.samples.validation,
         )
         return make_split(spec.split, rows, class_count=len(self.classes), seed=spec.fit.seed)
 

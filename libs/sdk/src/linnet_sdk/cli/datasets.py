@@ -39,7 +39,9 @@ def push(
     ] = None,
     samples: Annotated[
         Path | None,
-        typer.Option(help="samples.npz: sample_id and, optionally, group, recording, test."),
+        typer.Option(
+            help="samples.npz: sample_id and, optionally, group, recording, test, validation."
+        ),
     ] = None,
     classes: Annotated[
         str, typer.Option(help="Class names in order of index, comma between.")

@@ -32,18 +32,19 @@ def dataset_line(dataset: dataset_pb2.Dataset) -> str:
     """Give a dataset's facts on one line."""
     shape = " x ".join(str(n) for n in dataset.input_shape)
     groups = f", {dataset.group_count} groups" if dataset.group_count else ""
-    test = f", {dataset.test_count} test rows" if dataset.test_count else ""
+    marks = {"validation": dataset.validation_count, "test": dataset.test_count}
+    sides = "".join(f", {count} {side} rows" for side, count in marks.items() if count)
     return escape(
         f"{short_name(dataset.name)}  {kind_word(dataset.input_kind)}  "
-        f"{dataset.sample_count} samples of {shape}, {len(dataset.classes)} classes{groups}{test}"
+        f"{dataset.sample_count} samples of {shape}, {len(dataset.classes)} classes{groups}{sides}"
     )
 
 
 def datasets(found: Sequence[dataset_pb2.Dataset], *, boxed: bool) -> Table:
     """List datasets."""
     table = new_table(
-        "dataset", "kind", "samples", "shape", "classes", "groups", "test", "created",
-        boxed=boxed, right=("samples", "classes", "groups", "test"),
+        "dataset", "kind", "samples", "shape", "classes", "groups", "validation", "test", "created",
+        boxed=boxed, right=("samples", "classes", "groups", "validation", "test"),
     )  # fmt: skip
     for dataset in found:
         table.add_row(
@@ -53,6 +54,7 @@ def datasets(found: Sequence[dataset_pb2.Dataset], *, boxed: bool) -> Table:
             "x".join(str(n) for n in dataset.input_shape),
             str(len(dataset.classes)),
             str(dataset.group_count),
+            str(dataset.validation_count),
             str(dataset.test_count),
             dataset.create_time.ToJsonString()[:19],
         )

@@ -91,6 +91,7 @@ class DatasetFiles:
             group_count=len(found.groups),
             test_count=found.test_count,
             feature_bytes=found.feature_bytes,
+            validation_count=found.validation_count,
         )
 
     def set_apart(self, uploaded: DatasetRecord, apart: DatasetRecord) -> None:
@@ -127,7 +128,7 @@ class DatasetFiles:
         return size
 
     def row_info(self, dataset: DatasetRecord) -> "RowInfo | None":
-        """Read labels, groups and test rows of a checked dataset; None if it has too many rows."""
+        """Read labels, groups and marks of a checked dataset; None if it has too many rows."""
         if dataset.facts.sample_count > _MAX_REMEMBERED_ROWS:
             return None
         with self._lock:
@@ -163,6 +164,7 @@ class DatasetFiles:
             groups=samples.group,
             recordings=samples.recording,
             test=samples.test,
+            validation=samples.validation,
         )
 
 

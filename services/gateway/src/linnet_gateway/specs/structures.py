@@ -24,7 +24,7 @@ _SOME_RATE = 0.5
 _REMEMBERED_BYTES = 8 * 1024 * 1024
 """Of the messages that are compared: scripts are large, and differ in a little each time."""
 
-Key = tuple[int, tuple[int, ...], int, bool, bytes]
+Key = tuple[int, tuple[int, ...], int, bool, bool, bytes]
 V = TypeVar("V")
 
 
@@ -121,6 +121,7 @@ def resolved(message: spec_pb2.TrainingSpec, dataset: DatasetRecord) -> Training
         input_shape=dataset.facts.input_shape,
         class_count=len(dataset.classes),
         has_groups=dataset.facts.group_count > 0,
+        has_validation=dataset.facts.validation_count > 0,
     )
 
 
@@ -131,6 +132,7 @@ def _key(message: spec_pb2.TrainingSpec, dataset: DatasetRecord) -> Key:
         facts.input_shape,
         len(dataset.classes),
         facts.group_count > 0,
+        facts.validation_count > 0,
         message.SerializeToString(deterministic=True),
     )
 

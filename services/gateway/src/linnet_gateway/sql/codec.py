@@ -222,7 +222,8 @@ def dataset_row(dataset: DatasetRecord) -> dict[str, Any]:
     values = {f.name: getattr(dataset, f.name) for f in fields(DatasetRecord)}
     row = {name: _scalar(values.pop(name)) for name in _DATASET_COLUMNS}
     values["files"] = dump_files(dataset.files)
-    values["facts"] = asdict(dataset.facts)
+    values["facts"] = facts = asdict(dataset.facts)
+    row["validation_count"] = facts.pop("validation_count")
     return row | {"document": json.dumps(values)}
 
 
@@ -232,7 +233,7 @@ def load_dataset(row: RowMapping) -> DatasetRecord:
     facts = values["facts"]
     for name in ("input_shape", "class_counts"):
         facts[name] = tuple(facts[name])
-    values["facts"] = DatasetFacts(**facts)
+    values["facts"] = DatasetFacts(**facts, validation_count=row["validation_count"])
     values["files"] = load_files(values["files"])
     for name in ("classes", "feature_names"):
         values[name] = tuple(values[name])

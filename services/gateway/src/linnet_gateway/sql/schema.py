@@ -30,6 +30,8 @@ datasets = Table(
     Column("state", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("document", Text, nullable=False),
+    # No part of the document: an earlier release reads only what it knows there.
+    Column("validation_count", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("project", "id"),
     Index("datasets_by_time", "project", "create_time", "uid"),
 )

@@ -25,6 +25,7 @@ def fit(
     groups: Annotated[Path | None, typer.Option(help="Group of each row, .npy.")] = None,
     recordings: Annotated[Path | None, typer.Option(help="Recording of each row, .npy.")] = None,
     test: Annotated[Path | None, typer.Option(help="Test rows, .npy of bool.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Validation rows, .npy of bool.")] = None,
     classes: Annotated[str, typer.Option(help="Class names with commas between.")] = "",
     input_kind: Annotated[
         str, typer.Option(help="tabular, spectral, time_series, audio or image; guessed if empty.")
@@ -35,7 +36,9 @@ def fit(
     """Train, export and write a run's artifacts without a gateway; resumes what --out holds."""
     from linnet_trainer.local.run import LocalRun, run_locally
 
-    files = LocalFiles(features, labels, groups, recordings, test)
+    files = LocalFiles(
+        features, labels, groups=groups, recordings=recordings, test=test, validation=validation
+    )
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     run = LocalRun(spec, files, out, names, _kind(input_kind), initial_model)
     result = run_locally(run, (lambda _line: None) if as_json else _print)
@@ -53,13 +56,22 @@ def reproduce(
     groups: Annotated[Path | None, typer.Option(help="Group of each row, .npy.")] = None,
     recordings: Annotated[Path | None, typer.Option(help="Recording of each row, .npy.")] = None,
     test: Annotated[Path | None, typer.Option(help="Test rows, .npy of bool.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Validation rows, .npy of bool.")] = None,
     initial_model: Annotated[Path | None, typer.Option(help="What the run started from.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a run again from its manifest.json and compare the weights, bit for bit."""
     from linnet_trainer.local import reproducing
 
-    files = LocalFiles(features, labels, groups, recordings, test, samples)
+    files = LocalFiles(
+        features,
+        labels,
+        groups=groups,
+        recordings=recordings,
+        test=test,
+        validation=validation,
+        samples=samples,
+    )
     say = (lambda _line: None) if as_json else _print
     result = reproducing.reproduce(reproducing.read_manifest(manifest), files, initial_model, say)
     if as_json:

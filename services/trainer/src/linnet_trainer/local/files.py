@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf import json_format
 from linnet.v1 import spec_pb2
 from linnet_ml import datasets, npy
-from linnet_ml.samples import Samples, read_text, samples_bytes
+from linnet_ml.samples import Samples, check_sides, read_flags, read_text, samples_bytes
 from linnet_ml.spec import InputKind, TrainingSpec
 from linnet_ml.wire import from_message
 from linnet_runtime.errors import InvalidInput
@@ -33,7 +33,8 @@ class LocalFiles:
         groups: Group of each row, .npy.
         recordings: Recording of each row, .npy.
         test: Test rows, .npy.
-        samples: These three in one, the samples.npz of a dataset; instead of them.
+        validation: Validation rows, .npy.
+        samples: These four in one, the samples.npz of a dataset; instead of them.
     """
 
     features: Path
@@ -41,6 +42,7 @@ class LocalFiles:
     groups: Path | None = None
     recordings: Path | None = None
     test: Path | None = None
+    validation: Path | None = None
     samples: Path | None = None
 
 
@@ -142,7 +144,10 @@ def _column(path: Path) -> NDArray[np.generic]:
 def _samples(files: LocalFiles) -> Samples:
     if files.samples is None:
         return Samples(
-            group=_names(files.groups), recording=_names(files.recordings), test=_flags(files.test)
+            group=_names(files.groups),
+            recording=_names(files.recordings),
+            test=_flags(files.test),
+            validation=_flags(files.validation),
         )
     with _opened(files.labels) as file:
         rows = npy.read_all(file, "labels.npy", limit_bytes=datasets.MAX_LABELS_BYTES).size
@@ -159,16 +164,14 @@ def _names(path: Path | None) -> NDArray[np.str_] | None:
 def _flags(path: Path | None) -> NDArray[np.bool_] | None:
     if path is None:
         return None
-    column = _column(path)
-    if column.dtype.kind != "b":
-        raise InvalidInput.of(path.name, f"expected bool, received {column.dtype}")
-    return column.astype(np.bool_)
+    return read_flags(_column(path), path.name)
 
 
 def _check_columns(samples: Samples, rows: int) -> None:
-    for name in ("group", "recording", "test"):
+    for name in ("group", "recording", "test", "validation"):
         column = getattr(samples, name)
         if column is not None and column.shape != (rows,):
             raise InvalidInput.of(
                 f"{name}s", f"expected {rows} entries, as there are rows, received {column.shape}"
             )
+    check_sides(samples, "validation")

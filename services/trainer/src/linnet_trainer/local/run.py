@@ -58,6 +58,7 @@ def run_locally(run: LocalRun, say: Callable[[str], None]) -> dict[str, Any] | N
         input_shape=data.input_shape,
         class_count=len(data.classes),
         has_groups=data.samples.group is not None,
+        has_validation=data.samples.has_validation,
     )
     checkpoint = run.out / CHECKPOINT
     try:

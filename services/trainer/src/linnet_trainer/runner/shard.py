@@ -206,6 +206,7 @@ def _resolved(assignment: runner_service_pb2.Assignment, data: RunData) -> Train
             input_shape=data.input_shape,
             class_count=len(data.classes),
             has_groups=data.samples.group is not None,
+            has_validation=data.samples.has_validation,
         )
     except InvalidInput as error:
         raise InvalidInput(error.violations, reason="INVALID_SPEC") from error
