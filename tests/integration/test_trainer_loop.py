@@ -41,7 +41,7 @@ def parts(preset="dense", shape=(12,), kind=InputKind.SPECTRAL, *, weighted=Fals
     """Build model, loop, rows, plan of one epoch and starting state."""
     import keras
     from linnet_trainer import models
-    from linnet_trainer.fit import loop
+    from linnet_trainer.fit import loop, steps
     from linnet_trainer.fit.engine import choose
 
     settings = FitSettings(epochs=2, learning_rate=RATE, batch_size=BATCH, **fit)
@@ -64,7 +64,7 @@ def parts(preset="dense", shape=(12,), kind=InputKind.SPECTRAL, *, weighted=Fals
     engine = choose(layers, spec.fit.optimizer, 8)
     made = loop.TrainingLoop(
         model,
-        loop.LoopSettings(spec.fit, augmentation, weighted, engine.xla, engine.sequential),
+        steps.LoopSettings(spec.fit, augmentation, weighted, engine.xla, engine.sequential),
     )
     keras.utils.set_random_seed(5)
     twin = models.build(layers, shape, 4).model
@@ -236,7 +236,7 @@ def test_chunks_of_an_epoch_give_the_bits_of_the_whole():
 @pytest.mark.parametrize("preset", ["dense", DROPPING])
 def test_long_fits_stay_within_float_tolerance(preset):
     """However many steps choose the engine, XLA for dense networks, weights are within 1e-5."""
-    from linnet_trainer.fit import loop
+    from linnet_trainer.fit import loop, steps
     from linnet_trainer.fit.engine import XLA_STEPS, choose
 
     model, made, _, data, fit = parts(preset)
@@ -245,7 +245,7 @@ def test_long_fits_stay_within_float_tolerance(preset):
     layers = layers_of(architecture, InputKind.SPECTRAL, (12,))
     engine = choose(layers, fit.optimizer, XLA_STEPS)
     assert engine.xla == (preset == "dense")
-    settings = loop.LoopSettings(fit, Augmentation(), weighted=False, xla=engine.xla)
+    settings = steps.LoopSettings(fit, Augmentation(), weighted=False, xla=engine.xla)
     long = trained(loop.TrainingLoop(model, settings), model, data)
     np.testing.assert_allclose(long.weights, plain.weights, atol=1e-5)
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from linnet_trainer.fit.loop import LoopSettings, TrainingLoop
+from linnet_trainer.fit.loop import TrainingLoop
+from linnet_trainer.fit.steps import LoopSettings
 from linnet_trainer.networks import Network
 
 Kept = TypeVar("Kept")

@@ -19,7 +19,8 @@ from linnet_trainer.fit.engine import Engine
 from linnet_trainer.fit.epochs import Ending, EpochRecord, Interrupted
 from linnet_trainer.fit.fitting import LEAST_RATIO_SECONDS, FitProgress, FoldFit, FoldSettings
 from linnet_trainer.fit.fold_rows import PreparedFold, calibration_rows, prepare_fold
-from linnet_trainer.fit.loop import LoopSettings, TrainingLoop
+from linnet_trainer.fit.loop import TrainingLoop
+from linnet_trainer.fit.steps import LoopSettings
 from linnet_trainer.fit_plan import FitPlan
 from linnet_trainer.networks import Network
 from linnet_trainer.run_contract import Outcome, RunEvents, RunOrder, time_limit_seconds
