@@ -17,7 +17,7 @@ from tests.fakes.training import Recorder, spec, train, weights_of, wine
 @pytest.fixture
 def each_epoch(monkeypatch):
     """A checkpoint at each epoch's end, however short it is."""
-    monkeypatch.setattr("linnet_trainer.training.EPOCH_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("linnet_trainer.run_course.EPOCH_CHECKPOINT_SECONDS", 0.0)
 
 
 STOPPING = {
