@@ -120,6 +120,29 @@ async def test_a_crashed_trainer_is_started_again(adapter: Adapter) -> None:
     assert now.shards[0].failure.exit_code == 1
 
 
+async def test_each_trainer_has_a_name_by_which_its_end_is_told(adapter: Adapter) -> None:
+    """The ends of a shard's trainers are kept apart; of the one that lives there is none."""
+    await adapter.launcher.launch(a_launch())
+    names: list[str] = []
+
+    async def another() -> bool:
+        running = await adapter.running("l-one") == [0]
+        if running and (name := await adapter.name("l-one", 0)) not in names:
+            names.append(name)
+            return True
+        return False
+
+    for code in (3, 1):
+        await until(another)
+        await adapter.finish("l-one", 0, code)
+    await until(another)
+    now = await status(adapter, "l-one")
+    assert now is not None
+    ended = now.shards[0].ended
+    assert {name: end.exit_code for name, end in ended.items()} == {names[0]: 3, names[1]: 1}
+    assert 0 < len(names[2]) <= 64
+
+
 @pytest.mark.parametrize("exit_code", [64, 65, 78])
 async def test_a_hopeless_exit_code_is_final(adapter: Adapter, exit_code: int) -> None:
     """Codes that mean "do not retry" fail the shard at once; the other shard goes on."""

@@ -86,6 +86,9 @@ class ClusterWorld(World):
     def token_of(self, uid: str) -> str:
         return self.launcher.token(uid)
 
+    def name_of(self, uid: str, index: int) -> str:
+        return self.launcher.uid_of(uid, index)
+
     def crash_of(self, run: str, attempt: int) -> int | None:
         # Runs of the batch are known by their places, which end their names.
         if "/runs/batch-" in run and int(run.rsplit("-", 1)[1]) in self.fails:

@@ -66,6 +66,10 @@ class JobCluster(FakeApiServer):
                 return str(pod["metadata"]["name"])
         return ""
 
+    def uid_of(self, uid: str, index: int) -> str:
+        """Uid of the pod that runs a shard, which is its trainer's name."""
+        return str(self._objects[f"/pods/{self.pod_of(uid, index)}"]["metadata"]["uid"])
+
     async def tick(self) -> None:
         """Let the controllers do what there is to do."""
         for job in self.of("jobs"):

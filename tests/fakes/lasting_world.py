@@ -30,6 +30,7 @@ class Trainer:
         self.uid = uid
         self.index = index
         self.token = world.token_of(uid)
+        self.name = world.name_of(uid, index)
         self.assignment: runner_service_pb2.Assignment | None = None
         self.epoch = 0
         self.uploads: list[dataset_pb2.PresignedRequest] | None = None
@@ -44,7 +45,8 @@ class Trainer:
         runner = gateway.runner
         gateway.faults.doing = "launch" if self.assignment is None else "finish"
         if self.assignment is None:
-            self.assignment = await runner.acquire(runner.launch_of(self.token), self.index)
+            claim = runner.launch_of(self.token)
+            self.assignment = await runner.acquire(claim, self.index, self.name)
             self.epoch, self.uploads = 0, None
             return 0 if self.assignment is None else None
         claim = runner.run_of(self.assignment.run_token)
@@ -150,6 +152,10 @@ class World:
     def token_of(self, uid: str) -> str:
         """Give what a launch's trainers present."""
         return self.launcher.launches[uid].token
+
+    def name_of(self, uid: str, index: int) -> str:
+        """Give the name of the trainer that a shard runs."""
+        return self.launcher.trainers[uid, index]
 
     def crash_of(self, run: str, attempt: int) -> int | None:
         """Give the code that the trainer of an attempt crashes with; None for none."""

@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
-from linnet_gateway.launches.launcher import Launch, LaunchStatus, ShardState, ShardStatus
+from linnet_gateway.launches.launcher import (
+    Launch,
+    LaunchStatus,
+    ShardState,
+    ShardStatus,
+    kept_ends,
+)
 from linnet_gateway.states import Failure, FailureReason
 from linnet_runtime.errors import AlreadyExists, LinnetError, Unavailable
 from linnet_runtime.lifecycle import ExitCode
@@ -13,7 +19,8 @@ from linnet_runtime.lifecycle import ExitCode
 class FakeLauncher:
     """Runs nothing: `finish` says how a shard's trainer ended; `down` makes every call fail.
 
-    `refusals` are what launches of a project end with, by the project's id.
+    `trainers` are the names of those that run, by launch and shard; `refusals` are what launches of
+    a project end with, by the project's id.
     """
 
     def __init__(self, *, retries: int = 3) -> None:
@@ -23,6 +30,7 @@ class FakeLauncher:
         self.failures: dict[str, Failure] = {}
         self.down = False
         self.refusals: dict[str, LinnetError] = {}
+        self.trainers: dict[tuple[str, int], str] = {}
         self._crashes: dict[tuple[str, int], int] = {}
         self._retries = retries
         self._changed: list[asyncio.Queue[str]] = []
@@ -52,6 +60,7 @@ class FakeLauncher:
             if free > 0 and shard.state is ShardState.PENDING:
                 shards[shard.index] = replace(shard, state=ShardState.RUNNING)
                 self.started.append((uid, shard.index))
+                self.trainers[uid, shard.index] = f"{uid}-{shard.index}-{len(self.started)}"
                 free -= 1
         self._tell(uid)
 
@@ -72,7 +81,8 @@ class FakeLauncher:
             crashes = self._crashes[uid, index] = self._crashes.get((uid, index), 0) + 1
             final = exit_code in {64, 65, 78} or crashes > self._retries
             state = ShardState.FAILED if final else ShardState.PENDING
-            shard = ShardStatus(index, state, failure)
+            ended = kept_ends(shard.ended, self.trainers[uid, index], failure)
+            shard = ShardStatus(index, state, failure, ended)
         self.shards[uid][index] = shard
         self._fill(uid)
 

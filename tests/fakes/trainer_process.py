@@ -75,7 +75,9 @@ class Trainer:
 
     def main(self) -> int:
         while not self.stopped:
-            request = runner_service_pb2.AcquireAssignmentRequest(shard=self.shard)
+            request = runner_service_pb2.AcquireAssignmentRequest(
+                shard=self.shard, trainer=os.environ["LINNET_TRAINER_NAME"]
+            )
             answer = self.call(self.stub.AcquireAssignment, request, self.launch_token)
             if not answer.HasField("assignment"):
                 return 0

@@ -24,6 +24,9 @@ class Adapter(Protocol):
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         """End the living trainer of a shard with that exit code."""
 
+    async def name(self, uid: str, index: int) -> str:
+        """Give the name that the living trainer of a shard was told."""
+
     async def remains(self, uid: str) -> list[str]:
         """Name what the launch has left on the platform: processes, folders, objects."""
 
@@ -40,6 +43,9 @@ class FakeAdapter:
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         self.fake.finish(uid, index, exit_code)
 
+    async def name(self, uid: str, index: int) -> str:
+        return self.fake.trainers[uid, index]
+
     async def remains(self, uid: str) -> list[str]:
         return [name for name in self.fake.launches if name == uid]
 
@@ -50,7 +56,10 @@ class ProcessAdapter:
     COMMAND = (
         "/bin/sh",
         "-c",
-        "while [ ! -e finish ]; do sleep 0.02; done; read code < finish; rm finish; exit $code",
+        (
+            'echo "$LINNET_TRAINER_NAME" > name; '
+            "while [ ! -e finish ]; do sleep 0.02; done; read code < finish; rm finish; exit $code"
+        ),
     )
 
     def __init__(self, folder: Path) -> None:
@@ -66,6 +75,16 @@ class ProcessAdapter:
 
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         (self.folder / uid / str(index) / "finish").write_text(f"{exit_code}\n")
+
+    async def name(self, uid: str, index: int) -> str:
+        path, found = self.folder / uid / str(index) / "name", [""]
+
+        async def told() -> bool:
+            found[0] = path.read_text().strip() if path.exists() else ""
+            return bool(found[0])
+
+        await until(told)
+        return found[0]
 
     async def remains(self, uid: str) -> list[str]:
         return [path.name for path in self.folder.iterdir() if path.name.lstrip(".") == uid]

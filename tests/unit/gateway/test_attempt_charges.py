@@ -90,3 +90,12 @@ def test_a_run_that_breaks_its_trainer_fails_at_the_limit(
     assert run.state is RunState.FAILED
     assert run.failure is not None
     assert run.failure.reason is reason
+
+
+def test_an_end_that_may_be_of_another_trainer_costs_nothing_that_was_not_begun() -> None:
+    """A run that never reported is charged only for the end of the very process that had it."""
+    crash = ended_by(ExitCode.CRASHED)
+    for trainer, charged in (("p-one", 1), ("", 0)):
+        held = begin_attempt(a_run(), NOW, trainer)
+        (changed,), _ = choose_next(LAUNCH, held, None, crash=crash, limits=LIMITS, now=NOW)
+        assert changed.lost_count == charged

@@ -29,7 +29,7 @@ from linnet.v1 import run_pb2 as linnet_dot_v1_dot_run__pb2
 from linnet.v1 import spec_pb2 as linnet_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elinnet/v1/runner_service.proto\x12\tlinnet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17linnet/v1/dataset.proto\x1a\x13linnet/v1/run.proto\x1a\x14linnet/v1/spec.proto\"K\n\x18\x41\x63quireAssignmentRequest\x12\x16\n\x05shard\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x17\n\x0ftrainer_version\x18\x02 \x01(\t\"F\n\x19\x41\x63quireAssignmentResponse\x12)\n\nassignment\x18\x01 \x01(\x0b\x32\x15.linnet.v1.Assignment\"\xc9\x02\n\nAssignment\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x11\n\trun_token\x18\x03 \x01(\t\x12%\n\x04spec\x18\x04 \x01(\x0b\x32\x17.linnet.v1.TrainingSpec\x12#\n\x07\x64\x61taset\x18\x05 \x01(\x0b\x32\x12.linnet.v1.Dataset\x12+\n\x06inputs\x18\x06 \x03(\x0b\x32\x1b.linnet.v1.PresignedRequest\x12/\n\ncheckpoint\x18\x07 \x03(\x0b\x32\x1b.linnet.v1.PresignedRequest\x12\x32\n\rinitial_model\x18\x08 \x01(\x0b\x32\x1b.linnet.v1.PresignedRequest\x12,\n\ttime_used\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\xac\x01\n\rReportRequest\x12/\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.linnet.v1.LogEntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12&\n\x05phase\x18\x02 \x01(\x0e\x32\x17.linnet.v1.TrainerPhase\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12,\n\ttime_used\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"2\n\nLogEntries\x12$\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.linnet.v1.LogEntry\"N\n\x0eReportResponse\x12\x17\n\x0fstored_sequence\x18\x01 \x01(\x03\x12\x11\n\tcancelled\x18\x02 \x01(\x08\x12\x10\n\x08\x66ollowed\x18\x03 \x01(\x08\"H\n\x14\x43reateUploadsRequest\x12\x30\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x15.linnet.v1.StoredFileB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"E\n\x15\x43reateUploadsResponse\x12,\n\x07uploads\x18\x01 \x03(\x0b\x32\x1b.linnet.v1.PresignedRequest\"\x8d\x01\n\x10\x46inishRunRequest\x12+\n\x06result\x18\x01 \x01(\x0b\x32\x19.linnet.v1.TrainingResultH\x00\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x12.linnet.v1.FailureH\x00\x12\x13\n\tcancelled\x18\x03 \x01(\x08H\x00\x42\x10\n\x07outcome\x12\x05\xbaH\x02\x08\x01\"p\n\x0eTrainingResult\x12$\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x15.linnet.v1.StoredFile\x12&\n\x07summary\x18\x02 \x01(\x0b\x32\x15.linnet.v1.RunSummary\x12\x10\n\x08warnings\x18\x03 \x03(\t\"7\n\x11\x46inishRunResponse\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.linnet.v1.RunState2\xce\x02\n\rRunnerService\x12^\n\x11\x41\x63quireAssignment\x12#.linnet.v1.AcquireAssignmentRequest\x1a$.linnet.v1.AcquireAssignmentResponse\x12\x41\n\x06Report\x12\x18.linnet.v1.ReportRequest\x1a\x19.linnet.v1.ReportResponse(\x01\x30\x01\x12R\n\rCreateUploads\x12\x1f.linnet.v1.CreateUploadsRequest\x1a .linnet.v1.CreateUploadsResponse\x12\x46\n\tFinishRun\x12\x1b.linnet.v1.FinishRunRequest\x1a\x1c.linnet.v1.FinishRunResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elinnet/v1/runner_service.proto\x12\tlinnet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17linnet/v1/dataset.proto\x1a\x13linnet/v1/run.proto\x1a\x14linnet/v1/spec.proto\"e\n\x18\x41\x63quireAssignmentRequest\x12\x16\n\x05shard\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x17\n\x0ftrainer_version\x18\x02 \x01(\t\x12\x18\n\x07trainer\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"F\n\x19\x41\x63quireAssignmentResponse\x12)\n\nassignment\x18\x01 \x01(\x0b\x32\x15.linnet.v1.Assignment\"\xc9\x02\n\nAssignment\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x11\n\trun_token\x18\x03 \x01(\t\x12%\n\x04spec\x18\x04 \x01(\x0b\x32\x17.linnet.v1.TrainingSpec\x12#\n\x07\x64\x61taset\x18\x05 \x01(\x0b\x32\x12.linnet.v1.Dataset\x12+\n\x06inputs\x18\x06 \x03(\x0b\x32\x1b.linnet.v1.PresignedRequest\x12/\n\ncheckpoint\x18\x07 \x03(\x0b\x32\x1b.linnet.v1.PresignedRequest\x12\x32\n\rinitial_model\x18\x08 \x01(\x0b\x32\x1b.linnet.v1.PresignedRequest\x12,\n\ttime_used\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\xac\x01\n\rReportRequest\x12/\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.linnet.v1.LogEntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12&\n\x05phase\x18\x02 \x01(\x0e\x32\x17.linnet.v1.TrainerPhase\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12,\n\ttime_used\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"2\n\nLogEntries\x12$\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.linnet.v1.LogEntry\"N\n\x0eReportResponse\x12\x17\n\x0fstored_sequence\x18\x01 \x01(\x03\x12\x11\n\tcancelled\x18\x02 \x01(\x08\x12\x10\n\x08\x66ollowed\x18\x03 \x01(\x08\"H\n\x14\x43reateUploadsRequest\x12\x30\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x15.linnet.v1.StoredFileB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"E\n\x15\x43reateUploadsResponse\x12,\n\x07uploads\x18\x01 \x03(\x0b\x32\x1b.linnet.v1.PresignedRequest\"\x8d\x01\n\x10\x46inishRunRequest\x12+\n\x06result\x18\x01 \x01(\x0b\x32\x19.linnet.v1.TrainingResultH\x00\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x12.linnet.v1.FailureH\x00\x12\x13\n\tcancelled\x18\x03 \x01(\x08H\x00\x42\x10\n\x07outcome\x12\x05\xbaH\x02\x08\x01\"p\n\x0eTrainingResult\x12$\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x15.linnet.v1.StoredFile\x12&\n\x07summary\x18\x02 \x01(\x0b\x32\x15.linnet.v1.RunSummary\x12\x10\n\x08warnings\x18\x03 \x03(\t\"7\n\x11\x46inishRunResponse\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.linnet.v1.RunState2\xce\x02\n\rRunnerService\x12^\n\x11\x41\x63quireAssignment\x12#.linnet.v1.AcquireAssignmentRequest\x1a$.linnet.v1.AcquireAssignmentResponse\x12\x41\n\x06Report\x12\x18.linnet.v1.ReportRequest\x1a\x19.linnet.v1.ReportResponse(\x01\x30\x01\x12R\n\rCreateUploads\x12\x1f.linnet.v1.CreateUploadsRequest\x1a .linnet.v1.CreateUploadsResponse\x12\x46\n\tFinishRun\x12\x1b.linnet.v1.FinishRunRequest\x1a\x1c.linnet.v1.FinishRunResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACQUIREASSIGNMENTREQUEST'].fields_by_name['shard']._loaded_options = None
   _globals['_ACQUIREASSIGNMENTREQUEST'].fields_by_name['shard']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_ACQUIREASSIGNMENTREQUEST'].fields_by_name['trainer']._loaded_options = None
+  _globals['_ACQUIREASSIGNMENTREQUEST'].fields_by_name['trainer']._serialized_options = b'\272H\004r\002\030@'
   _globals['_REPORTREQUEST'].fields_by_name['entries']._loaded_options = None
   _globals['_REPORTREQUEST'].fields_by_name['entries']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_CREATEUPLOADSREQUEST'].fields_by_name['files']._loaded_options = None
@@ -45,27 +47,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINISHRUNREQUEST'].oneofs_by_name['outcome']._loaded_options = None
   _globals['_FINISHRUNREQUEST'].oneofs_by_name['outcome']._serialized_options = b'\272H\002\010\001'
   _globals['_ACQUIREASSIGNMENTREQUEST']._serialized_start=174
-  _globals['_ACQUIREASSIGNMENTREQUEST']._serialized_end=249
-  _globals['_ACQUIREASSIGNMENTRESPONSE']._serialized_start=251
-  _globals['_ACQUIREASSIGNMENTRESPONSE']._serialized_end=321
-  _globals['_ASSIGNMENT']._serialized_start=324
-  _globals['_ASSIGNMENT']._serialized_end=653
-  _globals['_REPORTREQUEST']._serialized_start=656
-  _globals['_REPORTREQUEST']._serialized_end=828
-  _globals['_LOGENTRIES']._serialized_start=830
-  _globals['_LOGENTRIES']._serialized_end=880
-  _globals['_REPORTRESPONSE']._serialized_start=882
-  _globals['_REPORTRESPONSE']._serialized_end=960
-  _globals['_CREATEUPLOADSREQUEST']._serialized_start=962
-  _globals['_CREATEUPLOADSREQUEST']._serialized_end=1034
-  _globals['_CREATEUPLOADSRESPONSE']._serialized_start=1036
-  _globals['_CREATEUPLOADSRESPONSE']._serialized_end=1105
-  _globals['_FINISHRUNREQUEST']._serialized_start=1108
-  _globals['_FINISHRUNREQUEST']._serialized_end=1249
-  _globals['_TRAININGRESULT']._serialized_start=1251
-  _globals['_TRAININGRESULT']._serialized_end=1363
-  _globals['_FINISHRUNRESPONSE']._serialized_start=1365
-  _globals['_FINISHRUNRESPONSE']._serialized_end=1420
-  _globals['_RUNNERSERVICE']._serialized_start=1423
-  _globals['_RUNNERSERVICE']._serialized_end=1757
+  _globals['_ACQUIREASSIGNMENTREQUEST']._serialized_end=275
+  _globals['_ACQUIREASSIGNMENTRESPONSE']._serialized_start=277
+  _globals['_ACQUIREASSIGNMENTRESPONSE']._serialized_end=347
+  _globals['_ASSIGNMENT']._serialized_start=350
+  _globals['_ASSIGNMENT']._serialized_end=679
+  _globals['_REPORTREQUEST']._serialized_start=682
+  _globals['_REPORTREQUEST']._serialized_end=854
+  _globals['_LOGENTRIES']._serialized_start=856
+  _globals['_LOGENTRIES']._serialized_end=906
+  _globals['_REPORTRESPONSE']._serialized_start=908
+  _globals['_REPORTRESPONSE']._serialized_end=986
+  _globals['_CREATEUPLOADSREQUEST']._serialized_start=988
+  _globals['_CREATEUPLOADSREQUEST']._serialized_end=1060
+  _globals['_CREATEUPLOADSRESPONSE']._serialized_start=1062
+  _globals['_CREATEUPLOADSRESPONSE']._serialized_end=1131
+  _globals['_FINISHRUNREQUEST']._serialized_start=1134
+  _globals['_FINISHRUNREQUEST']._serialized_end=1275
+  _globals['_TRAININGRESULT']._serialized_start=1277
+  _globals['_TRAININGRESULT']._serialized_end=1389
+  _globals['_FINISHRUNRESPONSE']._serialized_start=1391
+  _globals['_FINISHRUNRESPONSE']._serialized_end=1446
+  _globals['_RUNNERSERVICE']._serialized_start=1449
+  _globals['_RUNNERSERVICE']._serialized_end=1783
 # @@protoc_insertion_point(module_scope)

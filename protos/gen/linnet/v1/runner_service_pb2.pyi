@@ -30,19 +30,26 @@ class AcquireAssignmentRequest(_message.Message):
 
     SHARD_FIELD_NUMBER: _builtins.int
     TRAINER_VERSION_FIELD_NUMBER: _builtins.int
+    TRAINER_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     """Index of the shard within the launch."""
     trainer_version: _builtins.str
     """Version of the trainer."""
+    trainer: _builtins.str
+    """Name of the trainer process, as its launcher gave it, or one that it made up; empty from
+    trainers of earlier releases. A process that asks again, since the answer was lost, keeps what
+    it has; another one takes over from it, and what ended the first is charged to its run.
+    """
     def __init__(
         self,
         *,
         shard: _builtins.int = ...,
         trainer_version: _builtins.str = ...,
+        trainer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard", "trainer_version", b"trainer_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard", "trainer", b"trainer", "trainer_version", b"trainer_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,7 +71,7 @@ class RunnerServiceServicer:
         """Hands out the next unfinished run of a shard.
 
         A run that an earlier process of the same shard left unfinished is handed out again as a new
-        attempt.
+        attempt; so is one whose answer got lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

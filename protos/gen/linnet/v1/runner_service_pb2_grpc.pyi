@@ -41,7 +41,7 @@ class RunnerServiceStub:
     """Hands out the next unfinished run of a shard.
 
     A run that an earlier process of the same shard left unfinished is handed out again as a new
-    attempt.
+    attempt; so is one whose answer got lost.
     """
     Report: _grpc.StreamStreamMultiCallable[_runner_service_pb2.ReportRequest, _runner_service_pb2.ReportResponse]
     """Takes numbered log entries and acknowledges them; says whether the run is cancelled.
@@ -70,7 +70,7 @@ class RunnerServiceAsyncStub(RunnerServiceStub):
     """Hands out the next unfinished run of a shard.
 
     A run that an earlier process of the same shard left unfinished is handed out again as a new
-    attempt.
+    attempt; so is one whose answer got lost.
     """
     Report: _aio.StreamStreamMultiCallable[_runner_service_pb2.ReportRequest, _runner_service_pb2.ReportResponse]  # type: ignore[assignment]
     """Takes numbered log entries and acknowledges them; says whether the run is cancelled.
@@ -102,7 +102,7 @@ class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Hands out the next unfinished run of a shard.
 
         A run that an earlier process of the same shard left unfinished is handed out again as a new
-        attempt.
+        attempt; so is one whose answer got lost.
         """
 
     @_abc_1.abstractmethod

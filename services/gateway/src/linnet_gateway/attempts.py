@@ -24,14 +24,15 @@ class RetryLimits:
     launches: int = 4
 
 
-def begin_attempt(run: RunRecord, now: datetime) -> RunRecord:
-    """Hand a run out to a trainer."""
+def begin_attempt(run: RunRecord, now: datetime, trainer: str = "") -> RunRecord:
+    """Hand a run out to the trainer of that name; an empty one was not told."""
     run = with_stage(run, StageKind.TRAIN, StageState.RUNNING, now)
     return altered(
         run,
         state=RunState.STARTING,
         attempt=run.attempt + 1,
         attempt_open=True,
+        trainer=trainer,
         log_sequence=0,
         last_report_time=now,
         phase=0,
@@ -113,16 +114,18 @@ def choose_next(
     crash: Failure | None,
     limits: RetryLimits,
     now: datetime,
+    trainer: str = "",
 ) -> tuple[Sequence[RunRecord], RunRecord | None]:
     """Choose what a shard that asks for work does next.
 
     Args:
         launch: The shard's launch; one that stops or has ended gives no work.
-        held: The run that an earlier trainer of the shard had and did not finish.
+        held: The run that a trainer of the shard has and did not finish.
         waiting: The first run of the shard that nobody has.
-        crash: Why that earlier trainer ended, if it is known.
+        crash: Why the trainer that has it ended, if it did and that is known.
         limits: How often to try a run again.
         now: The present time.
+        trainer: Name of the process that asks; empty if it said none.
 
     Returns:
         The runs to change, and which of them the trainer gets.
@@ -137,13 +140,14 @@ def choose_next(
         )
         # Whoever asked the trainer to stop, it was not the run.
         evicted = failure.reason is FailureReason.EVICTED
-        charged = (reported or crash is not None) and not evicted
+        # What is known of a process that said no name may be the end of the one before it.
+        charged = (reported or (crash is not None and bool(held.trainer))) and not evicted
         return [lose_attempt(held, failure, limits, now, charged=charged)], None
     if waiting is None:
         return [], None
     if waiting.cancel_time is not None:
         return [end(waiting, RunState.CANCELLED, now)], None
-    handed = begin_attempt(waiting, now)
+    handed = begin_attempt(waiting, now, trainer)
     return [handed], handed
 
 

@@ -111,6 +111,7 @@ class RunRecord:
         retry_of: Uid of the failed run of the batch that it tries again.
         attempt: Number of the attempt that was handed out last; 0 before the first.
         attempt_open: Whether a trainer holds that attempt.
+        trainer: Name of the process that got the attempt; empty if it said none.
         lost_count: Attempts that a trainer took with it.
         launch_count: Launches that the run was part of.
         launch_uid: The launch that it is part of now.
@@ -175,6 +176,7 @@ class RunRecord:
     deadline: timedelta | None = None
     expert: bool = False
     init_from: str = ""
+    trainer: str = ""
 
     @property
     def name(self) -> str:

@@ -22,6 +22,8 @@ class TrainerSettings(ServiceSettings):
     """Certificates that the gateway's may be signed by; none speaks without TLS."""
     shard: int | None = Field(None, ge=0)
     """Index of the shard; JOB_COMPLETION_INDEX where it is not set."""
+    name: str = Field("", max_length=64)
+    """What its launcher calls this process, another name for each; empty: it makes one up."""
     scratch: Path = Path(tempfile.gettempdir())
     """Where datasets and artifacts lie while they are needed."""
     patience_s: float = Field(900.0, gt=0)

@@ -1,6 +1,7 @@
 """Composes a trainer that works for a gateway; its exit code tells the launcher what to do."""
 
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -67,6 +68,8 @@ def _work(
         certificate_file=settings.gateway_ca_file,
         patience_s=settings.patience_s,
         version=version("linnet-trainer"),
+        # Another one for each process, so that what ended one is never charged to the next.
+        trainer=settings.name or secrets.token_hex(8),
     )
     log = logs.get("linnet_trainer")
     runner = GrpcRunner(gateway)

@@ -9,6 +9,7 @@ from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.jobstatus import Evidence, has_ended, indexes, is_prepared
 from linnet_gateway.kubernetes.obstacles import Patience, events_obstacle, moment, pod_obstacle
 from linnet_gateway.kubernetes.terminations import ended_at, pod_ending, pod_failure
+from linnet_gateway.launches.launcher import kept_ends
 from linnet_gateway.states import Failure
 
 Object = Mapping[str, Any]
@@ -86,6 +87,7 @@ def weigh_pods(
         earlier: What was known before: failures of pods that are gone since are kept.
     """
     failures: dict[int, Failure] = dict(earlier.failures)
+    ended: dict[int, Mapping[str, Failure]] = dict(earlier.ended)
     running: set[int] = set()
     obstacles: list[Failure] = []
     alive = False
@@ -94,12 +96,12 @@ def weigh_pods(
         if index is None:
             continue
         failure = pod_failure(pod)
+        end = failure or pod_ending(pod)
+        if end is not None:
+            failures[index] = end
+            ended[index] = kept_ends(ended.get(index, {}), str(pod["metadata"].get("uid")), end)
         if failure is not None:
-            failures[index] = failure
             continue
-        ending = pod_ending(pod)
-        if ending is not None:
-            failures[index] = ending
         if pod.get("status", {}).get("phase") == "Running":
             running.add(index)
             alive = True
@@ -111,9 +113,9 @@ def weigh_pods(
     if obstacles and not alive:
         obstacle = obstacles[0]
     elif need.starved and not alive and need.empty_since is not None:
-        ends = [end for pod in pods if (end := ended_at(pod)) is not None]
-        obstacle = events_obstacle(events, patience, max([need.empty_since, *ends]), now)
-    return Evidence(failures=failures, running=frozenset(running), obstacle=obstacle)
+        times = [time for pod in pods if (time := ended_at(pod)) is not None]
+        obstacle = events_obstacle(events, patience, max([need.empty_since, *times]), now)
+    return Evidence(failures, ended, frozenset(running), obstacle)
 
 
 def shard_index(pod: Object) -> int | None:

@@ -172,12 +172,14 @@ class Inspection:
         tails = await asyncio.gather(*(self._log_tail(newest[index]) for index in unread))
         known.tails |= {uids[index]: tail for index, tail in zip(unread, tails, strict=True)}
         known.tails = {uid: known.tails[uid] for uid in uids.values() if uid in known.tails}
-        failures = dict(evidence.failures)
+        failures, ended = dict(evidence.failures), dict(evidence.ended)
         for index, uid in uids.items():
             tail = known.tails.get(uid)
             if tail:
                 failures[index] = replace(failures[index], log_tail=tail)
-        return replace(evidence, failures=failures)
+                end = replace(ended[index][uid], log_tail=tail)
+                ended[index] = {**ended[index], uid: end}
+        return replace(evidence, failures=failures, ended=ended)
 
     async def _log_tail(self, pod: Object) -> tuple[str, ...]:
         path = f"{self._core}/pods/{pod['metadata']['name']}/log"

@@ -26,11 +26,13 @@ class Evidence:
 
     Attributes:
         failures: The latest failure of each shard's pods, by index.
+        ended: Why each of a shard's last pods failed, by index and the pod's uid.
         running: Shards with a pod that runs.
         obstacle: What keeps all its pods from starting, for longer than it may.
     """
 
     failures: Mapping[int, Failure] = field(default_factory=dict)
+    ended: Mapping[int, Mapping[str, Failure]] = field(default_factory=dict)
     running: frozenset[int] = frozenset()
     obstacle: Failure | None = None
 
@@ -140,19 +142,19 @@ def _shards(
     failed = indexes(status.get("failedIndexes"))
     shards: list[ShardStatus] = []
     for index in range(job["spec"]["completions"]):
-        known = evidence.failures.get(index)
+        known, ends = evidence.failures.get(index), evidence.ended.get(index, {})
         if index in completed:
-            shards.append(ShardStatus(index, ShardState.SUCCEEDED, known))
+            shards.append(ShardStatus(index, ShardState.SUCCEEDED, known, ends))
         elif index in failed:
-            shards.append(ShardStatus(index, ShardState.FAILED, known or _unknown_failure()))
+            why = known or _unknown_failure()
+            shards.append(ShardStatus(index, ShardState.FAILED, why, ends))
         elif ended:
-            shards.append(
-                ShardStatus(index, ShardState.FAILED, failure or known or _unknown_failure())
-            )
+            why = failure or known or _unknown_failure()
+            shards.append(ShardStatus(index, ShardState.FAILED, why, ends))
         elif index in evidence.running:
-            shards.append(ShardStatus(index, ShardState.RUNNING, known))
+            shards.append(ShardStatus(index, ShardState.RUNNING, known, ends))
         elif known is not None:
-            shards.append(ShardStatus(index, ShardState.PENDING, known))
+            shards.append(ShardStatus(index, ShardState.PENDING, known, ends))
     return tuple(shards)
 
 

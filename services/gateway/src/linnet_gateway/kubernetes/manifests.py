@@ -11,7 +11,7 @@ from linnet_runtime.ids import ID_PATTERN, label_safe
 
 from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.settings import MIB, KubernetesSettings, Toleration
-from linnet_gateway.launches.launcher import Launch
+from linnet_gateway.launches.launcher import TRAINER_NAME, Launch
 from linnet_gateway.launches.trainer_exits import final_codes
 
 Manifest: TypeAlias = dict[str, Any]
@@ -242,7 +242,11 @@ def _container(launch: Launch, settings: KubernetesSettings) -> Manifest:
         "image": settings.trainer_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": list(settings.trainer_command),
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "env": [
+            *({"name": name, "value": value} for name, value in environment.items()),
+            # By which the end of this pod is told from that of another one of its shard.
+            {"name": TRAINER_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        ],
         "resources": {
             "requests": {
                 "cpu": f"{launch.cpu_millis}m",

@@ -59,6 +59,11 @@ class Launch:
     spec_digest: str
 
 
+TRAINER_NAME = "LINNET_TRAINER_NAME"
+"""Variable by which a launcher tells a trainer process its name, another one for each process."""
+_KEPT_ENDS = 8
+
+
 class ShardState(Enum):
     """Where a shard stands; the last two are final."""
 
@@ -77,11 +82,14 @@ class ShardStatus:
         state: PENDING also while it waits to be retried.
         failure: The latest failure of the shard's trainer, kept while it is retried; None if
             there was none.
+        ended: Why each of its last trainers failed, by the name that the launcher gave it: only
+            the one that held a run says what became of it.
     """
 
     index: int
     state: ShardState
     failure: Failure | None = None
+    ended: Mapping[str, Failure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +153,12 @@ class Launcher(Protocol):
     async def ping(self) -> None:
         """Make sure that launches can be made."""
         ...
+
+
+def kept_ends(
+    ended: Mapping[str, Failure], trainer: str, failure: Failure
+) -> Mapping[str, Failure]:
+    """Add the end of a trainer to those of a shard, of which the last few are kept."""
+    others = {name: end for name, end in ended.items() if name != trainer}
+    kept = list(others.items())[1 - _KEPT_ENDS :]
+    return dict([*kept, (trainer, failure)])

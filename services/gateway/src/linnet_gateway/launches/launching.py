@@ -88,20 +88,28 @@ class Launching:
         self._waiting = Waiting(runs, launches)
         self._log = logs.get("linnet.launching")
 
-    async def crash_of(self, launch_uid: str, shard: int) -> Failure | None:
-        """Tell why the last trainer of a shard ended, if the launcher says so.
+    async def crash_of(self, launch_uid: str, shard: int, trainer: str) -> Failure | None:
+        """Tell why a trainer of a shard, by its name, ended, if the launcher says so.
 
-        It is asked anew where nothing is known: it ended a moment ago, or another replica leads.
+        It is asked anew where nothing is known: the trainer ended a moment ago.
         """
-        found = _crash_in(self._statuses, launch_uid, shard)
+        found = _crash_in(self._statuses, launch_uid, shard, trainer)
         if found is None:
             with suppress(Unavailable):
-                found = _crash_in(await self._launcher.statuses(), launch_uid, shard)
+                found = _crash_in(await self._launcher.statuses(), launch_uid, shard, trainer)
         return found
 
-    def crash_behind(self, launch_uid: str, shard: int) -> Failure | None:
-        """Tell what ended the trainer of a shard that waits for its next one; None if one runs."""
-        return _crash_in(self._statuses, launch_uid, shard, {ShardState.PENDING})
+    def crash_behind(self, launch_uid: str, shard: int, trainer: str) -> Failure | None:
+        """Tell what ended a silent trainer of a shard; None if it lives or nobody knows."""
+        waits = {ShardState.PENDING}
+        return _crash_in(self._statuses, launch_uid, shard, trainer, nameless_in=waits)
+
+    async def look(self) -> None:
+        """See how launches do without moving anything: another replica does that.
+
+        What ended a trainer can be seen for a while only, and its next one may ask this replica.
+        """
+        self._statuses = await self._launcher.statuses()
 
     async def compare(self) -> None:
         """Look at every launch and take back what it did not finish; remove orphans."""
@@ -315,11 +323,17 @@ def _crash_in(
     statuses: Mapping[str, LaunchStatus],
     launch_uid: str,
     shard: int,
-    states: Collection[ShardState] = tuple(ShardState),
+    trainer: str,
+    nameless_in: Collection[ShardState] = tuple(ShardState),
 ) -> Failure | None:
     status = statuses.get(launch_uid)
-    shards = () if status is None else status.shards
-    return next((s.failure for s in shards if s.index == shard and s.state in states), None)
+    found = next((s for s in status.shards if s.index == shard), None) if status else None
+    if found is None:
+        return None
+    if trainer:
+        return found.ended.get(trainer)
+    # Of a trainer that said no name the shard's latest failure has to do.
+    return found.failure if found.state in nameless_in else None
 
 
 def _crash(message: str) -> Failure:

@@ -13,17 +13,18 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from linnet_runtime.lifecycle import ExitCode
 
-from linnet_gateway.launches.launcher import ShardState, ShardStatus
+from linnet_gateway.launches.launcher import TRAINER_NAME, ShardState, ShardStatus, kept_ends
 from linnet_gateway.launches.plain_text import plain
 from linnet_gateway.launches.trainer_exits import outcome_of
 from linnet_gateway.process.exits import failure_of
 from linnet_gateway.states import Failure, FailureReason
+from linnet_gateway.uids import new_uid
 
 _WRAPPER = (
     'trap : TERM INT HUP; printf %s "$$" > pid.new; mv pid.new pid; "$@"; code=$?; '
@@ -42,11 +43,13 @@ class Facts:
         crashes: Trainers of it that died.
         failure: Why the last one did.
         state: SUCCEEDED or FAILED once that is final, else None.
+        ended: Why each of the last ones did, by its name.
     """
 
     crashes: int = 0
     failure: Failure | None = None
     state: ShardState | None = None
+    ended: Mapping[str, Failure] = field(default_factory=dict)
 
 
 class Shard:
@@ -98,13 +101,15 @@ class Shard:
         try:
             for name in ("pid", "exit"):
                 (self._folder / name).unlink(missing_ok=True)
-            _write(self._folder / "started", json.dumps({"oom_kills": _oom_kills()}))
+            name = new_uid()
+            mark = {"oom_kills": _oom_kills(), "trainer": name}
+            _write(self._folder / "started", json.dumps(mark))
             self._marked = True
             with self.output.open("ab") as output:
                 self._child = subprocess.Popen(
                     ["/bin/sh", "-c", _WRAPPER, "trainer", *command],
                     cwd=self._folder,
-                    env=dict(environment),
+                    env={**environment, TRAINER_NAME: name},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -122,20 +127,23 @@ class Shard:
             return
         code = self._exit_code()
         if code == ExitCode.OK:
-            self._write_facts(Facts(self._facts.crashes, self._facts.failure, ShardState.SUCCEEDED))
+            self._write_facts(replace(self._facts, state=ShardState.SUCCEEDED))
         else:
-            out_of_memory = code == _KILLED and _oom_kills() > _oom_kills_before(started)
+            mark = _mark(started)
+            out_of_memory = code == _KILLED and _oom_kills() > int(mark.get("oom_kills", 0))
             failure = failure_of(code, self.tail(), out_of_memory=out_of_memory)
             crashes = self._facts.crashes + 1
             final = not outcome_of(code).retried or crashes > self._retries
-            self._write_facts(Facts(crashes, failure, ShardState.FAILED if final else None))
+            state = ShardState.FAILED if final else None
+            ended = kept_ends(self._facts.ended, str(mark.get("trainer", "")), failure)
+            self._write_facts(Facts(crashes, failure, state, ended))
         started.unlink()
         self._marked = False
 
     def end(self, failure: Failure) -> None:
         """Make the shard FAILED unless it has ended; its trainer is not touched."""
         if self._facts.state is None:
-            self._write_facts(Facts(self._facts.crashes, failure, ShardState.FAILED))
+            self._write_facts(replace(self._facts, failure=failure, state=ShardState.FAILED))
 
     def status(self) -> ShardStatus:
         """Say how it does."""
@@ -143,7 +151,7 @@ class Shard:
             state = self._facts.state
         else:
             state = ShardState.RUNNING if self.alive() else ShardState.PENDING
-        return ShardStatus(self.index, state, self._facts.failure)
+        return ShardStatus(self.index, state, self._facts.failure, self._facts.ended)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the trainer and everything that it started."""
@@ -175,34 +183,28 @@ class Shard:
             values: dict[str, Any] = json.loads((self._folder / "facts.json").read_text())
         except (OSError, ValueError):
             return Facts()
-        failure = values["failure"]
-        if failure is not None:
-            failure["reason"] = FailureReason(failure["reason"])
-            failure["log_tail"] = tuple(failure["log_tail"])
-        state = values["state"]
+        failure, state = values["failure"], values["state"]
         return Facts(
             crashes=values["crashes"],
-            failure=None if failure is None else Failure(**failure),
+            failure=None if failure is None else _failure(failure),
             state=None if state is None else ShardState(state),
+            ended={name: _failure(end) for name, end in values.get("ended", {}).items()},
         )
 
     def _write_facts(self, facts: Facts) -> None:
-        failure = facts.failure
         values = {
             "crashes": facts.crashes,
             "state": None if facts.state is None else facts.state.value,
-            "failure": None
-            if failure is None
-            else {
-                "reason": int(failure.reason),
-                "message": failure.message,
-                "exit_code": failure.exit_code,
-                "out_of_memory": failure.out_of_memory,
-                "log_tail": list(failure.log_tail),
-            },
+            "failure": None if facts.failure is None else asdict(facts.failure),
+            "ended": {name: asdict(failure) for name, failure in facts.ended.items()},
         }
         _write(self._folder / "facts.json", json.dumps(values))
         self._facts = facts
+
+
+def _failure(values: dict[str, Any]) -> Failure:
+    reason, tail = FailureReason(values["reason"]), tuple(values["log_tail"])
+    return Failure(**{**values, "reason": reason, "log_tail": tail})
 
 
 def _write(path: Path, text: str) -> None:
@@ -221,8 +223,9 @@ def _oom_kills() -> int:
     return 0
 
 
-def _oom_kills_before(started: Path) -> int:
+def _mark(started: Path) -> dict[str, Any]:
     try:
-        return int(json.loads(started.read_text())["oom_kills"])
-    except (OSError, ValueError, KeyError):
-        return 0
+        found = json.loads(started.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

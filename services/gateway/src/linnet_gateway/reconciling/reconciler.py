@@ -68,6 +68,8 @@ class Reconciler:
                 begun = self._clock.monotonic()
                 if leads():
                     await self.step()
+                else:
+                    await self._guarded(self._launching.look)
                 # However many hints come, two thirds of the time are left for everything else.
                 took_s = self._clock.monotonic() - begun
                 await self._clock.sleep(max(_PAUSE_S, 2 * took_s))
@@ -160,8 +162,8 @@ class Reconciler:
             return attempts.lose_attempt(run, failure, self._limits.retries, now)
 
         for run in await self._launches.unfinished(launch_uid):
-            # A trainer that the launcher waits to start again is not silent but gone.
-            failure = self._launching.crash_behind(launch_uid, run.shard) or silent
+            # A trainer that the launcher saw end is not silent but gone.
+            failure = self._launching.crash_behind(launch_uid, run.shard, run.trainer) or silent
             await self._runs.change(run.uid, partial(decide, failure=failure))
 
     async def _analyze(self) -> None:

@@ -118,6 +118,7 @@ runs = Table(
     Column("expert", Boolean, nullable=False),
     Column("spec_bytes", Integer, nullable=False, server_default="0"),
     Column("init_from", Text, nullable=False, server_default=""),
+    Column("trainer", Text, nullable=False, server_default=""),
     UniqueConstraint("project", "id"),
     UniqueConstraint("project", "request_id"),
     Index("runs_by_time", "project", "create_time", "uid"),

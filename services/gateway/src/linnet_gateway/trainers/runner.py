@@ -1,7 +1,7 @@
 """What trainers ask for: work, addresses to put files to, and to be heard at the end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,8 +33,8 @@ _SLACK = timedelta(minutes=15)
 _MANIFEST = "manifest.json"
 _MODEL = "model.keras"
 
-CrashOf = Callable[[str, int], Awaitable[Failure | None]]
-"""Tells why the last trainer of a launch's shard ended, if that is known."""
+CrashOf = Callable[[str, int, str], Awaitable[Failure | None]]
+"""Tells why a trainer, of a launch's shard and by its name, ended, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +81,36 @@ class Runner:
         """Check a run token; raises `Unauthenticated`."""
         return self._tokens.read_run(token, self._clock.now())
 
-    async def acquire(self, claim: LaunchClaim, shard: int) -> runner_service_pb2.Assignment | None:
+    async def acquire(
+        self, claim: LaunchClaim, shard: int, trainer: str = ""
+    ) -> runner_service_pb2.Assignment | None:
         """Hand out the next run of a shard; None when it has none left.
+
+        Args:
+            claim: What the launch token says.
+            shard: Index of the shard.
+            trainer: Name of the process that asks; empty if it said none.
 
         Raises:
             Unavailable: Another trainer of the shard is connected; try again when it is gone.
             InvalidInput: The launch has no such shard.
         """
-        crash: Failure | None = None
-        looked = False
+        ends: dict[str, Failure | None] = {}
         while True:
-            left: list[RunRecord] = []
-            choose = partial(self._choose, shard=shard, crash=crash, left=None if looked else left)
+            gone: list[str] = []
+            choose = partial(self._choose, shard=shard, trainer=trainer, ends=ends, gone=gone)
             run = await self._trainings.hand_out(claim.launch_uid, shard, choose)
-            if left:
-                # The trainer that had it is gone: what ended it decides what becomes of the run.
-                crash, looked = await self._crash_of(claim.launch_uid, shard), True
+            if gone:
+                # What ended the trainer that had it decides what becomes of the run.
+                ends[gone[-1]] = await self._crash_of(claim.launch_uid, shard, gone[-1])
                 continue
             if run is None:
                 return None
             try:
                 return await self._assignment(run)
-            except NotFound as gone:
+            except NotFound as lacking:
                 # No later attempt finds it either, and the rest of the shard has its own inputs.
-                failure = Failure(FailureReason.INVALID_DATA, f"{gone.message} any more")
+                failure = Failure(FailureReason.INVALID_DATA, f"{lacking.message} any more")
                 now = self._clock.now()
                 await self._runs.change(run.uid, partial(_give_up, of=run, why=failure, now=now))
 
@@ -115,8 +121,9 @@ class Runner:
         waiting: RunRecord | None,
         *,
         shard: int,
-        crash: Failure | None,
-        left: list[RunRecord] | None,
+        trainer: str,
+        ends: Mapping[str, Failure | None],
+        gone: list[str],
     ) -> tuple[Sequence[RunRecord], RunRecord | None]:
         if shard >= launch.shard_count:
             raise InvalidInput.of("shard", f"expected below {launch.shard_count}, received {shard}")
@@ -124,16 +131,19 @@ class Runner:
             raise Unavailable(
                 f"shard {shard} has a trainer that is still connected", reason="SHARD_BUSY"
             )
-        if held is not None and left is not None:
-            left.append(held)
+        # A process that asks again did not get the answer: nothing has ended.
+        taken_over = held is not None and not (trainer and held.trainer == trainer)
+        if held is not None and taken_over and held.trainer not in ends:
+            gone.append(held.trainer)
             return [], None
         return attempts.choose_next(
             launch,
             held,
             waiting,
-            crash=crash,
+            crash=ends[held.trainer] if held is not None and taken_over else None,
             limits=self._limits,
             now=self._clock.now(),
+            trainer=trainer,
         )
 
     async def _assignment(self, run: RunRecord) -> runner_service_pb2.Assignment:

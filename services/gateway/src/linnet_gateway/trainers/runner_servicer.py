@@ -83,7 +83,7 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
     ) -> runner_service_pb2.AcquireAssignmentResponse:
         """Hand out the next unfinished run of a shard."""
         claim = self._runner.launch_of(_bearer(context))
-        assignment = await self._runner.acquire(claim, request.shard)
+        assignment = await self._runner.acquire(claim, request.shard, request.trainer)
         return runner_service_pb2.AcquireAssignmentResponse(assignment=assignment)
 
     async def Report(  # noqa: N802 - named by the contract

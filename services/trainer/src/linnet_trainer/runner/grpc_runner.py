@@ -34,6 +34,7 @@ class Gateway:
         call_timeout_s: Deadline of one call.
         patience_s: How long calls are tried again while the gateway is away.
         version: Version of the trainer.
+        trainer: Name of this process, told from that of the one before it.
     """
 
     address: str
@@ -42,6 +43,7 @@ class Gateway:
     call_timeout_s: float = 30.0
     patience_s: float = 900.0
     version: str = ""
+    trainer: str = ""
 
 
 class GrpcRunner:
@@ -63,7 +65,7 @@ class GrpcRunner:
     def acquire(self, shard: int) -> runner_service_pb2.Assignment | None:
         """Get the next run of a shard; None when it has none left."""
         request = runner_service_pb2.AcquireAssignmentRequest(
-            shard=shard, trainer_version=self._gateway.version
+            shard=shard, trainer_version=self._gateway.version, trainer=self._gateway.trainer
         )
         response = self._persistently(
             lambda: self._stub.AcquireAssignment(
