@@ -129,3 +129,27 @@ async def test_a_launcher_without_ceilings_has_the_usual_ones(resolution: Resolu
     assert found.deadline == timedelta(days=1)
     with pytest.raises(InvalidInput, match=r"resources\.memory_bytes"):
         await resources_of(specs, memory_bytes=16 * GIB + 1)
+
+
+async def test_scripts_are_refused_by_what_the_launcher_lacks(resolution: Resolution) -> None:
+    """Without a sandbox a script is refused by that reason, whatever else forbids scripts."""
+    spec = a_spec()
+    spec.architecture.script = "def build_model(data):\n    return None\n"
+    bare = settings_of()
+    sandboxed = bare.model_copy(update={"expert_runtime_class": "gvisor"})
+    local, none_allowed = OneCeiling(), ResourceLimits(expert_allowed=False)
+    cases: list[tuple[Ceilings, ResourceLimits, str]] = [
+        (KubernetesCeilings(bare), ResourceLimits(), "EXPERT_SANDBOX_MISSING"),
+        # As the chart sets it.
+        (KubernetesCeilings(bare), none_allowed, "EXPERT_SANDBOX_MISSING"),
+        (KubernetesCeilings(sandboxed), none_allowed, "EXPERT_NOT_ALLOWED"),
+        (local, none_allowed, "EXPERT_NOT_ALLOWED"),
+    ]
+    for ceilings, limits, reason in cases:
+        with pytest.raises(InvalidInput) as refused:
+            await resolution(ceilings, limits).resolve("demo", spec, "run.spec")
+        assert refused.value.reason == reason
+        assert [v.field for v in refused.value.violations] == ["run.spec.architecture.script"]
+    for ceilings in (KubernetesCeilings(sandboxed), local):
+        specs = resolution(ceilings, ResourceLimits())
+        assert (await specs.resolve("demo", spec, "run.spec")).expert

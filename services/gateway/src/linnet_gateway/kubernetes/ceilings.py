@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from linnet_gateway.kubernetes.manifests import without_sandbox
 from linnet_gateway.kubernetes.settings import KubernetesSettings
 from linnet_gateway.specs.ceilings import Ceiling
 
@@ -20,3 +21,8 @@ class KubernetesCeilings:
             memory_bytes=known.memory_bytes,
             deadline=timedelta(seconds=known.deadline_s),
         )
+
+    @property
+    def without_sandbox(self) -> str:
+        """Say what lacks for scripts and who can mend it; empty where they are launched."""
+        return without_sandbox(self._settings)

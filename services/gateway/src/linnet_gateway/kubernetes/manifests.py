@@ -13,6 +13,7 @@ from linnet_gateway.kubernetes import marks
 from linnet_gateway.kubernetes.settings import MIB, KubernetesSettings, Toleration
 from linnet_gateway.launches.launcher import TRAINER_NAME, Launch
 from linnet_gateway.launches.trainer_exits import final_codes
+from linnet_gateway.specs.ceilings import EXPERT_SANDBOX_MISSING
 
 Manifest: TypeAlias = dict[str, Any]
 
@@ -136,13 +137,19 @@ def _check(launch: Launch, settings: KubernetesSettings) -> None:
             reason="CEILING_EXCEEDED",
             metadata={"field": "deadline", "limit": str(ceiling.deadline_s)},
         )
-    if launch.expert and not (settings.expert_runtime_class or settings.expert_without_sandbox):
-        raise NotAllowedInState(
-            "scripts run only in a sandbox, and this installation names none: an administrator "
-            "sets expert_runtime_class to a RuntimeClass such as gvisor, or allows scripts "
-            "without one by expert_without_sandbox",
-            reason="EXPERT_SANDBOX_MISSING",
-        )
+    if launch.expert and (why := without_sandbox(settings)):
+        raise NotAllowedInState(why, reason=EXPERT_SANDBOX_MISSING)
+
+
+def without_sandbox(settings: KubernetesSettings) -> str:
+    """Say what lacks for scripts and who can mend it; empty where they are launched."""
+    if settings.expert_runtime_class or settings.expert_without_sandbox:
+        return ""
+    return (
+        "scripts run only in a sandbox, and this installation names none: an administrator "
+        "sets expert_runtime_class to a RuntimeClass such as gvisor, or allows scripts "
+        "without one by expert_without_sandbox"
+    )
 
 
 def _failure_rules() -> list[Manifest]:

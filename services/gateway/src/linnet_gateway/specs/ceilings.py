@@ -39,11 +39,20 @@ class Ceiling:
         return [field for field, is_above in above.items() if is_above]
 
 
+EXPERT_SANDBOX_MISSING = "EXPERT_SANDBOX_MISSING"
+"""Reason of scripts that are refused since nothing would keep them apart from the node."""
+
+
 class Ceilings(Protocol):
     """Ceilings of a launcher that has some; what is above them it refuses to launch."""
 
     def ceiling(self, project: str) -> Ceiling:
         """Give the ceiling of a project, by its id."""
+        ...
+
+    @property
+    def without_sandbox(self) -> str:
+        """Say what lacks for scripts and who can mend it; empty where they are launched."""
         ...
 
 
@@ -56,3 +65,8 @@ class OneCeiling:
     def ceiling(self, project: str) -> Ceiling:  # noqa: ARG002 - the same for all
         """Give it."""
         return self._ceiling
+
+    @property
+    def without_sandbox(self) -> str:
+        """Nothing lacks."""
+        return ""

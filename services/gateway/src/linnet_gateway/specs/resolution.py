@@ -18,7 +18,7 @@ from linnet_runtime.ids import parse_name
 from linnet_gateway.datasets.files import DatasetFiles
 from linnet_gateway.ports import Datasets, Runs
 from linnet_gateway.records import DatasetRecord
-from linnet_gateway.specs.ceilings import Ceiling, Ceilings
+from linnet_gateway.specs.ceilings import EXPERT_SANDBOX_MISSING, Ceiling, Ceilings
 from linnet_gateway.specs.structures import Structures
 from linnet_gateway.states import DatasetState, RunState
 from linnet_gateway.targets import Targets
@@ -138,7 +138,9 @@ class SpecResolution:
         if message.init_from:
             await self._check_init(project, message.init_from)
         expert = spec.architecture.script is not None
-        spec = self._with_resources(spec, dataset, expert=expert)
+        if expert:
+            self._check_script()
+        spec = self._with_resources(spec, dataset)
         await self._check_split(spec, dataset)
         resolved = spec_pb2.TrainingSpec()
         resolved.CopyFrom(template)
@@ -190,21 +192,22 @@ class SpecResolution:
         if all(file.name != _MODEL_FILE for file in run.artifacts):
             raise InvalidInput.of("init_from", f"expected a run with {_MODEL_FILE}")
 
-    def _with_resources(
-        self, spec: TrainingSpec, dataset: DatasetRecord, *, expert: bool
-    ) -> TrainingSpec:
+    def _check_script(self) -> None:
+        why, reason = self._ceilings.without_sandbox, EXPERT_SANDBOX_MISSING
+        if not why and not self._limits.expert_allowed:
+            why, reason = "this gateway runs none", "EXPERT_NOT_ALLOWED"
+        if why:
+            description = f"expected no script: {why}"
+            raise InvalidInput.of("architecture.script", description, reason=reason)
+
+    def _with_resources(self, spec: TrainingSpec, dataset: DatasetRecord) -> TrainingSpec:
         limits, asked = self._limits, spec.resources
         most = limits.under(self._ceilings.ceiling(dataset.project))
         cpu_millis = asked.cpu_millis or min(limits.default_cpu_millis, most.cpu_millis)
         memory_bytes = asked.memory_bytes or min(limits.default_memory_bytes, most.memory_bytes)
         deadline = asked.deadline or most.deadline
-        violations = []
-        if expert and not limits.expert_allowed:
-            violations.append(
-                Violation("architecture.script", "expected no script: this gateway runs none")
-            )
         asked_for = Ceiling(cpu_millis, memory_bytes, deadline)
-        violations += [
+        violations = [
             Violation(
                 f"resources.{field}",
                 f"expected at most {getattr(most, field)} in project {dataset.project!r}, "
