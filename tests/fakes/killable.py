@@ -12,6 +12,7 @@ from linnet_gateway.launches.fairness import ShardLimits
 from linnet_gateway.launches.last_lines import LastLines
 from linnet_gateway.launches.launching import Launching, ReconcilerLimits
 from linnet_gateway.reconciling.analysis import Analysis, AnalysisLimits
+from linnet_gateway.reconciling.deadlines import Deadlines
 from linnet_gateway.reconciling.housekeeping import Housekeeping, KeepingLimits
 from linnet_gateway.reconciling.reconciler import Reconciler
 from linnet_gateway.records import DatasetRecord, FileRecord
@@ -86,6 +87,7 @@ class Gateway:
         )
         self.launcher = launcher = world.launcher_of(faults)
         limits = ReconcilerLimits(orphan_grace=timedelta(seconds=5), shards=shards, retries=retries)
+        last_lines = LastLines(self.records.events, store)
         launching = Launching(
             runs=self.records.runs,
             launches=self.records.launches,
@@ -93,7 +95,7 @@ class Gateway:
             tokens=tokens,
             clock=clock,
             limits=limits,
-            last_lines=LastLines(self.records.events, store),
+            last_lines=last_lines,
         )
         self.reconciler = Reconciler(
             runs=self.records.runs,
@@ -103,6 +105,7 @@ class Gateway:
             launcher=launcher,
             launching=launching,
             analysis=self.analysis,
+            deadlines=Deadlines(self.records.runs, self.records.work, last_lines, clock),
             clock=clock,
             limits=limits,
         )

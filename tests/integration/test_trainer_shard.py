@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from linnet.v1 import dataset_pb2, run_pb2, runner_service_pb2, spec_pb2
 from linnet_ml import npy
+from linnet_runtime.errors import PermissionDenied
 from linnet_runtime.lifecycle import ExitCode
 from linnet_trainer.runner.transfers import Transfers, stored_file
 
@@ -68,6 +69,7 @@ class MemoryGateway:
         self.put_order: list[str] = []
         self.after_epoch = lambda token, epoch: None
         self.cancelled: set[str] = set()
+        self.taken_back: set[str] = set()
 
     def acquire(self, shard: int) -> runner_service_pb2.Assignment | None:
         return self.assignments.pop(0) if self.assignments else None
@@ -90,6 +92,8 @@ class MemoryGateway:
         return [self.store.request(f.name, f"/{run_token}/{f.name}") for f in files]
 
     def finish(self, run_token, request) -> None:
+        if run_token in self.taken_back:
+            raise PermissionDenied("the attempt is not under way", reason="STALE_ATTEMPT")
         self.finished[run_token] = request
 
 
@@ -185,6 +189,16 @@ def test_a_failed_run_is_reported_and_the_next_one_trained(shop, tmp_path, store
     assert [e.sequence for e in entries] == list(range(1, len(entries) + 1))
     assert [e.epoch.number for e in entries if e.HasField("epoch")] == [1, 2, 3]
     assert result.summary.epochs == 3
+
+
+@pytest.mark.parametrize("features", [None, np.full((178, 13), np.nan, np.float32)])
+def test_a_run_taken_back_at_its_end_does_not_end_the_shard(shop, tmp_path, store, features):
+    """A gateway that has given the run up, as at its deadline, gets no result and no failure."""
+    late = assignment(store, "late", epochs=1, features=features)
+    gateway = MemoryGateway(store, [late, assignment(store, "good", epochs=1)])
+    gateway.taken_back = {"late"}
+    assert shard(shop, gateway, tmp_path).run(0) is ExitCode.OK
+    assert list(gateway.finished) == ["good"]
 
 
 def test_cancelled_run_ends_with_nothing(shop, tmp_path, store):

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from linnet.v1 import run_pb2, runner_service_pb2
 from linnet_gateway.attempts import RetryLimits, begin_attempt, outlive_launch
 from linnet_gateway.launches.launcher import ShardState, ShardStatus
 from linnet_gateway.records import BatchRecord, RunRecord
@@ -12,9 +13,10 @@ from linnet_gateway.sql import migrate
 from linnet_gateway.states import BatchState, Failure, FailureReason, RunState
 
 from tests.fakes.faults import Faults
+from tests.fakes.gateway import a_spec
 from tests.fakes.killable import Gateway
 from tests.fakes.lasting_world import World
-from tests.fakes.records import T0, a_run
+from tests.fakes.records import T0, a_report, a_run
 
 LIMITS = RetryLimits(lost_attempts=3)
 DEADLINE = Failure(FailureReason.DEADLINE_EXCEEDED, "the launch took longer than its deadline")
@@ -63,6 +65,64 @@ def test_what_was_cancelled_stays_cancelled() -> None:
     """A run whose cancelling was asked for is not queued again."""
     run = outlive_launch(in_launch(cancel_time=T0), DEADLINE, LIMITS, T0)
     assert run.state is RunState.CANCELLED
+
+
+async def test_a_run_of_a_batch_ends_at_its_own_deadline(tmp_path: Path) -> None:
+    """Its launch has no deadline; the run fails with what it printed, the next one is handed out.
+
+    A run that waited in between has not used its time up.
+    """
+    world = World(tmp_path, 0)
+    migrate.upgrade(world.url)
+    await world.begin()
+    gateway = Gateway(world, Faults())
+    records = gateway.records
+    await records.batches.create(
+        BatchRecord("b1", "demo", "b", T0, BatchState.FILLING, shard_size=2)
+    )
+    hour = timedelta(hours=1)
+    spec = a_spec().SerializeToString()
+    runs = [
+        a_run(f"u{i}", batch_uid="b1", batch_id="b", batch_index=i, deadline=hour, spec=spec)
+        for i in range(2)
+    ]
+    await records.batches.add("b1", runs, 0)
+    await records.batches.change("b1", lambda b: replace(b, state=BatchState.RUNNING))
+    await gateway.reconciler.step()
+    (uid,) = world.launcher.launches
+    claim = gateway.runner.launch_of(world.token_of(uid))
+
+    async def reported(minutes: int) -> None:
+        world.clock.move(60 * minutes)
+        said = run_pb2.LogEntry(attempt=1, sequence=1, text="last words")
+        entries = runner_service_pb2.LogEntries(entries=[said]).SerializeToString()
+        report = a_report(await records.runs.get_uid("u0"), 1, entries=entries)
+        await records.trainings.store_reports([report], world.clock.now())
+
+    first = await gateway.runner.acquire(claim, 0, "p1")
+    assert first is not None
+    await reported(1)
+    # It began two hours before this launch took it.
+    early = world.clock.now() - 2 * hour
+    await records.runs.change("u0", lambda run: replace(run, start_time=early))
+    await gateway.reconciler.step()
+    assert (await records.runs.get_uid("u0")).state is RunState.TRAINING
+    await reported(60)
+    await gateway.reconciler.step()
+    late = await records.runs.get_uid("u0")
+    # Its trainer is told to stop, and says that it did.
+    stopped = runner_service_pb2.FinishRunRequest(cancelled=True)
+    token = gateway.runner.run_of(first.run_token)
+    assert await gateway.runner.finish(token, stopped) is RunState.FAILED
+    next_one = await gateway.runner.acquire(claim, 0, "p1")
+    await gateway.close()
+    assert late.state is RunState.FAILED
+    assert late.failure is not None
+    assert late.failure.reason is FailureReason.DEADLINE_EXCEEDED
+    assert late.failure.message == "the run took 1:01:00, its deadline is 1:00:00"
+    assert late.failure.log_tail == ("last words",)
+    assert next_one is not None
+    assert next_one.run.endswith("u1")
 
 
 @pytest.mark.parametrize("ended", [False, True])

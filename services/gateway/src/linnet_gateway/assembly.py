@@ -35,6 +35,7 @@ from linnet_gateway.reconciling.analysis_clients import (
     ProfilerClient,
     open_channel,
 )
+from linnet_gateway.reconciling.deadlines import Deadlines
 from linnet_gateway.reconciling.housekeeping import Housekeeping
 from linnet_gateway.reconciling.reconciler import Reconciler
 from linnet_gateway.records import Event, EventKind
@@ -116,6 +117,7 @@ class Gateway:
         runner_address = f"{reachable(host)}:{runner_port}"
         launcher, leads = await self._launcher(core, runner_address)
         limits = reconciler_limits(self.settings, core.retries)
+        last_lines = LastLines(core.records.events, core.store)
         launching = Launching(
             runs=core.records.runs,
             launches=core.records.launches,
@@ -123,9 +125,10 @@ class Gateway:
             tokens=core.tokens,
             clock=self.clock,
             limits=limits,
-            last_lines=LastLines(core.records.events, core.store),
+            last_lines=last_lines,
         )
-        reconciler = self._reconciler(core, launcher, launching, limits)
+        deadlines = Deadlines(core.records.runs, core.records.work, last_lines, self.clock)
+        reconciler = self._reconciler(core, launcher, launching, deadlines, limits)
         await self._serve_runner(core, launching, runner_server)
         meter = RunMeter(
             core.records.runs, core.records.work, core.tail, RunMetrics(self.registry), self.clock
@@ -219,7 +222,12 @@ class Gateway:
         return process, lambda: lease.leading
 
     def _reconciler(
-        self, core: Core, launcher: Launcher, launching: Launching, limits: ReconcilerLimits
+        self,
+        core: Core,
+        launcher: Launcher,
+        launching: Launching,
+        deadlines: Deadlines,
+        limits: ReconcilerLimits,
     ) -> Reconciler:
         settings, records = self.settings, core.records
         analysis = Analysis(
@@ -242,6 +250,7 @@ class Gateway:
             launcher=launcher,
             launching=launching,
             analysis=analysis,
+            deadlines=deadlines,
             clock=self.clock,
             limits=limits,
         )

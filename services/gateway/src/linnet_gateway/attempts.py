@@ -85,6 +85,24 @@ def leave_launch(run: RunRecord, failure: Failure, limits: RetryLimits, now: dat
     )
 
 
+def overdue(run: RunRecord, now: datetime) -> bool:
+    """Whether a run that a trainer has took as long as its own deadline."""
+    began = run.stage(StageKind.TRAIN).start_time
+    if not run.attempt_open or began is None or run.deadline is None:
+        return False
+    return now - began >= run.deadline
+
+
+def exceed_deadline(run: RunRecord, now: datetime, log_tail: tuple[str, ...] = ()) -> RunRecord:
+    """Fail a run that used up its own deadline; any other stays as it is."""
+    began = run.stage(StageKind.TRAIN).start_time
+    if began is None or not overdue(run, now):
+        return run
+    why = f"the run took {now - began}, its deadline is {run.deadline}"
+    failure = Failure(FailureReason.DEADLINE_EXCEEDED, why, log_tail=log_tail)
+    return fail(run, failure, now)
+
+
 def outlive_launch(
     run: RunRecord, failure: Failure, limits: RetryLimits, now: datetime
 ) -> RunRecord:
@@ -93,12 +111,8 @@ def outlive_launch(
     A run that no trainer has costs nothing. One that a trainer has fails when it used up its own
     deadline, else it loses its attempt and goes on in the next launch.
     """
-    began = run.stage(StageKind.TRAIN).start_time
-    if run.attempt_open and began is not None and run.deadline is not None:
-        took = now - began
-        if took >= run.deadline:
-            why = f"the run took {took}, its deadline is {run.deadline}"
-            return fail(run, replace(failure, message=why), now)
+    if overdue(run, now):
+        return exceed_deadline(run, now, failure.log_tail)
     if run.attempt_open:
         run = lose_attempt(run, failure, limits, now)
     waiting = "its launch met its deadline before the run was done; it goes on in the next one"

@@ -209,6 +209,13 @@ class Work(Protocol):
         """Read runs with an open attempt that last reported, or was handed out, before a time."""
         ...
 
+    async def overdue(self, now: datetime) -> Sequence[RunRecord]:
+        """Read runs of batches with an open attempt that began longer ago than they may take.
+
+        Those that waited in between may not have used their time up.
+        """
+        ...
+
     async def counts(self) -> Mapping[tuple[str, RunState], int]:
         """Count live runs by project and state."""
         ...

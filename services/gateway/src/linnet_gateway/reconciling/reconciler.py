@@ -19,6 +19,7 @@ from linnet_gateway.launches.launcher import Launcher, ShardState
 from linnet_gateway.launches.launching import Launching, ReconcilerLimits
 from linnet_gateway.ports import Batches, Launches, Runs, Work
 from linnet_gateway.reconciling.analysis import Analysis
+from linnet_gateway.reconciling.deadlines import Deadlines
 from linnet_gateway.records import LaunchState, RunRecord
 from linnet_gateway.states import BatchState, Failure, FailureReason
 
@@ -41,6 +42,7 @@ class Reconciler:
         launcher: Launcher,
         launching: Launching,
         analysis: Analysis,
+        deadlines: Deadlines,
         clock: Clock,
         limits: ReconcilerLimits,
     ) -> None:
@@ -51,6 +53,7 @@ class Reconciler:
         self._launcher = launcher
         self._launching = launching
         self._analysis = analysis
+        self._deadlines = deadlines
         self._clock = clock
         self._limits = limits
         self._woken = asyncio.Event()
@@ -97,6 +100,7 @@ class Reconciler:
             self._suspend,
             self._end_cancelled,
             self._end_silent,
+            self._deadlines.check,
             self._analyze,
             self._end_batches,
         ):

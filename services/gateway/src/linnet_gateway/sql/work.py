@@ -70,6 +70,19 @@ class SqlWork:
         ).limit(limit)
         return await self._database.read(lambda c: read_runs(c, query))
 
+    async def overdue(self, now: datetime) -> Sequence[RunRecord]:
+        """Read runs of batches with an open attempt that began longer ago than they may take."""
+        columns = schema.runs.c
+        # As few as shards that run, and most of the time none of them.
+        query = SELECT_BARE_RUNS.where(
+            schema.LIVE_RUN,
+            columns.state.in_([int(s) for s in WITH_TRAINER]),
+            columns.attempt_open.is_(True),
+            columns.batch_uid.is_not(None),
+            columns.start_time + columns.deadline < to_us(now),
+        )
+        return await self._database.read(lambda c: read_runs(c, query))
+
     async def counts(self) -> Mapping[tuple[str, RunState], int]:
         """Count live runs by project and state."""
         columns = schema.runs.c

@@ -313,4 +313,5 @@ def _same(run: RunRecord, request: runner_service_pb2.FinishRunRequest) -> bool:
         return {f.sha256 for f in request.result.files if f.name == _MANIFEST} == manifest
     if outcome == "failure":
         return run.state not in {RunState.ANALYZING, RunState.SUCCEEDED}
-    return run.state is RunState.CANCELLED
+    # Trainers are told so of each attempt that was taken from them, whatever for.
+    return run.state in {RunState.CANCELLED, RunState.FAILED}

@@ -30,6 +30,8 @@ FLUSH_S = 600.0
 """How long a finished run waits for the gateway to store its output."""
 LOG_TAIL_LINES = 20
 
+_STALE_ATTEMPT = "STALE_ATTEMPT"
+
 TrainOne = Callable[[RunOrder, RunEvents, Path], Outcome]
 """Trains an order into a folder; composed of trainer, network and children."""
 Log = Callable[..., Any]
@@ -116,17 +118,32 @@ class Shard:
             events.uploading()
             events.finish_checkpoints()
             files = self._upload(assignment.run_token, folder, outcome)
-            reporting.flush(FLUSH_S)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a run must not end the shard
             events.finish_checkpoints()
             return self._failed(error, assignment, reporting)
         result = result_message(outcome, files)
-        self._parts.runner.finish(
-            assignment.run_token, runner_service_pb2.FinishRunRequest(result=result)
-        )
+        request = runner_service_pb2.FinishRunRequest(result=result)
+        self._finish(assignment, reporting, request)
         return ExitCode.OK
+
+    def _finish(
+        self,
+        assignment: runner_service_pb2.Assignment,
+        reporting: Reporting,
+        request: runner_service_pb2.FinishRunRequest,
+    ) -> None:
+        """End the attempt once its output is stored, unless it was taken back meanwhile."""
+        try:
+            if not request.cancelled:
+                reporting.flush(FLUSH_S)
+            self._parts.runner.finish(assignment.run_token, request)
+        except LinnetError as error:
+            # As at the run's deadline: the shard goes on with its next run.
+            if reporting.refused is None and error.reason != _STALE_ATTEMPT:
+                raise
+            self._parts.log("attempt_refused", run=assignment.run, reason=str(error))
 
     def _order(self, assignment: runner_service_pb2.Assignment) -> RunOrder:
         data = self._inputs.data(assignment)
@@ -169,7 +186,7 @@ class Shard:
             return ExitCode.CHECKPOINT_LOST if unsaved is not None else ExitCode.TERMINATED
         if reporting.refused is None:
             request = runner_service_pb2.FinishRunRequest(cancelled=True)
-            self._parts.runner.finish(assignment.run_token, request)
+            self._finish(assignment, reporting, request)
         return ExitCode.OK
 
     def _failed(
@@ -190,9 +207,8 @@ class Shard:
         for text in lines:
             reporting.entry(text, level=run_pb2.LOG_LEVEL_ERROR)
         failure.log_tail.extend(lines[-LOG_TAIL_LINES:])
-        reporting.flush(FLUSH_S)
         request = runner_service_pb2.FinishRunRequest(failure=failure)
-        self._parts.runner.finish(assignment.run_token, request)
+        self._finish(assignment, reporting, request)
         return ExitCode.OK
 
 
