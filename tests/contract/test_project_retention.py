@@ -13,7 +13,6 @@ from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.reconciling.housekeeping import Housekeeping, RunLife
 from linnet_gateway.records import FileRecord, LogChunk
 from linnet_gateway.settings import GatewaySettings
-from linnet_gateway.sql import schema
 from linnet_gateway.sql.store import Records
 from linnet_runtime.s3 import S3Location
 
@@ -21,6 +20,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.gateway import settings_for
 from tests.fakes.objectstore import MemoryStore
 from tests.fakes.records import FAILURE, T0, a_run
+from tests.support.stored_chunks import stored
 
 PROJECTS = {
     "short": {"run_life_days": 0.5, "max_queued_runs": 3, "max_shards": 1},
@@ -111,19 +111,3 @@ async def test_output_goes_before_its_run_does(records: Records, settings: Gatew
     assert not any("/runs/old-" in key for key in store.objects)
     assert len(store.objects) == 2
     assert (await records.runs.get_uid("old")).state.terminal
-
-
-async def stored(records: Records, chunk: LogChunk) -> None:
-    """Note a chunk as if its events had just been archived."""
-    run = await records.runs.get_uid(chunk.run_uid)
-    row = {
-        "kind": 1,
-        "subject": run.uid,
-        "attempt": chunk.attempt,
-        "first": chunk.first,
-        "last": chunk.last,
-        "create_time": 0,
-        "payload": b"",
-    }
-    await records.database.write(lambda c: c.execute(schema.events.insert(), row).rowcount)
-    await records.events.archive(chunk)

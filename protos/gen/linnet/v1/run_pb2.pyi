@@ -389,6 +389,8 @@ class Run(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     COMPARISON_FIELD_NUMBER: _builtins.int
     BATCH_INDEX_FIELD_NUMBER: _builtins.int
+    LOG_DELETE_TIME_FIELD_NUMBER: _builtins.int
+    ARTIFACTS_DELETE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/runs/{run}`."""
     uid: _builtins.str
@@ -467,6 +469,16 @@ class Run(_message.Message):
     def comparison(self) -> Global___Comparison:
         """This run against its predecessor; absent without one or before both are evaluated."""
 
+    @_builtins.property
+    def log_delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When retention deleted its output; absent while it is kept. StreamLog then ends in LOG_EXPIRED."""
+
+    @_builtins.property
+    def artifacts_delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When retention deleted its artifacts, of which then none are listed; absent while they are kept.
+        What needs them, such as DownloadArtifact, then ends in ARTIFACTS_EXPIRED.
+        """
+
     def __init__(
         self,
         *,
@@ -495,10 +507,12 @@ class Run(_message.Message):
         phase: Global___TrainerPhase.ValueType = ...,
         comparison: Global___Comparison | None = ...,
         batch_index: _builtins.int = ...,
+        log_delete_time: _timestamp_pb2.Timestamp | None = ...,
+        artifacts_delete_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "comparison", b"comparison", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "summary", b"summary", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifacts_delete_time", b"artifacts_delete_time", "cancel_time", b"cancel_time", "comparison", b"comparison", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "log_delete_time", b"log_delete_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "summary", b"summary", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "attempt", b"attempt", "batch", b"batch", "batch_index", b"batch_index", "cancel_time", b"cancel_time", "comparison", b"comparison", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "labels", b"labels", "name", b"name", "phase", b"phase", "predecessor", b"predecessor", "progress", b"progress", "spec", b"spec", "stages", b"stages", "start_time", b"start_time", "state", b"state", "summary", b"summary", "uid", b"uid", "update_time", b"update_time", "waiting", b"waiting", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "artifacts_delete_time", b"artifacts_delete_time", "attempt", b"attempt", "batch", b"batch", "batch_index", b"batch_index", "cancel_time", b"cancel_time", "comparison", b"comparison", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "labels", b"labels", "log_delete_time", b"log_delete_time", "name", b"name", "phase", b"phase", "predecessor", b"predecessor", "progress", b"progress", "spec", b"spec", "stages", b"stages", "start_time", b"start_time", "state", b"state", "summary", b"summary", "uid", b"uid", "update_time", b"update_time", "waiting", b"waiting", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

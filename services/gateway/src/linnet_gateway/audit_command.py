@@ -119,9 +119,11 @@ def _verdict(found: AuditChain, *, as_json: bool) -> str:
                 "entries": found.count,
                 "last": f"{found.last_id}:{found.digest}" if found.count else "",
                 "broken": found.broken,
+                "pruned": found.pruned,
             }
         )
     if found.broken is not None:
         return f"BROKEN at entry {found.broken}: it was changed or is gone, or the one before it is"
     last = f", the last is {found.last_id}:{found.digest}" if found.count else ""
-    return f"{found.count} entries are as they were written{last}"
+    gone = f"; {found.pruned} that were expected are pruned" if found.pruned else ""
+    return f"{found.count} entries are as they were written{last}{gone}"

@@ -104,6 +104,17 @@ def _set_time(
         set_time(getattr(message, field), time)
 
 
+_RUN_TIMES = (
+    "create_time",
+    "update_time",
+    "start_time",
+    "end_time",
+    "cancel_time",
+    "log_delete_time",
+    "artifacts_delete_time",
+)
+
+
 def run_message(run: RunRecord) -> run_pb2.Run:
     """Give a run."""
     message = run_pb2.Run(
@@ -125,7 +136,7 @@ def run_message(run: RunRecord) -> run_pb2.Run:
     if run.batch_id:
         message.batch = f"projects/{run.project}/batches/{run.batch_id}"
     message.spec.MergeFromString(run.spec)
-    for field in ("create_time", "update_time", "start_time", "end_time", "cancel_time"):
+    for field in _RUN_TIMES:
         _set_time(message, field, getattr(run, field))
     if run.failure is not None:
         message.failure.CopyFrom(failure_message(run.failure))

@@ -106,15 +106,22 @@ def quotas_of(settings: GatewaySettings) -> Quotas:
 def keeping_limits(settings: GatewaySettings) -> KeepingLimits:
     """Give how long things are kept."""
     return KeepingLimits(
-        runs=_run_life(settings.run_life_days, settings.runs_kept, settings.log_life_days),
+        runs=_run_life(
+            settings.run_life_days,
+            settings.runs_kept,
+            settings.log_life_days,
+            settings.artifact_life_days,
+        ),
         projects={
             project: _run_life(
                 _own(own.run_life_days, settings.run_life_days),
                 _own(own.runs_kept, settings.runs_kept),
                 _own(own.log_life_days, settings.log_life_days),
+                _own(own.artifact_life_days, settings.artifact_life_days),
             )
             for project, own in settings.projects.items()
         },
+        audit_life=_days(settings.audit_life_days),
     )
 
 
@@ -122,9 +129,12 @@ def _own(own: N | None, default: N) -> N:
     return default if own is None else own
 
 
-def _run_life(days: float, kept: int, log_days: float) -> RunLife:
-    log_life = timedelta(days=log_days) if log_days else None
-    return RunLife(timedelta(days=days) if days else None, kept, log_life)
+def _run_life(days: float, kept: int, log_days: float, artifact_days: float) -> RunLife:
+    return RunLife(_days(days), kept, _days(log_days), _days(artifact_days))
+
+
+def _days(days: float) -> timedelta | None:
+    return timedelta(days=days) if days else None
 
 
 def training_api(

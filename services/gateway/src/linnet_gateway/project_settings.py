@@ -20,3 +20,5 @@ class ProjectSettings(BaseModel):
     """Newest terminal runs that are kept; 0 keeps all."""
     log_life_days: float | None = Field(default=None, ge=0)
     """Days that their output is kept; 0 keeps it as long as the run."""
+    artifact_life_days: float | None = Field(default=None, ge=0)
+    """Days that their artifacts are kept; 0 keeps them as long as the run."""

@@ -126,6 +126,8 @@ class RunRecord:
         memory_limit_bytes: Memory of its trainer.
         deadline: Wall time that it may take from its launch on.
         expert: Whether it runs a script of the user.
+        log_delete_time: When retention took its output; None while it is kept.
+        artifacts_delete_time: When retention took its artifacts, of which then none are named.
     """
 
     uid: str
@@ -177,6 +179,8 @@ class RunRecord:
     expert: bool = False
     init_from: str = ""
     trainer: str = ""
+    log_delete_time: datetime | None = None
+    artifacts_delete_time: datetime | None = None
 
     @property
     def name(self) -> str:

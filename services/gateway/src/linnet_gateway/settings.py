@@ -107,6 +107,10 @@ class GatewaySettings(ServiceSettings):
     """Newest terminal runs that a project keeps; 0 keeps all."""
     log_life_days: float = Field(default=0.0, ge=0)
     """Days that the output of terminal runs is kept; 0 keeps it as long as the run."""
+    artifact_life_days: float = Field(default=0.0, ge=0)
+    """Days that the artifacts of terminal runs are kept; 0 keeps them as long as the run."""
+    audit_life_days: float = Field(default=0.0, ge=0)
+    """Days that entries of the audit log are kept; 0 keeps them for ever."""
     projects: dict[str, ProjectSettings] = Field(default_factory=dict)
     """Limits and retention of single projects, as JSON: {"p": {"max_queued_runs": 100}}."""
     launcher: Literal["process", "kubernetes"] = "process"

@@ -21,6 +21,9 @@ from linnet_gateway.records import Event, FileRecord, LogChunk, RunRecord
 _CHUNKS_AT_ONCE = 100
 _EVENTS_A_CHUNK = 2000
 _DELETE_AT_ONCE = 1000
+_EMPTIED_AT_ONCE = 200
+"""Runs whose artifacts go in one transaction; each has some prefixes to be swept."""
+_ENTRIES_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,13 @@ class RunLife:
         life: After their end; None keeps them for ever.
         kept: Newest ones that are kept; 0 keeps all.
         log_life: Their output after their end; None keeps it as long as the run.
+        artifact_life: Their artifacts after their end; None keeps them as long as the run.
     """
 
     life: timedelta | None = None
     kept: int = 0
     log_life: timedelta | None = None
+    artifact_life: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class KeepingLimits:
 
     Attributes:
         period_s: Between two rounds.
-        log_period_s: Between two looks for output that is old.
+        output_period_s: Between two looks for output, artifacts and audit entries that are old.
         chunk_age: Output that is older moves to the store.
         chunk_bytes: Output of an attempt that is larger moves to the store.
         event_life: Hints for readers.
@@ -52,10 +57,11 @@ class KeepingLimits:
         projects: Those of some projects, by id.
         upload_life: Datasets whose files were never finalized.
         launch_life: Records of launches that have ended.
+        audit_life: Entries of the audit log; None keeps them for ever.
     """
 
     period_s: float = 5.0
-    log_period_s: float = 600.0
+    output_period_s: float = 600.0
     chunk_age: timedelta = timedelta(seconds=20)
     chunk_bytes: int = 256 * 1024
     event_life: timedelta = timedelta(hours=1)
@@ -63,6 +69,7 @@ class KeepingLimits:
     projects: Mapping[str, RunLife] = field(default_factory=dict)
     upload_life: timedelta = timedelta(hours=24)
     launch_life: timedelta = timedelta(days=7)
+    audit_life: timedelta | None = None
 
 
 class Keeping(Protocol):
@@ -100,6 +107,25 @@ class Keeping(Protocol):
         besides: Collection[str] = (),
     ) -> int:
         """Forget the stored output of runs that ended before a time, doom it, say of how many."""
+        ...
+
+    async def forget_artifacts(
+        self,
+        ended_before: datetime,
+        limit: int,
+        now: datetime,
+        *,
+        project: str | None = None,
+        besides: Collection[str] = (),
+    ) -> int:
+        """Forget the artifacts of runs that ended before a time, doom them, say of how many.
+
+        Those that `expired_runs` leaves stay whole.
+        """
+        ...
+
+    async def prune_audit(self, older_than: datetime, limit: int, now: datetime) -> int:
+        """Delete the oldest entries of the audit log, with a note of it; say how many."""
         ...
 
     async def expire_batches(self, ended_before: datetime, now: datetime) -> int:
@@ -142,7 +168,7 @@ class Housekeeping:
         self._store = store
         self._clock = clock
         self._limits = limits
-        self._logs_at = float("-inf")
+        self._output_at = float("-inf")
         self._log = logs.get("linnet.housekeeping")
 
     async def run(self, leads: Callable[[], bool]) -> None:
@@ -154,7 +180,7 @@ class Housekeeping:
 
     async def round(self) -> None:
         """Do everything once."""
-        parts = (self._archive, self._expire, self._drop_logs)
+        parts = (self._archive, self._expire, self._drop_output)
         for part in (*parts, self._abandon, self._sweep, self._forget):
             await self._guarded(part)
 
@@ -238,27 +264,35 @@ class Housekeeping:
             with suppress(NotFound, NotAllowedInState):
                 await self._runs.delete(uid, now)
 
-    async def _drop_logs(self) -> None:
+    async def _drop_output(self) -> None:
+        """Take what is old of runs that stay, and of the audit log, now and then."""
         limits, since = self._limits, self._clock.monotonic()
-        if since < self._logs_at:
+        if since < self._output_at:
             return
-        now = self._clock.now()
-        more = False
-        if limits.runs.log_life is not None:
-            before = now - limits.runs.log_life
-            found = await self._keeping.forget_logs(
-                before, _DELETE_AT_ONCE, now, besides=limits.projects.keys()
-            )
-            more = found == _DELETE_AT_ONCE
+        found = [await self._drop_of(limits.runs, besides=limits.projects.keys())]
         for project, life in limits.projects.items():
-            if life.log_life is not None:
-                before = now - life.log_life
-                found = await self._keeping.forget_logs(
-                    before, _DELETE_AT_ONCE, now, project=project
-                )
-                more = more or found == _DELETE_AT_ONCE
-        if not more:
-            self._logs_at = since + limits.log_period_s
+            found.append(await self._drop_of(life, project=project))
+        if limits.audit_life is not None:
+            now = self._clock.now()
+            before = now - limits.audit_life
+            pruned = await self._keeping.prune_audit(before, _ENTRIES_AT_ONCE, now)
+            found.append(pruned == _ENTRIES_AT_ONCE)
+        if not any(found):
+            self._output_at = since + limits.output_period_s
+
+    async def _drop_of(
+        self, life: RunLife, *, project: str | None = None, besides: Collection[str] = ()
+    ) -> bool:
+        """Take output and artifacts of a project's runs, or others'; say whether more is left."""
+        now, keeping, more = self._clock.now(), self._keeping, False
+        for forget, age, limit in (
+            (keeping.forget_logs, life.log_life, _DELETE_AT_ONCE),
+            (keeping.forget_artifacts, life.artifact_life, _EMPTIED_AT_ONCE),
+        ):
+            if age is not None:
+                found = await forget(now - age, limit, now, project=project, besides=besides)
+                more = more or found == limit
+        return more
 
     async def _abandon(self) -> None:
         now = self._clock.now()

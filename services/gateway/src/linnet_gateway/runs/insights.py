@@ -9,6 +9,7 @@ from linnet_gateway.converters import file_message
 from linnet_gateway.ports import Datasets, Runs
 from linnet_gateway.reconciling.analysis_clients import EvaluatorClient
 from linnet_gateway.records import FileRecord, RunRecord
+from linnet_gateway.runs.kept import check_artifacts_kept
 
 SCORES = "scores.npz"
 _PAGE, _MAX_PAGE = 20_000, 50_000
@@ -41,6 +42,7 @@ class Insights:
     ) -> pb.GetExplorerResponse:
         """Read a page of the explorer; raises `NotAllowedInState` before the run has models."""
         run = await self._runs.get(name.project, name.id)
+        check_artifacts_kept(run)
         if not run.artifacts:
             raise NotAllowedInState(
                 f"{run.name} is {run.state.name} and has no models", reason="NO_MODELS"
@@ -86,6 +88,7 @@ class Insights:
 
 
 def _scores(run: RunRecord) -> FileRecord:
+    check_artifacts_kept(run)
     found = next((file for file in run.artifacts if file.name == SCORES), None)
     if found is None:
         raise NotAllowedInState(

@@ -22,6 +22,7 @@ from linnet_gateway.converters import merged_epochs, run_message
 from linnet_gateway.ports import Runs, Trainings
 from linnet_gateway.reconciling.analysis_clients import ProfilerClient, models_of
 from linnet_gateway.records import RunRecord
+from linnet_gateway.runs.kept import check_artifacts_kept
 from linnet_gateway.states import StageKind, StageState
 from linnet_gateway.targets import Targets
 
@@ -91,6 +92,7 @@ class Reports:
             NotAllowedInState: It has not ended, or failed.
         """
         run = await self._runs.get(name.project, name.id)
+        check_artifacts_kept(run)
         found = await self._document(
             run, StageKind.EVALUATE, "evaluation.json", evaluation_pb2.Evaluation()
         )
@@ -113,6 +115,7 @@ class Reports:
             InvalidInput: A target is not known, or a custom one makes no sense.
         """
         run = await self._runs.get(name.project, name.id)
+        check_artifacts_kept(run)
         models = models_of(run)
         if not models:
             raise NotAllowedInState(
@@ -138,8 +141,14 @@ class Reports:
         )
 
     async def artifact(self, name: ResourceName, artifact: str) -> dataset_pb2.PresignedRequest:
-        """Give an address to read an artifact from; raises `NotFound`."""
+        """Give an address to read an artifact from.
+
+        Raises:
+            NotFound: The run has no such artifact.
+            NotAllowedInState: Retention took it (ARTIFACTS_EXPIRED).
+        """
         run = await self._runs.get(name.project, name.id)
+        check_artifacts_kept(run)
         file = next((f for f in run.artifacts if f.name == artifact), None)
         if file is None:
             raise NotFound("artifact", f"{run.name}/{artifact}")

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from linnet.v1 import run_pb2
-from linnet_runtime.errors import InvalidInput
+from linnet_runtime.errors import InvalidInput, NotFound
 from linnet_runtime.objectstore import ObjectStore
 
 from linnet_gateway.ports import Events, Runs, Trainings
 from linnet_gateway.records import EventKind, RunRecord
+from linnet_gateway.runs.kept import check_log_kept
 from linnet_gateway.runs.logged_epochs import epochs_in
 from linnet_gateway.runs.stored_log import Position, StoredLog
 from linnet_gateway.tail import EventTail, Subscription
@@ -128,18 +129,28 @@ class Watching:
     async def log(
         self, project: str, id_: str, token: str, *, follow: bool
     ) -> AsyncIterator[LogUpdate]:
-        """Give the output of a run, all attempts in order, exactly once."""
+        """Give the output of a run, all attempts in order, exactly once.
+
+        Raises:
+            NotAllowedInState: Retention took it (LOG_EXPIRED).
+        """
         attempt, sequence = _read_token(token, 2)
         position: Position = (attempt, sequence)
         run = await self._runs.get(project, id_)
         with self._tail.subscribe(run.uid) as subscription:
             while True:
                 run = await self._runs.get_uid(run.uid)
+                check_log_kept(run)
                 done = run.state.terminal or not follow
-                async for entries in self._stored.after(run.uid, position):
-                    last = entries[-1]
-                    position = (last.attempt, last.sequence)
-                    yield LogUpdate(entries, _token(*position), end=False)
+                try:
+                    async for entries in self._stored.after(run.uid, position):
+                        last = entries[-1]
+                        position = (last.attempt, last.sequence)
+                        yield LogUpdate(entries, _token(*position), end=False)
+                except NotFound:
+                    # Retention took it while it was read.
+                    check_log_kept(await self._runs.get_uid(run.uid))
+                    raise
                 if done:
                     yield LogUpdate([], _token(*position), end=True)
                     return

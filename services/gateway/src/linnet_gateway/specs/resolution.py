@@ -189,6 +189,13 @@ class SpecResolution:
                 f"expected a run of project {project!r} that has succeeded, received {name!r}",
                 reason="NO_INITIAL_MODEL",
             )
+        if run.artifacts_delete_time is not None:
+            raise InvalidInput.of(
+                "init_from",
+                f"expected a run whose model is kept, that of {name!r} was deleted at "
+                f"{run.artifacts_delete_time.isoformat()}",
+                reason="ARTIFACTS_EXPIRED",
+            )
         if all(file.name != _MODEL_FILE for file in run.artifacts):
             raise InvalidInput.of("init_from", f"expected a run with {_MODEL_FILE}")
 

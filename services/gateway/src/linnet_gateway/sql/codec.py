@@ -190,6 +190,8 @@ _RUN_LOADERS: dict[str, Callable[[Any], Any]] = {
     "end_time": _maybe_time,
     "cancel_time": _maybe_time,
     "last_report_time": _maybe_time,
+    "log_delete_time": _maybe_time,
+    "artifacts_delete_time": _maybe_time,
     "state": RunState,
     # SQLite has no truth values of its own.
     "attempt_open": bool,

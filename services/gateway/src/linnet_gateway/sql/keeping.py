@@ -2,14 +2,23 @@
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, func, select
 
 from linnet_gateway.object_keys import batch_prefix, dataset_prefix
 from linnet_gateway.records import EventKind
 from linnet_gateway.sql import schema
+from linnet_gateway.sql.audit import is_older, prune
 from linnet_gateway.sql.codec import to_us
 from linnet_gateway.sql.database import Database
+from linnet_gateway.sql.run_output import (
+    forget_artifacts,
+    forget_logs,
+    old_artifacts,
+    old_logs,
+)
 from linnet_gateway.sql.runs import doom
 from linnet_gateway.sql.runs_in_use import in_use
 from linnet_gateway.states import BatchState, DatasetState, RunState
@@ -74,27 +83,41 @@ class SqlKeeping:
         besides: Collection[str] = (),
     ) -> int:
         """Forget the stored output of runs that ended before a time, doom it, say of how many."""
-        runs, chunks = schema.runs.c, schema.log_chunks.c
-        old = (
-            select(chunks.run_uid)
-            .join_from(schema.log_chunks, schema.runs, runs.uid == chunks.run_uid)
-            .where(runs.end_time < to_us(ended_before), _whose(project, besides))
-            .distinct()
-            .limit(limit)
-        )
+        ended = schema.runs.c.end_time < to_us(ended_before)
+        old = partial(old_logs, and_(ended, _whose(project, besides)))
+        return await self._forget(old, forget_logs, limit, now)
 
-        def work(connection: Connection) -> int:
-            uids = connection.execute(old).scalars().all()
-            of_old = chunks.run_uid.in_(uids)
-            keys = connection.execute(select(chunks.key).where(of_old)).scalars()
-            doom(connection, list({key.rpartition("/")[0] + "/" for key in keys}), now)
-            connection.execute(delete(schema.log_chunks).where(of_old))
-            return len(uids)
+    async def forget_artifacts(
+        self,
+        ended_before: datetime,
+        limit: int,
+        now: datetime,
+        *,
+        project: str | None = None,
+        besides: Collection[str] = (),
+    ) -> int:
+        """Forget the artifacts of runs that ended before a time, doom them, say of how many."""
+        ended = schema.runs.c.end_time < to_us(ended_before)
+        old = partial(old_artifacts, and_(ended, _whose(project, besides), _free()))
+        return await self._forget(old, forget_artifacts, limit, now)
 
+    async def _forget(
+        self,
+        old: Callable[[int], Select[Any]],
+        forget: Callable[[Connection, Select[Any], datetime], int],
+        limit: int,
+        now: datetime,
+    ) -> int:
         # Most of the time there is none: asked for beside the writer.
-        if await self._database.read(lambda c: c.execute(old.limit(1)).first()) is None:
+        if await self._database.read(lambda c: c.execute(old(1)).first()) is None:
             return 0
-        return await self._database.write(work)
+        return await self._database.write(lambda c: forget(c, old(limit), now))
+
+    async def prune_audit(self, older_than: datetime, limit: int, now: datetime) -> int:
+        """Delete the oldest entries of the audit log, with a note of it; say how many."""
+        if not await self._database.read(lambda c: is_older(c, older_than)):
+            return 0
+        return await self._database.write(lambda c: prune(c, older_than, limit, now))
 
     async def expire_batches(self, ended_before: datetime, now: datetime) -> int:
         """Delete batches that ended before a time and whose runs are all gone; say how many."""

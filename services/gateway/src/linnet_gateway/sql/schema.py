@@ -119,6 +119,8 @@ runs = Table(
     Column("spec_bytes", Integer, nullable=False, server_default="0"),
     Column("init_from", Text, nullable=False, server_default=""),
     Column("trainer", Text, nullable=False, server_default=""),
+    Column("log_delete_time", BigInteger),
+    Column("artifacts_delete_time", BigInteger),
     UniqueConstraint("project", "id"),
     UniqueConstraint("project", "request_id"),
     Index("runs_by_time", "project", "create_time", "uid"),
