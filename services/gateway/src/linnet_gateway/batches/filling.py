@@ -19,6 +19,7 @@ from linnet_gateway.batches.specs import grid_size
 from linnet_gateway.ports import Batches
 from linnet_gateway.records import BatchRecord, RunRecord
 from linnet_gateway.runs.lifecycle import RunRequests, request_digest
+from linnet_gateway.shared_scripts import StoredSize
 from linnet_gateway.specs.resolution import SpecResolution
 from linnet_gateway.states import BatchState
 from linnet_gateway.uids import new_uid
@@ -162,9 +163,10 @@ class BatchFilling:
         """Add the runs of a message: all of them or, where one of them is wrong, none."""
         quota = self._runs.quota_of(batch.project)
         records: list[RunRecord] | None = []
-        spec_bytes = 0
+        spec_bytes, stored = 0, StoredSize()
         async for record in self._records(batch, header, chunk, count):
             spec_bytes += len(record.spec)
+            stored.add(record)
             if records is not None:
                 records.append(record)
             if spec_bytes > _BYTES_TOGETHER:
@@ -172,7 +174,7 @@ class BatchFilling:
         if records is not None:
             return await self._batches.add(batch.uid, records, count, quota)
         # Too large to be held together: they are right, so they are made again and added in parts.
-        await self._runs.check_room(batch.project, len(chunk), spec_bytes)
+        await self._runs.check_room(batch.project, len(chunk), stored.size_bytes)
         some: list[RunRecord] = []
         async for record in self._records(batch, header, chunk, count):
             if some and sum(len(r.spec) for r in some) + len(record.spec) > _BYTES_TOGETHER:

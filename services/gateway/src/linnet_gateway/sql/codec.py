@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, case, func, literal_column, select
 
 from linnet_gateway.records import (
     NEW_STAGES,
@@ -151,8 +151,24 @@ _SCALED = frozenset(
     if f.name in {"state", "time_used", "deadline"} or f.name.endswith("_time")
 )
 """Fields that a column holds in another form."""
-SELECT_RUNS = select(*(schema.runs.c[name] for name in RUN_FIELDS))
+_SHARES = schema.runs.c.script_digest != literal_column("''")
+_SCRIPT = (
+    select(schema.batch_scripts.c.script)
+    .where(
+        schema.batch_scripts.c.batch_uid == schema.runs.c.batch_uid,
+        schema.batch_scripts.c.digest == schema.runs.c.script_digest,
+    )
+    .correlate(schema.runs)
+    .scalar_subquery()
+)
+SELECT_RUNS = select(
+    *(schema.runs.c[name] for name in RUN_FIELDS), case((_SHARES, _SCRIPT)).label("script")
+)
 """Whole runs, as `load_run` reads them."""
+SPEC_BYTES = func.length(schema.runs.c.spec) + func.coalesce(
+    case((_SHARES, func.length(_SCRIPT))), literal_column("0")
+)
+"""What a run's spec takes once it is read."""
 
 
 def run_columns(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,14 +221,17 @@ _RUN_LOADERS: dict[str, Callable[[Any], Any]] = {
     "time_used": _maybe_span,
     "deadline": _maybe_span,
 }
+_SPEC = RUN_FIELDS.index("spec")
 _LOADERS_BY_PLACE = tuple((RUN_FIELDS.index(name), load) for name, load in _RUN_LOADERS.items())
 
 
 def load_run(row: Sequence[Any]) -> RunRecord:
     """Read a run from a row of `SELECT_RUNS`; by place, since names cost four times as much."""
-    values = list(row)
+    *values, script = row
     for place, load in _LOADERS_BY_PLACE:
         values[place] = load(values[place])
+    if script is not None:
+        values[_SPEC] = values[_SPEC] + script
     return RunRecord(*values)
 
 

@@ -127,7 +127,13 @@ class SqlKeeping:
             columns.end_time < to_us(ended_before),
             ~select(runs.uid).where(runs.batch_uid == columns.uid).exists(),
         )
-        return await self._drop(schema.batches, which, batch_prefix, now)
+        dropped = await self._drop(schema.batches, which, batch_prefix, now)
+        if dropped:
+            scripts = schema.batch_scripts.c
+            unused = scripts.batch_uid.not_in(select(columns.uid))
+            statement = delete(schema.batch_scripts).where(unused)
+            await self._database.write(lambda c: c.execute(statement).rowcount)
+        return dropped
 
     async def forget_launches(self, ended_before: datetime) -> None:
         """Delete records of launches that ended before a time."""

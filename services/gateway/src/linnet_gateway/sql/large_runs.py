@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, func, literal, select
+from sqlalchemy import ColumnElement, Connection, LargeBinary, literal, null, select
 
 from linnet_gateway.records import RunRecord
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import SELECT_RUNS, load_run
+from linnet_gateway.sql.codec import SELECT_RUNS, SPEC_BYTES, load_run
 
+_LEFT_OUT: dict[str, ColumnElement[Any]] = {
+    "spec": literal(b"", LargeBinary).label("spec"),
+    "script": null().label("script"),
+}
 SELECT_BARE_RUNS = SELECT_RUNS.with_only_columns(
-    *(
-        literal(b"", LargeBinary).label("spec") if column.name == "spec" else column
-        for column in SELECT_RUNS.selected_columns
-    )
+    *(_LEFT_OUT.get(str(column.key), column) for column in SELECT_RUNS.selected_columns)
 )
 """Runs with an empty spec, for whoever looks at thousands of them; a change reads them anew."""
 BYTES_TOGETHER = 4 * 1024 * 1024
@@ -25,7 +26,7 @@ def read_some(
 ) -> list[RunRecord]:
     """Read the first of some runs: at most so many, fewer where their specs are large."""
     columns = schema.runs.c
-    sizes = select(columns.uid, func.length(columns.spec)).where(*which).order_by(order)
+    sizes = select(columns.uid, SPEC_BYTES).where(*which).order_by(order)
     uids: list[str] = []
     size_bytes = 0
     for uid, spec_bytes in connection.execute(sizes.limit(limit)):

@@ -121,6 +121,8 @@ runs = Table(
     Column("trainer", Text, nullable=False, server_default=""),
     Column("log_delete_time", BigInteger),
     Column("artifacts_delete_time", BigInteger),
+    # Of the script that is left out of the spec; empty if it is whole.
+    Column("script_digest", Text, nullable=False, server_default=""),
     UniqueConstraint("project", "id"),
     UniqueConstraint("project", "request_id"),
     Index("runs_by_time", "project", "create_time", "uid"),
@@ -181,6 +183,15 @@ runs = Table(
         sqlite_where=text("state < 5"),
         postgresql_where=text("state < 5"),
     ),
+)
+
+# Scripts that runs of a batch share.
+batch_scripts = Table(
+    "batch_scripts",
+    metadata,
+    Column("batch_uid", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("script", LargeBinary, nullable=False),
 )
 
 launches = Table(
