@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -21,16 +22,19 @@ from tests.fakes.killable import Gateway
 from tests.fakes.lasting_world import World
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from linnet.v1 import runner_service_pb2
+    from linnet_gateway.records import RunRecord
 
 
 class Shard:
     """The one shard of a run's launch; its trainers ask the replica that does not lead."""
 
-    def __init__(self, world: World, replica: Gateway, uid: str) -> None:
+    def __init__(self, world: World, leader: Gateway, replica: Gateway, uid: str) -> None:
         self.world = world
+        self.leader = leader
         self.replica = replica
         self.uid = uid
 
@@ -47,22 +51,17 @@ class Shard:
         # Longer than the copy of a cluster's Jobs counts as fresh without a watch.
         self.world.clock.move(1)
 
-    async def charged(self) -> int:
-        """Count the attempts that the run lost."""
-        return (await self.replica.records.runs.get("demo", "one")).lost_count
+    async def run(self) -> RunRecord:
+        """Read the run."""
+        return await self.replica.records.runs.get("demo", "one")
 
 
-@pytest.mark.parametrize("launcher", ["fake", "kubernetes"])
-async def test_an_end_is_charged_to_the_trainer_that_ended_alone(
-    launcher: str, tmp_path: Path
-) -> None:
-    """A trainer that asks again, for it got no answer, costs nothing, whatever ended the last one.
-
-    The replica that is asked does not lead, and tells each end by its reason.
-    """
+@pytest.fixture(params=["fake", "kubernetes"])
+async def shard(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shard]:
+    """A shard whose first trainer runs, on either launcher."""
     migrate.upgrade(f"sqlite:///{tmp_path / 'records.db'}")
     async with AsyncExitStack() as stack:
-        if launcher == "fake":
+        if request.param == "fake":
             world = World(tmp_path, 0)
         else:
             clock = ManualClock()
@@ -78,26 +77,43 @@ async def test_an_end_is_charged_to_the_trainer_that_ended_alone(
         await leader.reconciler.step()
         await world.turn()
         (launch,) = await leader.records.launches.live()
-        shard = Shard(world, replica, launch.uid)
+        yield Shard(world, leader, replica, launch.uid)
 
-        assert await shard.asks() is not None
-        await shard.ends(ExitCode.OUT_OF_MEMORY)
-        assert await shard.asks() is not None
-        assert await shard.charged() == 1
-        for _ in range(5):
-            assert await shard.asks() is not None
-        assert await shard.charged() == 1
-        # One that ends before it asks leaves the run to whoever had it.
-        await shard.ends(ExitCode.CRASHED)
-        await shard.ends(ExitCode.OUT_OF_MEMORY)
-        assert await shard.asks() is not None
-        run = await replica.records.runs.get("demo", "one")
-        assert run.lost_count == 2
-        assert run.state is RunState.STARTING
 
+async def test_an_end_is_charged_to_the_trainer_that_ended_alone(shard: Shard) -> None:
+    """A trainer that asks again, for it got no answer, costs nothing, whatever ended the last one.
+
+    The replica that is asked does not lead, and tells each end by its reason.
+    """
+    assert await shard.asks() is not None
+    await shard.ends(ExitCode.OUT_OF_MEMORY)
+    assert await shard.asks() is not None
+    assert (await shard.run()).lost_count == 1
+    for _ in range(5):
+        assert await shard.asks() is not None
+    assert (await shard.run()).lost_count == 1
+    # One that ends before it asks leaves the run to whoever had it.
+    await shard.ends(ExitCode.CRASHED)
+    await shard.ends(ExitCode.OUT_OF_MEMORY)
+    assert await shard.asks() is not None
+    run = await shard.run()
+    assert (run.lost_count, run.state) == (2, RunState.STARTING)
+
+    await shard.ends(ExitCode.CRASHED)
+    await shard.leader.reconciler.step()
+    run = await shard.run()
+    assert run.state is RunState.FAILED
+    assert run.failure is not None
+    assert run.failure.reason is FailureReason.TRAINER_CRASHED
+
+
+async def test_a_shard_that_fails_tells_each_run_what_ended_its_own_trainer(shard: Shard) -> None:
+    """Trainers that never had the run use the shard's tries up: its own was killed for memory."""
+    assert await shard.asks() is not None
+    await shard.ends(ExitCode.OUT_OF_MEMORY)
+    for _ in range(3):
         await shard.ends(ExitCode.CRASHED)
-        await leader.reconciler.step()
-        run = await replica.records.runs.get("demo", "one")
-        assert run.state is RunState.FAILED
-        assert run.failure is not None
-        assert run.failure.reason is FailureReason.TRAINER_CRASHED
+    await shard.leader.reconciler.step()
+    run = await shard.run()
+    assert (run.lost_count, run.state) == (1, RunState.QUEUED)
+    assert re.search("memory|exit code 137", run.waiting)

@@ -8,7 +8,10 @@ import grpc
 import pytest
 from linnet.v1 import dataset_pb2, runner_service_pb2, runner_service_pb2_grpc
 from linnet_runtime.errors import Unavailable
+from linnet_runtime.lifecycle import ExitCode
 from linnet_trainer.runner.grpc_runner import Gateway, GrpcRunner
+from linnet_trainer.settings import TrainerSettings
+from linnet_trainer.shard_process import _work
 
 
 class SilentGateway(runner_service_pb2_grpc.RunnerServiceServicer):
@@ -17,7 +20,13 @@ class SilentGateway(runner_service_pb2_grpc.RunnerServiceServicer):
     def __init__(self, silent: int) -> None:
         self.silent = silent
         self.calls = 0
+        self.asked: list[tuple[int, str]] = []
         self.stopped = threading.Event()
+
+    def AcquireAssignment(self, request, context):  # noqa: N802 - the name of the contract
+        """Have nothing to do, and remember who asked."""
+        self.asked.append((request.shard, request.trainer))
+        return runner_service_pb2.AcquireAssignmentResponse()
 
     def CreateUploads(self, request, context):  # noqa: N802 - the name of the contract
         """Answer, or wait until the test is over."""
@@ -65,3 +74,19 @@ def test_a_gateway_that_never_answers_counts_as_away(silent):
     with pytest.raises(Unavailable, match="did not answer in time"):
         runner.create_uploads("token", [dataset_pb2.StoredFile(name="a")])
     runner.close()
+
+
+@pytest.mark.parametrize("silent", [0], indirect=True)
+@pytest.mark.parametrize("given", ["pod-uid", ""])
+def test_a_trainer_says_which_process_it_is(silent, given, tmp_path):
+    """By the name that its launcher gave it, or one that no other process has."""
+    gateway, address = silent
+    settings = TrainerSettings(gateway=address, token="token", scratch=tmp_path, name=given)
+    for _ in range(2):
+        assert _work(settings, 7, None, tmp_path, threading.Event()) is ExitCode.OK
+    (shard, first), (_, second) = gateway.asked
+    assert shard == 7
+    if given:
+        assert first == second == given
+    else:
+        assert "" != first != second != ""

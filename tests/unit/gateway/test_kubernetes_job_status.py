@@ -202,3 +202,18 @@ def test_a_pod_that_nobody_stops_has_no_failure() -> None:
     pods = [a_pod(phase="Running")]
     found = weigh_pods(pods, [], need=need, patience=PATIENCE, now=NOW, earlier=Evidence())
     assert found.failures == {}
+
+
+def test_ends_are_told_by_pod_also_of_those_that_are_gone() -> None:
+    """An evicted pod goes; what ended it stays known beside the failures of the pods after it."""
+    evicted = a_pod(age_s=90, phase="Running")
+    evicted["metadata"]["deletionTimestamp"] = ago(60)
+    job = a_job(1, failed=1, active=1)
+    seen = weigh(job, evicted)
+    crashed, running = a_pod(age_s=50, **ended(3)), a_pod(age_s=10, phase="Running")
+    found = weigh(job, crashed, running, earlier=seen)
+    (shard,) = read(job, found).shards
+    assert {uid: end.reason for uid, end in shard.ended.items()} == {
+        "pod-0-90": Reason.EVICTED,
+        "pod-0-50": Reason.TRAINER_CRASHED,
+    }

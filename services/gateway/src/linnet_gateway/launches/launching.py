@@ -21,6 +21,7 @@ from linnet_gateway.launches.launcher import (
     LaunchStatus,
     NoRoomYet,
     ShardState,
+    ShardStatus,
 )
 from linnet_gateway.launches.refusals import failure_of
 from linnet_gateway.launches.waiting import Waiting
@@ -139,14 +140,16 @@ class Launching:
         failed = [s for s in status.shards if s.state is ShardState.FAILED]
         for shard in failed:
             why = shard.failure or status.failure or _crash("the shard failed")
-            await self._leave_shard(launch, shard.index, why)
+            await self._leave_shard(launch, shard, why)
         if status.ended or status.failure is not None:
             why = status.failure or _crash("the launch ended before the run did")
             await self._give_up(launch, why)
 
-    async def _leave_shard(self, launch: LaunchRecord, index: int, failure: Failure) -> None:
-        for run in await self._launches.unfinished(launch.uid, [index]):
-            await self._leave(launch, run, failure)
+    async def _leave_shard(self, launch: LaunchRecord, shard: ShardStatus, why: Failure) -> None:
+        for run in await self._launches.unfinished(launch.uid, [shard.index]):
+            # The trainer that broke the shard need not be the one that had the run.
+            own = shard.ended.get(run.trainer, why) if run.attempt_open else why
+            await self._leave(launch, run, why if attempts.blames_launch(why) else own)
 
     async def _leave(self, launch: LaunchRecord, run: RunRecord, failure: Failure) -> None:
         now, retries = self._clock.now(), self._limits.retries
