@@ -6,8 +6,8 @@ Expands only: an earlier release leaves the times empty and takes output without
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
