@@ -111,6 +111,10 @@ def run_lines(run: run_pb2.Run) -> list[str]:
         reason = run_pb2.FailureReason.Name(run.failure.reason).removeprefix("FAILURE_REASON_")
         lines.append(f"failure  {reason}: {run.failure.message}")
     lines += [f"warning  {warning}" for warning in run.warnings]
+    if run.HasField("log_delete_time"):
+        lines.append(f"gone     output, since {run.log_delete_time.ToJsonString()[:19]}")
+    if run.HasField("artifacts_delete_time"):
+        lines.append(f"gone     artifacts, since {run.artifacts_delete_time.ToJsonString()[:19]}")
     return [escape(line) for line in lines]
 
 
