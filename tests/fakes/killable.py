@@ -105,7 +105,14 @@ class Gateway:
             launcher=launcher,
             launching=launching,
             analysis=self.analysis,
-            deadlines=Deadlines(self.records.runs, self.records.work, last_lines, clock),
+            deadlines=Deadlines(
+                runs=self.records.runs,
+                work=self.records.work,
+                launches=self.records.launches,
+                launching=launching,
+                last_lines=last_lines,
+                clock=clock,
+            ),
             clock=clock,
             limits=limits,
         )

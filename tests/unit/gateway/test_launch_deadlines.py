@@ -10,6 +10,7 @@ from linnet_gateway.attempts import RetryLimits, begin_attempt, outlive_launch
 from linnet_gateway.launches.launcher import ShardState, ShardStatus
 from linnet_gateway.records import BatchRecord, RunRecord
 from linnet_gateway.sql import migrate
+from linnet_gateway.sql.store import Records
 from linnet_gateway.states import BatchState, Failure, FailureReason, RunState
 
 from tests.fakes.faults import Faults
@@ -67,10 +68,20 @@ def test_what_was_cancelled_stays_cancelled() -> None:
     assert run.state is RunState.CANCELLED
 
 
-async def test_a_run_of_a_batch_ends_at_its_own_deadline(tmp_path: Path) -> None:
+async def reported_by(records: Records, world: World, uid: str) -> None:
+    """Have the trainer of a run report a line."""
+    said = run_pb2.LogEntry(attempt=1, sequence=1, text="last words")
+    entries = runner_service_pb2.LogEntries(entries=[said]).SerializeToString()
+    report = a_report(await records.runs.get_uid(uid), 1, entries=entries)
+    await records.trainings.store_reports([report], world.clock.now())
+
+
+@pytest.mark.parametrize("hears", [True, False])
+async def test_a_run_of_a_batch_ends_at_its_own_deadline(tmp_path: Path, *, hears: bool) -> None:
     """Its launch has no deadline; the run fails with what it printed, the next one is handed out.
 
-    A run that waited in between has not used its time up.
+    A run that waited in between has not used its time up. A trainer that does not hear that its
+    run is over is stopped with its launch, at no cost for the runs behind.
     """
     world = World(tmp_path, 0)
     migrate.upgrade(world.url)
@@ -94,10 +105,7 @@ async def test_a_run_of_a_batch_ends_at_its_own_deadline(tmp_path: Path) -> None
 
     async def reported(minutes: int) -> None:
         world.clock.move(60 * minutes)
-        said = run_pb2.LogEntry(attempt=1, sequence=1, text="last words")
-        entries = runner_service_pb2.LogEntries(entries=[said]).SerializeToString()
-        report = a_report(await records.runs.get_uid("u0"), 1, entries=entries)
-        await records.trainings.store_reports([report], world.clock.now())
+        await reported_by(records, world, "u0")
 
     first = await gateway.runner.acquire(claim, 0, "p1")
     assert first is not None
@@ -110,19 +118,31 @@ async def test_a_run_of_a_batch_ends_at_its_own_deadline(tmp_path: Path) -> None
     await reported(60)
     await gateway.reconciler.step()
     late = await records.runs.get_uid("u0")
-    # Its trainer is told to stop, and says that it did.
-    stopped = runner_service_pb2.FinishRunRequest(cancelled=True)
-    token = gateway.runner.run_of(first.run_token)
-    assert await gateway.runner.finish(token, stopped) is RunState.FAILED
-    next_one = await gateway.runner.acquire(claim, 0, "p1")
+    next_one = None
+    if hears:
+        # Its trainer is told to stop, and says that it did.
+        stopped = runner_service_pb2.FinishRunRequest(cancelled=True)
+        token = gateway.runner.run_of(first.run_token)
+        assert await gateway.runner.finish(token, stopped) is RunState.FAILED
+        next_one = await gateway.runner.acquire(claim, 0, "p1")
+        assert next_one is not None
+        assert next_one.run.endswith("u1")
+    for minutes in (9, 2):
+        assert uid in world.launcher.launches
+        world.clock.move(60 * minutes)
+        if next_one is not None:
+            await reported_by(records, world, "u1")
+        await gateway.reconciler.step()
+    assert (uid in world.launcher.launches) is hears
+    await gateway.reconciler.step()
+    behind = await records.runs.get_uid("u1")
     await gateway.close()
+    assert (behind.attempt_open, behind.lost_count) == (hears, 0)
     assert late.state is RunState.FAILED
     assert late.failure is not None
     assert late.failure.reason is FailureReason.DEADLINE_EXCEEDED
     assert late.failure.message == "the run took 1:01:00, its deadline is 1:00:00"
     assert late.failure.log_tail == ("last words",)
-    assert next_one is not None
-    assert next_one.run.endswith("u1")
 
 
 @pytest.mark.parametrize("ended", [False, True])

@@ -127,7 +127,14 @@ class Gateway:
             limits=limits,
             last_lines=last_lines,
         )
-        deadlines = Deadlines(core.records.runs, core.records.work, last_lines, self.clock)
+        deadlines = Deadlines(
+            runs=core.records.runs,
+            work=core.records.work,
+            launches=core.records.launches,
+            launching=launching,
+            last_lines=last_lines,
+            clock=self.clock,
+        )
         reconciler = self._reconciler(core, launcher, launching, deadlines, limits)
         await self._serve_runner(core, launching, runner_server)
         meter = RunMeter(

@@ -105,6 +105,12 @@ class Launching:
         waits = {ShardState.PENDING}
         return _crash_in(self._statuses, launch_uid, shard, trainer, nameless_in=waits)
 
+    def runs(self, launch_uid: str, shard: int) -> bool:
+        """Whether a trainer of a shard lived at the last look."""
+        status = self._statuses.get(launch_uid)
+        shards = () if status is None else status.shards
+        return any(s.index == shard and s.state is ShardState.RUNNING for s in shards)
+
     async def look(self) -> None:
         """See how launches do without moving anything: another replica does that.
 
