@@ -76,6 +76,16 @@ async def reported_by(records: Records, world: World, uid: str) -> None:
     await records.trainings.store_reports([report], world.clock.now())
 
 
+async def a_batch(records: Records, **changes: object) -> None:
+    """Make a batch of two runs in one shard."""
+    batch = BatchRecord("b1", "demo", "b", T0, BatchState.FILLING, shard_size=2)
+    await records.batches.create(batch)
+    of_batch = {"batch_uid": "b1", "batch_id": "b", **changes}
+    runs = [a_run(f"u{i}", batch_index=i, **of_batch) for i in range(2)]
+    await records.batches.add("b1", runs, 0)
+    await records.batches.change("b1", lambda b: replace(b, state=BatchState.RUNNING))
+
+
 @pytest.mark.parametrize("hears", [True, False])
 async def test_a_run_of_a_batch_ends_at_its_own_deadline(tmp_path: Path, *, hears: bool) -> None:
     """Its launch has no deadline; the run fails with what it printed, the next one is handed out.
@@ -88,17 +98,8 @@ async def test_a_run_of_a_batch_ends_at_its_own_deadline(tmp_path: Path, *, hear
     await world.begin()
     gateway = Gateway(world, Faults())
     records = gateway.records
-    await records.batches.create(
-        BatchRecord("b1", "demo", "b", T0, BatchState.FILLING, shard_size=2)
-    )
     hour = timedelta(hours=1)
-    spec = a_spec().SerializeToString()
-    runs = [
-        a_run(f"u{i}", batch_uid="b1", batch_id="b", batch_index=i, deadline=hour, spec=spec)
-        for i in range(2)
-    ]
-    await records.batches.add("b1", runs, 0)
-    await records.batches.change("b1", lambda b: replace(b, state=BatchState.RUNNING))
+    await a_batch(records, deadline=hour, spec=a_spec().SerializeToString())
     await gateway.reconciler.step()
     (uid,) = world.launcher.launches
     claim = gateway.runner.launch_of(world.token_of(uid))
