@@ -6,13 +6,12 @@ from contextlib import suppress
 
 import pytest
 from linnet_gateway.records import Event
-from linnet_gateway.sql import migrate
 from linnet_gateway.sql.notices import EventNotices
 from linnet_gateway.sql.store import Records
 from linnet_gateway.tail import EventTail
 from sqlalchemy import Engine, create_engine, text
 
-from tests.contract.conftest import fresh
+from tests.contract.conftest import truncated
 from tests.fakes.records import Time, a_run
 
 NEVER_S = 3600.0
@@ -48,8 +47,7 @@ class Replica:
 
 @pytest.fixture
 async def pair(postgres_url: str) -> AsyncIterator[tuple[Records, Replica]]:
-    fresh(postgres_url)
-    migrate.upgrade(postgres_url)
+    truncated(postgres_url)
     writer, replica = Records(postgres_url, Time()), Replica(postgres_url)
     await writer.runs.create(a_run("first"))
     # Listening begins with a look: from here on only notices wake it.

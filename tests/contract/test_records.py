@@ -128,10 +128,10 @@ async def test_the_audit_log_shows_what_was_changed(records: Records, url: str) 
     assert (await records.audit.verify()).broken == 3
 
 
-async def test_two_gateways_on_one_database_see_the_same(url: str, time: Time) -> None:
+async def test_two_gateways_on_one_database_see_the_same(empty_url: str, time: Time) -> None:
     """What one writes the other reads; both together hand a run out once."""
-    migrate.upgrade(url)
-    one, two = Records(url, time), Records(url, time)
+    migrate.upgrade(empty_url)
+    one, two = Records(empty_url, time), Records(empty_url, time)
     try:
         await one.runs.create(a_run())
         assert (await two.runs.get_uid("u1")).state is RunState.QUEUED
@@ -145,16 +145,16 @@ async def test_two_gateways_on_one_database_see_the_same(url: str, time: Time) -
         two.close()
 
 
-def test_migrating_twice_changes_nothing(url: str) -> None:
+def test_migrating_twice_changes_nothing(empty_url: str) -> None:
     """The second upgrade finds nothing to do, and the tables are those of the code."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
     from linnet_gateway.sql.schema import metadata
 
-    migrate.upgrade(url)
-    assert migrate.current(url) == migrate.HEAD
-    migrate.upgrade(url)
-    engine = create_engine(url)
+    migrate.upgrade(empty_url)
+    assert migrate.current(empty_url) == migrate.HEAD
+    migrate.upgrade(empty_url)
+    engine = create_engine(empty_url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()

@@ -60,17 +60,17 @@ def at_work(url: str, name: str, release: Path | None = None) -> dict[str, Any]:
     return found
 
 
-def test_a_release_is_rolled_back_and_forward_again(url: str, earlier: Path) -> None:
+def test_a_release_is_rolled_back_and_forward_again(empty_url: str, earlier: Path) -> None:
     """The earlier release starts and works on the later schema, and each sees the other's runs."""
-    migrate.upgrade(url, BEFORE)
-    before = at_work(url, "before", earlier)
+    migrate.upgrade(empty_url, BEFORE)
+    before = at_work(empty_url, "before", earlier)
     assert before["revision"] == BEFORE
-    later = at_work(url, "later")
-    assert later["revision"] == migrate.HEAD == migrate.current(url)
-    back = at_work(url, "back", earlier)
+    later = at_work(empty_url, "later")
+    assert later["revision"] == migrate.HEAD == migrate.current(empty_url)
+    back = at_work(empty_url, "back", earlier)
     assert back["revision"] == BEFORE
-    assert migrate.current(url) == migrate.HEAD
-    forward = at_work(url, "forward")
+    assert migrate.current(empty_url) == migrate.HEAD
+    forward = at_work(empty_url, "forward")
     known: list[str] = []
     for done, name in (
         (before, "before"),
