@@ -4,10 +4,12 @@ import asyncio
 import hashlib
 import json
 import sys
+import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from linnet.v1 import (
 from linnet_gateway.assembly import Gateway
 from linnet_gateway.process.launcher import ProcessLauncher, ProcessSettings
 from linnet_gateway.settings import GatewaySettings
+from linnet_gateway.sql import migrate
 from linnet_ml import npy
 from linnet_ml.samples import Samples, samples_bytes
 from linnet_runtime.clock import SystemClock
@@ -165,9 +168,21 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0)
             await asyncio.sleep(0.05)
 
 
+@cache
+def _migrated() -> bytes:
+    """Make a database with tables and no rows, once for all gateways of a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "records.db"
+        migrate.upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
 @asynccontextmanager
 async def running(folder: Path, location: S3Location, **more: Any) -> AsyncIterator[Bench]:
     """Run a gateway with fake analysts; its trainers end with it."""
+    database = folder / "records.db"
+    if "database_url" not in more and not database.exists():
+        database.write_bytes(_migrated())
     analysts = FakeAnalysts(S3Store(location))
     async with serving(analysts) as address:
         settings = settings_for(folder, location, address, **more)

@@ -13,42 +13,77 @@ from linnet_ml.spec import Architecture, Layer, LayerKind, LayerList
 from tests.fakes.training import SMALL, spec, train, wine
 
 ROOT = Path(__file__).parents[2]
-# The steps fail as a converter does: before the trainer forks what exports, each by its own option.
+# The steps fail as a converter does: before the trainer forks what exports. Each kind has a process
+# of its own, forked once TensorFlow is imported, and before its first operation.
 DRIVER = """
 import json, os, sys
 from dataclasses import replace
 from pathlib import Path
 from linnet_trainer.fit import engine
 engine.prepare_environment()
-from linnet_ml.spec import ExportOptions, TensorIo
+import keras
+from linnet_ml.spec import ExportOptions
 from linnet_trainer.export import convert
 from linnet_trainer.startup import workshop
 from tests.fakes.training import spec, train, wine
 
-def int8_model(model, rows, options):
-    if options.float_io:
-        os.write(2, b"loc(fused): error: no scale for tensor 7\\n")
-        os.abort()
+def crashes(model, rows, options):
+    os.write(2, b"loc(fused): error: no scale for tensor 7\\n")
+    os.abort()
+
+def raises(model, rows, options):
     raise KeyError("tensor 7")
 
 def broken(self, plan, arrays):
     raise AttributeError("no such attribute")
 
-kind, folder = sys.argv[1], Path(sys.argv[2])
-options = ExportOptions(int8_io=TensorIo.FLOAT32 if kind == "crash" else TensorIo.INT8)
-made, convert.int8_model = convert.int8_model, int8_model
-if kind == "float32":
-    convert.Exporter.float32 = broken
-if kind == "unchecked":
-    convert.int8_model = made
-    sys.modules["tflite_micro"] = None
-with workshop() as shop:
-    given = replace(spec(epochs=1), export=options)
-    outcome, _ = train(shop, given, wine(folder), folder / "out")
-print(json.dumps([outcome.files, outcome.figures.warnings]))
+def outcome_of(kind, folder):
+    folder.mkdir()
+    if kind == "crash":
+        convert.int8_model = crashes
+    elif kind == "raise":
+        convert.int8_model = raises
+    elif kind == "float32":
+        convert.int8_model = raises
+        convert.Exporter.float32 = broken
+    else:
+        sys.modules["tflite_micro"] = None
+    with workshop() as shop:
+        given = replace(spec(epochs=1), export=ExportOptions())
+        outcome, _ = train(shop, given, wine(folder), folder / "out")
+    told = json.dumps([outcome.files, outcome.figures.warnings])
+    (folder / "told.json").write_text(told)
+
+for kind in sys.argv[2:]:
+    child = os.fork()
+    if not child:
+        outcome_of(kind, Path(sys.argv[1]) / kind)
+        sys.stdout.flush()
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(kind)
 """
+KINDS = ("crash", "raise", "float32", "unchecked")
 
 
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """Where each kind of failure left its run."""
+    folder = tmp_path_factory.mktemp("failed")
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, folder, *KINDS],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("kind", "variants", "warning"),
     [
@@ -81,20 +116,11 @@ print(json.dumps([outcome.files, outcome.figures.warnings]))
         ),
     ],
 )
-def test_a_failed_step_of_an_export_costs_its_own_file_only(tmp_path, kind, variants, warning):
+def test_a_failed_step_of_an_export_costs_its_own_file_only(failed, kind, variants, warning):
     """The run keeps its Keras model and each file made before, and tells the reason in words."""
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, kind, tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    files, warnings = json.loads(done.stdout.splitlines()[-1])
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    out = failed / kind / "out"
+    files, warnings = json.loads((failed / kind / "told.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
 
     assert warnings == manifest["warnings"] == [warning]
     assert "model.keras" in files
@@ -103,7 +129,7 @@ def test_a_failed_step_of_an_export_costs_its_own_file_only(tmp_path, kind, vari
     ]
     assert list(manifest["variants"]) == variants
     assert manifest["model_input_shape"] == ([1, 13] if variants else None)
-    assert {p.name for p in (tmp_path / "out").iterdir()} == set(files)
+    assert {p.name for p in out.iterdir()} == set(files)
 
 
 def test_a_model_that_tflite_micro_aborts_on_is_told(shop, tmp_path):
