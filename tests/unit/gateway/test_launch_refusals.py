@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from linnet_gateway.launches.launcher import CLUSTER_QUOTA, NoRoomYet
+from linnet_gateway.launches.launcher import CLUSTER_QUOTA, NoRoomYet, ShardState, ShardStatus
 from linnet_gateway.records import RunRecord
 from linnet_gateway.sql import migrate
-from linnet_gateway.states import FailureReason, RunState
-from linnet_runtime.errors import NotAllowedInState, QuotaExceeded
+from linnet_gateway.states import Failure, FailureReason, RunState
+from linnet_runtime.errors import NotAllowedInState, QuotaExceeded, Unavailable
 
 from tests.fakes.faults import Faults
 from tests.fakes.killable import Gateway
@@ -105,3 +105,23 @@ async def test_a_launch_that_runs_is_not_ended_by_limits_that_were_lowered(
     await later.close()
     assert (run.state, run.launch_uid) == (RunState.STARTING, running)
     assert list(world.launcher.launches) == [running]
+
+
+async def test_a_launch_deleted_while_it_is_made_is_made_again(
+    world: World, gateway: Gateway
+) -> None:
+    """Gone before its record says that it began: the run goes on in another launch, at once."""
+    world.launcher.refusals["demo"] = Unavailable("the launch's Job changed under the gateway")
+    await gateway.records.runs.create(a_run("one"))
+    await gateway.reconciler.step()
+    first = (await read(gateway, "one")).launch_uid
+    assert first is not None
+    deleted = Failure(FailureReason.LAUNCH_DELETED, "the launch was deleted by someone else")
+    world.launcher.shards[first] = [ShardStatus(0, ShardState.FAILED, deleted)]
+    world.launcher.failures[first] = deleted
+    world.launcher.refusals.clear()
+    for _ in range(2):
+        await gateway.reconciler.step()
+    run = await read(gateway, "one")
+    assert (run.state, run.launch_count) == (RunState.STARTING, 2)
+    assert run.launch_uid != first

@@ -130,7 +130,7 @@ class Launching:
                 await self._finish_stopping(launch, status)
             elif launch.uid in cancelled:
                 await self.stop(launch.uid)
-            elif launch.state is LaunchState.LAUNCHED:
+            elif launch.state is LaunchState.LAUNCHED or _is_over(status):
                 await self._compare_launched(launch, status)
         for launch in await self._launches.needless():
             await self._end(launch)
@@ -147,7 +147,7 @@ class Launching:
         for shard in failed:
             why = shard.failure or status.failure or _crash("the shard failed")
             await self._leave_shard(launch, shard, why)
-        if status.ended or status.failure is not None:
+        if _is_over(status):
             why = status.failure or _crash("the launch ended before the run did")
             await self._give_up(launch, why)
 
@@ -320,6 +320,11 @@ class Launching:
 
         await self._launches.change(uid, stopping)
         await self._launcher.stop(uid)
+
+
+def _is_over(status: LaunchStatus | None) -> bool:
+    """Whether a launch is known and over, although its record may not say yet that it began."""
+    return status is not None and (status.ended or status.failure is not None)
 
 
 def _launched(launch: LaunchRecord, *, now: datetime) -> LaunchRecord:
