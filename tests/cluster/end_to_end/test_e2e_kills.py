@@ -94,20 +94,21 @@ class Killing:
         wait_until(restarted, 90.0, "the gateway's container is back", interval_s=0.3)
 
     def _trainer(self) -> None:
-        living: list[str] = []
-
-        def found() -> bool:
-            living[:] = [
+        def killed() -> bool:
+            living = [
                 status["containerID"]
                 for pod in self._product.trainers()
                 if pod["kind"] == "Pod" and pod["status"]["phase"] == "Running"
                 for status in pod["status"]["containerStatuses"]
                 if "running" in status["state"]
             ]
-            return bool(living)
+            # One that has ended since is not there to be killed.
+            with suppress(TestbedFault, IndexError):
+                self._container(self._random.choice(sorted(living)))
+                return True
+            return False
 
-        wait_until(found, 60.0, "a trainer lives", detail=self.standing, interval_s=0.3)
-        self._container(self._random.choice(sorted(living)))
+        wait_until(killed, 60.0, "a trainer is killed", detail=self.standing, interval_s=0.3)
 
     def standing(self) -> str:
         """Say where runs, Jobs and pods stand, for a failure's message."""
