@@ -128,7 +128,7 @@ def _delete_jobs(product: Product) -> int:
 
 def test_a_job_deleted_by_hand_once(product: Product) -> None:
     """Somebody deletes the Job while it trains: the run is launched again and succeeds."""
-    run = product.start(epochs=4000)
+    run = product.start(epochs=1500)
     product.until_training(run)
     assert _delete_jobs(product) == 1
     ended = product.until_ended(run, timeout_s=300)
@@ -157,7 +157,7 @@ def test_a_job_deleted_by_hand_again_and_again(product: Product) -> None:
 
 def test_a_killed_trainer_pod_is_retried(product: Product) -> None:
     """A trainer pod that is killed comes back, goes on from its checkpoint, and succeeds."""
-    run = product.start(epochs=4000)
+    run = product.start(epochs=1500)
     product.until_training(run)
     pods = [one for one in product.trainers() if one["kind"] == "Pod"]
     living = [one["metadata"]["name"] for one in pods if one["status"]["phase"] == "Running"]
@@ -171,7 +171,7 @@ def test_a_killed_trainer_pod_is_retried(product: Product) -> None:
 
 def test_evictions_are_not_charged_to_the_run(product: Product) -> None:
     """A run whose trainer is evicted as often as it may crash goes on and succeeds."""
-    run = product.start(epochs=6000)
+    run = product.start(epochs=2000)
     for number in range(1, 4):
         product.until(
             run,
