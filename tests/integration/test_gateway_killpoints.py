@@ -16,7 +16,7 @@ from tests.fakes.gateway import PARENT
 from tests.fakes.lasting_world import World
 from tests.support.kill_scenario import Scenario, play
 
-SEEDS = 105
+SEEDS = 125
 POINTS = 250
 """Points that the scenario crosses without a fault; the first test holds this true."""
 PHASES = {"submit", "launch", "progress", "finish", "evaluate", "cancel", "batch", "housekeeping"}
