@@ -16,6 +16,7 @@ from linnet_runtime.s3 import S3Location
 
 from tests.fakes.gateway import Bench, until
 from tests.fakes.issuer import Issuer
+from tests.support.blocking_streams import exchanged
 from tests.support.refusals import bearer, guarded, reason
 
 DAY = timedelta(days=1)
@@ -30,7 +31,8 @@ async def bench(tmp_path: Path, s3_location: S3Location) -> AsyncIterator[Bench]
 class Intruder:
     """Speaks RunnerService with whatever token it is given."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, address: str, channel: grpc.aio.Channel) -> None:
+        self.address = address
         self.stub = runner_service_pb2_grpc.RunnerServiceStub(channel)
 
     def acquire(self, token: str, shard: int = 0) -> Any:
@@ -38,8 +40,8 @@ class Intruder:
         return self.stub.AcquireAssignment(request, metadata=bearer(token))
 
     def report(self, token: str, *entries: run_pb2.LogEntry) -> Any:
-        request = runner_service_pb2.ReportRequest(entries=entries)
-        return _last(self.stub.Report(iter([request]), metadata=bearer(token)))
+        request = runner_service_pb2.ReportRequest(entries=entries).SerializeToString()
+        return exchanged(self.address, "/linnet.v1.RunnerService/Report", [request], bearer(token))
 
     def uploads(self, token: str, name: str = "model.keras") -> Any:
         file = dataset_pb2.StoredFile(name=name, size_bytes=1, sha256="0" * 64)
@@ -51,13 +53,6 @@ class Intruder:
         result = runner_service_pb2.TrainingResult(files=[file])
         request = runner_service_pb2.FinishRunRequest(result=result)
         return self.stub.FinishRun(request, metadata=bearer(token))
-
-
-async def _last(stream: Any) -> Any:
-    found = None
-    async for response in stream:
-        found = response
-    return found
 
 
 async def test_trainers_touch_their_own_run_only(bench: Bench) -> None:
@@ -78,8 +73,9 @@ async def test_trainers_touch_their_own_run_only(bench: Bench) -> None:
     good = tokens.for_run(RunClaim(first.uid, 1, first.launch_uid or ""), now, DAY)
     gap = run_pb2.LogEntry(sequence=999)
     endless = run_pb2.LogEntry(sequence=1_000_001)
-    async with grpc.aio.insecure_channel(bench.endpoints["runner"]) as channel:
-        intruder = Intruder(channel)
+    address = bench.endpoints["runner"]
+    async with grpc.aio.insecure_channel(address) as channel:
+        intruder = Intruder(address, channel)
         cases: dict[str, tuple[Callable[[], Any], str]] = {
             "an API token": (lambda: intruder.acquire("admin"), "WRONG_TOKEN"),
             "a run token for a launch": (lambda: intruder.acquire(good), "WRONG_TOKEN"),
