@@ -81,25 +81,26 @@ class TrainingLoop:
             rows.features,
             rows.labels,
             rows.weights,
+            rows.bounds,
             tf.constant(epoch.order[: full * batch].reshape(full, batch)),
             tf.constant(epoch.order[full * batch :]),
-            tuple(tf.constant(vector) for vector in rates),
+            tf.constant(np.stack(rates, axis=1)),
             tf.constant(epoch.seed),
-            rows.bounds,
         )
-        shape = rows.features.shape
+        shapes = (rows.features.shape, full, len(epoch.order))
         with self._executor():
             if uneven:
-                self._note("uneven", shape, feed.rest.shape)
-                values = self._steps.uneven(feed, tf.constant(start), tf.constant(stop), *values)
+                self._note("uneven", shapes)
+                ends = (tf.constant(start), tf.constant(stop))
+                values = self._steps.uneven(shapes, [*feed, *ends, *values])
             elif start < min(stop, full):
+                self._note("steps", shapes)
                 ends = (tf.constant(start), tf.constant(min(stop, full)))
-                self._note("steps", shape, feed.batches.shape, feed.rest.shape)
-                values = self._steps.full(feed, *ends, *values)
+                values = self._steps.full(shapes, [*feed, *ends, *values])
             if not uneven and stop > full:
+                self._note("tail", shapes)
                 tail = self._steps.tail(len(epoch.order) - full * batch)
-                self._note("tail", shape, feed.batches.shape, feed.rest.shape)
-                values = tail(feed, tf.constant(full), *values)
+                values = tail(shapes, [*feed, tf.constant(full), *values])
         return self._state(values, state.step + stop - start)
 
     def kernels_were_dropped(self) -> None:
@@ -132,7 +133,8 @@ class TrainingLoop:
         for part in self._parts_of(rows, look):
             self._note("scores", part.features.shape)
             with self._executor():
-                mean, right = self._steps.scores(part.features, part.labels, flat, *fixed)
+                given = [part.features, part.labels, flat, *fixed]
+                mean, right = self._steps.scores(part.features.shape, given)
             loss += float(mean) * part.count
             correct += float(right)
         return loss / rows.count, correct / rows.count
@@ -160,7 +162,7 @@ class TrainingLoop:
                 look(start / rows.count)
             yield rows.part(start, start + self._most_rows)
 
-    def _tensors(self, state: LoopState) -> list[Tensor]:
+    def _tensors(self, state: LoopState) -> Sequence[Tensor]:
         return [
             tf.constant(np.float32(state.loss_sum)),
             tf.constant(np.float32(state.correct)),

@@ -11,6 +11,7 @@ from linnet_ml.spec import FitSettings
 
 from linnet_trainer.fit.augment import changes_for
 from linnet_trainer.fit.flat_weights import FlatWeights
+from linnet_trainer.fit.graphs import Graphs
 from linnet_trainer.fit.loop_state import Tensor
 from linnet_trainer.fit.losses import correct_rows, loss_of
 from linnet_trainer.fit.update_rules import rule_for
@@ -41,11 +42,11 @@ class Feed(NamedTuple):
     features: Tensor
     labels: Tensor
     weights: Tensor
+    bounds: Tensor
     batches: Tensor
     rest: Tensor
-    rates: tuple[Tensor, ...]
+    rates: Tensor
     seed: Tensor
-    bounds: Tensor
 
 
 class Steps:
@@ -57,9 +58,11 @@ class Steps:
         flat: Where the weights lie in their vector.
         rule: How gradients change weights.
         normalized: Whether the model has a batch normalization.
-        full: Takes the full batches from one number to before another.
+        full: Takes the full batches from one number to before another: of a `Feed`, those numbers
+            and the values of a state, gives the values.
         uneven: As `full`, over batches of which the last may be smaller.
-        scores: Gives the mean loss and the correct rows of rows in inference mode.
+        scores: Gives the mean loss and the correct rows of rows in inference mode: of features,
+            labels, weights and the model's other variables.
     """
 
     def __init__(self, model: Any, settings: LoopSettings) -> None:
@@ -74,27 +77,27 @@ class Steps:
         self.normalized = any(
             isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers
         )
-        self.full = self._traced(self._full_steps)
-        self.uneven = self._traced(self._uneven_steps)
-        self._tails: dict[int, Callable[..., Any]] = {}
-        self.scores = tf.function(self._score, autograph=False, reduce_retracing=True)
+        self.full = self._graphs(self._full_steps)
+        self.uneven = self._graphs(self._uneven_steps)
+        self._tails: dict[int, Graphs] = {}
+        self.scores = Graphs(self._score)
 
-    def tail(self, size: int) -> Callable[..., Any]:
-        """Give what takes a last batch of that size."""
+    def tail(self, size: int) -> Graphs:
+        """Give what takes a last batch of that size: of a `Feed`, its number and the values."""
         if size not in self._tails:
 
             def last(feed: Feed, number: Tensor, *values: Tensor) -> list[Tensor]:
                 feed.rest.set_shape((size,))
                 return self._one_step(feed, number, feed.rest, values)
 
-            self._tails[size] = self._traced(last)
+            self._tails[size] = self._graphs(last)
         return self._tails[size]
 
-    def _traced(self, steps: Callable[..., Any]) -> Callable[..., Any]:
-        traced: Callable[..., Any] = tf.function(
-            steps, autograph=False, jit_compile=self._settings.xla, reduce_retracing=True
+    def _graphs(self, steps: Callable[..., list[Tensor]]) -> Graphs:
+        fed = len(Feed._fields)
+        return Graphs(
+            lambda *tensors: steps(Feed(*tensors[:fed]), *tensors[fed:]), xla=self._settings.xla
         )
-        return traced
 
     def _full_steps(self, feed: Feed, start: Tensor, stop: Tensor, *values: Tensor) -> list[Tensor]:
         def batch(number: Tensor) -> Tensor:
@@ -132,7 +135,7 @@ class Steps:
         slots, fixed = others[: self.rule.slot_count], others[self.rule.slot_count :]
         # An operation costs more than its arithmetic here, so shapes are told, not ensured.
         size = index.shape[0]
-        rates = tuple(tf.gather(vector, number) for vector in feed.rates)
+        rates = tuple(tf.unstack(tf.gather(feed.rates, number)))
         rows, labels = tf.gather(feed.features, index), tf.gather(feed.labels, index)
         if self.change is not None:
             seed = tf.random.experimental.stateless_fold_in(feed.seed, number)
@@ -168,11 +171,11 @@ class Steps:
         ]
         return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)
 
-    def _score(self, x: Tensor, y: Tensor, flat: Tensor, *fixed: Tensor) -> tuple[Tensor, Tensor]:
+    def _score(self, x: Tensor, y: Tensor, flat: Tensor, *fixed: Tensor) -> list[Tensor]:
         scores, _, losses = self._model.stateless_call(
             self.flat.tensors(flat), list(fixed), x, training=False, return_losses=True
         )
         loss = self._loss(y, scores)
         for extra in losses:
             loss += extra
-        return loss, correct_rows(y, scores)
+        return [loss, correct_rows(y, scores)]
