@@ -6,6 +6,7 @@ from linnet.v1 import dataset_pb2
 from linnet_runtime.clock import Clock
 from linnet_runtime.objectstore import ObjectStore
 
+from linnet_gateway.converters import set_time
 from linnet_gateway.records import FileRecord
 
 UPLOAD_LIFE = timedelta(hours=1)
@@ -44,5 +45,5 @@ class Addresses:
             size_bytes=file.size_bytes,
             sha256=file.sha256,
         )
-        request.expire_time.FromDatetime(self._clock.now() + life)
+        set_time(request.expire_time, self._clock.now() + life)
         return request

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import RowMapping, case, func, literal_column, select
@@ -250,14 +252,6 @@ def dataset_row(dataset: DatasetRecord) -> dict[str, Any]:
 
 def load_dataset(row: RowMapping) -> DatasetRecord:
     """Read a dataset from its row."""
-    values = json.loads(row["document"])
-    facts = values["facts"]
-    for name in ("input_shape", "class_counts"):
-        facts[name] = tuple(facts[name])
-    values["facts"] = DatasetFacts(**facts, validation_count=row["validation_count"])
-    values["files"] = load_files(values["files"])
-    for name in ("classes", "feature_names"):
-        values[name] = tuple(values[name])
     return DatasetRecord(
         uid=row["uid"],
         project=row["project"],
@@ -265,8 +259,22 @@ def load_dataset(row: RowMapping) -> DatasetRecord:
         create_time=from_us(row["create_time"]),
         state=DatasetState(row["state"]),
         version=row["version"],
-        **values,
+        **_dataset_document(row["document"], row["validation_count"]),
     )
+
+
+@lru_cache(maxsize=64)
+def _dataset_document(document: str, validation_count: int) -> Mapping[str, Any]:
+    # The same few are read for each of a batch's runs, and each of their stages.
+    values = json.loads(document)
+    facts = values["facts"]
+    for name in ("input_shape", "class_counts"):
+        facts[name] = tuple(facts[name])
+    values["facts"] = DatasetFacts(**facts, validation_count=validation_count)
+    values["files"] = load_files(values["files"])
+    for name in ("classes", "feature_names"):
+        values[name] = tuple(values[name])
+    return MappingProxyType(values)
 
 
 def plain_row(record: BatchRecord | LaunchRecord) -> dict[str, Any]:
