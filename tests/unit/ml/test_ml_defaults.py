@@ -238,6 +238,14 @@ def test_product_presets_have_the_product_layers():
             TrainingSpec(split=SplitSpec(method=SplitMethod.K_FOLD, extra_epochs=3)),
             "split.extra_epochs",
         ),
+        (
+            TrainingSpec(split=SplitSpec(method=SplitMethod.K_FOLD, validation_share=0.3)),
+            "split.validation_share",
+        ),
+        (
+            TrainingSpec(split=SplitSpec(validation_rows=(1, 2), validation_share=0.0)),
+            "split.validation_share",
+        ),
         (TrainingSpec(architecture=Architecture(preset="conv2d")), "architecture.preset"),
         (TrainingSpec(architecture=Architecture(script=" ")), "architecture.script"),
         (

@@ -120,12 +120,18 @@ def _explicit_violations(split: SplitSpec) -> Iterator[Violation]:
         yield Violation("split.validation_rows", "expected rows or groups with EXPLICIT")
     if split.no_validation and (explicit or split.validation_share):
         yield Violation("split.no_validation", "expected no validation share, rows or groups")
+    if split.validation_share is not None and explicit:
+        words = "expected nothing with validation rows or groups"
+        yield Violation("split.validation_share", words)
 
 
 def _fold_violations(split: SplitSpec) -> Iterator[Violation]:
     folded = split.method in {SplitMethod.K_FOLD, SplitMethod.LEAVE_ONE_GROUP_OUT}
     if split.no_validation and folded:
         yield Violation("split.no_validation", "expected false with folds")
+    if split.validation_share is not None and folded:
+        words = "expected nothing with folds, each of which is a validation set"
+        yield Violation("split.validation_share", words)
     if split.final_fit and not folded:
         yield Violation("split.final_fit", "expected false without folds")
     if split.extra_epochs and not split.final_fit:

@@ -656,7 +656,9 @@ class SplitSpec(_message.Message):
     marks as validation rows for rows like all others.
     """
     validation_share: _builtins.float
-    """Share of the rows that are not test rows that goes to validation, in [0, 0.9]; 0 is `no_validation`. Default 0.2."""
+    """Share of the rows that are not test rows that goes to validation, in [0, 0.9]; 0 is `no_validation`. Default 0.2.
+    Only with the stratified method and by group: the others say themselves which rows validate.
+    """
     no_validation: _builtins.bool
     """Trains without a validation set."""
     test_share: _builtins.float
