@@ -26,6 +26,17 @@ def _sleep(_arguments, send):
     return {}
 
 
+_done_by: list[int] = []
+
+
+def _do_ahead():
+    _done_by.append(os.getpid())
+
+
+def _look(_arguments, _event):
+    return {"done_by": _done_by}
+
+
 @pytest.fixture
 def children():
     made = Zygote({"echo": _echo, "crash": _crash, "sleep": _sleep})
@@ -81,3 +92,13 @@ def test_a_process_that_speaks_grpc_may_fork():
                     made.close()
     finally:
         server.stop(None).wait()
+
+
+def test_what_is_done_ahead_is_done_once_for_all_children():
+    """The zygote does it, not its parent and no child; children find it done."""
+    made = Zygote({"look": _look}, ahead=_do_ahead)
+    found = [made.call(Call("look", {}, 30, reused=False))["done_by"] for _ in range(2)]
+    made.close()
+    assert found[0] == found[1]
+    assert len(found[0]) == 1
+    assert _done_by == []

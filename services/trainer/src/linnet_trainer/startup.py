@@ -58,6 +58,12 @@ def _hidden(module: str) -> Iterator[None]:
         del sys.modules[module]
 
 
+def _import_interpreter() -> None:
+    """Import TFLite Micro's interpreter for children to come; they say why where it can't be."""
+    with suppress(Exception):
+        from tflite_micro.python.tflite_micro import runtime  # noqa: F401 - as said above
+
+
 @contextmanager
 def workshop() -> Iterator[Workshop]:
     """Import TensorFlow, fork the zygote and set the threads; once a process, before any thread."""
@@ -69,8 +75,6 @@ def workshop() -> Iterator[Workshop]:
             # Keras imports it for its wrappers wherever it is installed, a quarter of the time.
             import keras  # noqa: F401 - as said above
 
-        with suppress(ImportError):
-            from tflite_micro.python.tflite_micro import runtime  # noqa: F401 - as said above
         from linnet_trainer import training
         from linnet_trainer.export import convert  # noqa: F401 - as said above
         from linnet_trainer.export.export_job import check, export
@@ -78,7 +82,8 @@ def workshop() -> Iterator[Workshop]:
 
         # What is imported stays: looking through it for garbage takes a quarter of the first epoch.
         gc.freeze()
-        children = Zygote({"export": export, "check": check, "script": run_script})
+        jobs = {"export": export, "check": check, "script": run_script}
+        children = Zygote(jobs, ahead=_import_interpreter)
         engine.set_threads()
         engine.first_operation()
     try:

@@ -25,7 +25,7 @@ Job = Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], None]], Mapping
 """Maps arguments, and a function that sends an event, to a result; all JSON."""
 
 Prepare = Callable[[], object]
-"""What a child does before its first job."""
+"""What is done before the first job."""
 
 _STDERR = 2
 _MOST_FILES = 1 << 20
@@ -70,15 +70,23 @@ class Zygote:
     Args:
         jobs: What children can do, by name.
         prepare: Done by each child before its first job; none does nothing.
+        ahead: Done by the zygote itself, while its parent goes on; children find it done.
     """
 
-    def __init__(self, jobs: Mapping[str, Job], prepare: Prepare | None = None) -> None:
+    def __init__(
+        self,
+        jobs: Mapping[str, Job],
+        prepare: Prepare | None = None,
+        ahead: Prepare | None = None,
+    ) -> None:
         self._line, theirs = pair()
         self._pid = os.fork()
         if self._pid == 0:
             with contextlib.suppress(BaseException):
                 end_with_parent()
                 _close_files_but(theirs)
+                if ahead is not None:
+                    ahead()
                 _Server(jobs, theirs, prepare).serve()
             os._exit(0)
         theirs.close()
