@@ -28,6 +28,7 @@ async def test_batches_fill_count_and_cancel(records: Records) -> None:
     assert list(await records.work.unplanned(10)) == []
     await records.batches.change("b1", lambda b: replace(b, state=BatchState.RUNNING))
     assert len(await records.work.unplanned(10)) == 3
+    assert await records.work.oldest_queued() == T0
     await records.runs.change("u0", lambda r: transitions.fail(r, FAILURE, T0))
     counts = await records.batches.counts("b1")
     assert counts.states == {RunState.FAILED: 1, RunState.QUEUED: 2}
@@ -46,6 +47,21 @@ async def test_batches_fill_count_and_cancel(records: Records) -> None:
     await records.batches.cancel("b1", T0)
     counts = await records.batches.counts("b1")
     assert counts.states == {RunState.FAILED: 1, RunState.CANCELLED: 3}
+
+
+async def test_retrying_takes_a_cancelling_back(records: Records) -> None:
+    """A batch whose failed runs are tried again after it was cancelled can be suspended again."""
+    await records.batches.create(BatchRecord("b1", "demo", "b", T0, BatchState.FILLING))
+    failed = a_run("u0", batch_uid="b1", batch_id="b", state=RunState.FAILED)
+    await records.batches.add("b1", [failed], 0)
+    assert (await records.batches.cancel("b1", T0)).cancel_time == T0
+
+    def again(run: RunRecord, place: int) -> RunRecord:
+        return a_run(f"retry-{place}", batch_uid="b1", batch_index=place, retry_of=run.uid)
+
+    assert await records.batches.add_retries("b1", again, 10) == 1
+    batch = await records.batches.get_uid("b1")
+    assert (batch.state, batch.cancel_time) == (BatchState.RUNNING, None)
 
 
 async def state_of(records: Records) -> BatchState:

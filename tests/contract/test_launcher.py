@@ -120,6 +120,26 @@ async def test_a_crashed_trainer_is_started_again(adapter: Adapter) -> None:
     assert now.shards[0].failure.exit_code == 1
 
 
+async def test_the_end_of_one_trainer_leaves_the_others(adapter: Adapter) -> None:
+    """A trainer that is killed is followed by another of its shard; its neighbour lives on."""
+    await adapter.launcher.launch(a_launch(shard_count=2, parallelism=2))
+    await until_running(adapter, "l-one", [0, 1])
+    before = [await adapter.name("l-one", index) for index in (0, 1)]
+    await adapter.launcher.end_trainer("l-one", 1)
+
+    async def replaced() -> bool:
+        running = await adapter.running("l-one") == [0, 1]
+        return running and await adapter.name("l-one", 1) != before[1]
+
+    await until(replaced)
+    assert await adapter.name("l-one", 0) == before[0]
+    now = await status(adapter, "l-one")
+    assert now is not None
+    assert before[1] in now.shards[1].ended
+    for nothing in (("l-one", 2), ("l-none", 0)):
+        await adapter.launcher.end_trainer(*nothing)
+
+
 async def test_each_trainer_has_a_name_by_which_its_end_is_told(adapter: Adapter) -> None:
     """The ends of a shard's trainers are kept apart; of the one that lives there is none."""
     await adapter.launcher.launch(a_launch())

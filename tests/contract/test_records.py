@@ -56,7 +56,8 @@ async def test_a_used_dataset_stays(records: Records) -> None:
     await records.datasets.delete("d1", "prefix/", T0)
     with pytest.raises(NotFound):
         await records.datasets.get("demo", "watch")
-    assert list(await records.keeping.doomed(10)) == ["prefix/"]
+    assert list(await records.keeping.doomed(T0, 10)) == ["prefix/"]
+    assert list(await records.keeping.doomed(T0 - timedelta(seconds=1), 10)) == []
 
 
 async def test_retention_names_the_oldest(records: Records, time: Time) -> None:
@@ -93,7 +94,7 @@ async def test_a_batch_goes_with_the_last_of_its_runs(records: Records) -> None:
     await records.runs.delete("u1", T0)
     assert await records.keeping.expire_batches(T0, late) == 0
     assert await records.keeping.expire_batches(late, late) == 1
-    assert "projects/demo/batches/b-b1/" in await records.keeping.doomed(10)
+    assert "projects/demo/batches/b-b1/" in await records.keeping.doomed(late, 10)
     with pytest.raises(NotFound):
         await records.batches.get("demo", "b")
 

@@ -148,6 +148,12 @@ class KillableLauncher:
         self._faults.point()
         self._faults.answer()
 
+    async def end_trainer(self, uid: str, shard: int) -> None:
+        self._faults.point()
+        await self._inner.end_trainer(uid, shard)
+        self._faults.point()
+        self._faults.answer()
+
     def changes(self) -> Any:
         return self._inner.changes()
 

@@ -49,6 +49,7 @@ def settings_for(folder: Path, location: S3Location, analysts: str, **more: Any)
         "store_bucket": location.bucket,
         "evaluator_address": analysts,
         "profiler_address": analysts,
+        "sweep_delay_s": 0.0,
         "process_folder": folder / "launches",
         "trainer_command": (sys.executable, str(TRAINER), str(folder / "control.json")),
     }

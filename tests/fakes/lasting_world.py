@@ -176,8 +176,9 @@ class World:
             for shard in shards
             if shard.state is ShardState.RUNNING
         }
-        for gone in self.trainers.keys() - running:
-            del self.trainers[gone]
+        for place, trainer in list(self.trainers.items()):
+            if place not in running or trainer.name != self.name_of(*place):
+                del self.trainers[place]
         for new in running - self.trainers.keys():
             self.trainers[new] = Trainer(self, *new)
         for place in self.random.sample(sorted(running), len(running)):

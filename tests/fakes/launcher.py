@@ -108,6 +108,12 @@ class FakeLauncher:
         if self.shards.pop(uid, None) is not None:
             self._tell(uid)
 
+    async def end_trainer(self, uid: str, shard: int) -> None:
+        self._check()
+        shards = self.shards.get(uid, [])
+        if shard < len(shards) and shards[shard].state is ShardState.RUNNING:
+            self.finish(uid, shard, ExitCode.CRASHED)
+
     async def changes(self) -> AsyncIterator[str]:
         queue: asyncio.Queue[str] = asyncio.Queue()
         self._changed.append(queue)

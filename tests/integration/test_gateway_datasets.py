@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import urllib.request
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,7 @@ async def test_two_checks_at_once_leave_a_ready_dataset(
     ready = await requests.finalize(NAME)
     assert ready == await records.datasets.get("demo", "watch")
     assert ready.state is DatasetState.READY
-    assert list(await records.keeping.doomed(10)) == []
+    assert list(await records.keeping.doomed(datetime.now(UTC), 10)) == []
     kept = {key for key in store.objects if "/checked-" in key}
     assert kept == {file.key for file in ready.files}
 
@@ -164,5 +165,5 @@ async def test_spoiled_files_are_refused_and_leave_nothing(
     with pytest.raises(InvalidInput):
         await requests.finalize(NAME)
     assert await records.datasets.list("demo", Page(10)) == []
-    assert len(await records.keeping.doomed(10)) == 1
+    assert len(await records.keeping.doomed(datetime.now(UTC), 10)) == 1
     assert not any("/checked-" in key for key in store.objects)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from linnet.v1 import batch_pb2, run_pb2
 from linnet.v1 import training_service_pb2 as pb
+from linnet_gateway.converters import read_log_lines
 from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.records import EventKind, RunRecord
 from linnet_gateway.states import RunState
@@ -186,6 +187,8 @@ async def _check_result(world: World, gateway: Gateway, uid: str) -> None:
     assert lost_attempts_keys(world.store.objects, run.prefix, run.attempt) == []
     sequences: list[int] = []
     for chunk in await gateway.records.events.chunks(uid, (run.attempt, 0)):
+        lines = read_log_lines(world.store.objects[chunk.file.key])
+        assert [entry.sequence for entry in lines] == list(range(chunk.first, chunk.last + 1))
         sequences += range(chunk.first, chunk.last + 1)
     for event in await gateway.records.events.log(uid, (run.attempt, 0), 100):
         assert event.kind is EventKind.LOG

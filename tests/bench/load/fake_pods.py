@@ -27,9 +27,11 @@ class FakePods:
 
     async def follow(self, on_running: OnRunning) -> None:
         """Call for each pod that begins to run, until cancelled."""
-        async with self._api.stream(self._path, _QUIET_S) as events:
-            async for event in events:
-                await self._see(event["object"], on_running)
+        while True:
+            # The server ends a watch that reads late; the next one begins with what there is.
+            async with self._api.stream(self._path, _QUIET_S) as events:
+                async for event in events:
+                    await self._see(event["object"], on_running)
 
     async def _see(self, pod: Mapping[str, Any], on_running: OnRunning) -> None:
         if pod["status"].get("phase") != "Running":

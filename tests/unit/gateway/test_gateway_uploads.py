@@ -51,4 +51,4 @@ async def test_abandoned_uploads_are_swept(records: Records) -> None:
     assert await records.keeping.abandon_uploads(NOW - DAY, NOW) == 0
     kept = await records.datasets.list("demo", Page(10))
     assert [found.id for found in kept] == ["young", "ready"]
-    assert list(await records.keeping.doomed(10)) == ["projects/demo/datasets/old-u-old/"]
+    assert list(await records.keeping.doomed(NOW, 10)) == ["projects/demo/datasets/old-u-old/"]

@@ -1,12 +1,8 @@
 """What becomes of runs whose launch the launcher refuses."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from linnet_gateway.launches.launcher import CLUSTER_QUOTA, NoRoomYet, ShardState, ShardStatus
 from linnet_gateway.records import RunRecord
-from linnet_gateway.sql import migrate
 from linnet_gateway.states import Failure, FailureReason, RunState
 from linnet_runtime.errors import NotAllowedInState, QuotaExceeded, Unavailable
 
@@ -14,21 +10,6 @@ from tests.fakes.faults import Faults
 from tests.fakes.killable import Gateway
 from tests.fakes.lasting_world import World
 from tests.fakes.records import a_run
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> World:
-    made = World(tmp_path, 0)
-    migrate.upgrade(made.url)
-    await made.begin()
-    return made
-
-
-@pytest.fixture
-async def gateway(world: World) -> AsyncIterator[Gateway]:
-    made = Gateway(world, Faults())
-    yield made
-    await made.close()
 
 
 async def read(gateway: Gateway, uid: str) -> RunRecord:

@@ -121,6 +121,7 @@ def keeping_limits(settings: GatewaySettings) -> KeepingLimits:
             )
             for project, own in settings.projects.items()
         },
+        sweep_delay=timedelta(seconds=settings.sweep_delay_s),
         audit_life=_days(settings.audit_life_days),
     )
 

@@ -152,9 +152,12 @@ class RunMetrics:
         for (project, batch, state), count in counts.items():
             self._batches.labels(self._project(project), batch, state.name.lower()).set(count)
 
+    def epochs_reported(self, count: int) -> None:
+        """Count epochs."""
+        self._epochs.inc(count)
+
     def epoch(self, run: RunRecord, epoch: run_pb2.Epoch) -> None:
-        """Take an epoch of a live run."""
-        self._epochs.inc()
+        """Take the latest epoch of a live run."""
         if run.uid not in self._live:
             if len(self._live) >= MAX_LIVE_RUNS:
                 if run.uid not in self._left_out:

@@ -220,6 +220,10 @@ class Work(Protocol):
         """Count live runs by project and state."""
         ...
 
+    async def oldest_queued(self) -> datetime | None:
+        """Give the creation of the oldest run that waits for a trainer; None without one."""
+        ...
+
     async def batch_counts(self, limit: int) -> Mapping[tuple[str, str, RunState], int]:
         """Count runs of the oldest batches that are not done, by project, batch id and state."""
         ...

@@ -113,7 +113,7 @@ class RunRecord:
         attempt_open: Whether a trainer holds that attempt.
         trainer: Name of the process that got the attempt; empty if it said none.
         lost_count: Attempts that a trainer took with it.
-        launch_count: Launches that the run was part of.
+        launch_count: Launches that the run was part of, but for those stopped on purpose.
         launch_uid: The launch that it is part of now.
         shard: Its shard there.
         log_sequence: Entries of the attempt's output that are stored.

@@ -34,6 +34,7 @@ class RunMeter:
         self._clock = clock
         self._changed: set[str] = set()
         self._epochs: dict[str, run_pb2.Epoch] = {}
+        self._epoch_count = 0
         self._known: dict[str, RunRecord] = {}
         self._begun = clock.now()
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -44,15 +45,17 @@ class RunMeter:
         if event.kind is EventKind.RUN:
             self._changed.add(event.subject)
         elif event.kind is EventKind.LOG:
-            for _, epoch in epochs_in(event.payload)[-1:]:
+            found = epochs_in(event.payload)
+            self._epoch_count += len(found)
+            for _, epoch in found[-1:]:
                 self._epochs[event.subject] = epoch
 
     async def run(self, counts_ends: Callable[[], bool]) -> None:
         """Follow until cancelled.
 
         Args:
-            counts_ends: Whether this replica is the one that counts runs that end: every replica
-                hears of every run, and each run is to be counted once.
+            counts_ends: Whether this replica is the one that counts epochs and runs that end:
+                every replica hears of every run, and each is to be counted once.
         """
         turn = 0
         while True:
@@ -70,9 +73,17 @@ class RunMeter:
     async def _look(self, counts_ends: Callable[[], bool]) -> None:
         changed, self._changed = self._changed, set()
         epochs, self._epochs = self._epochs, {}
+        epoch_count, self._epoch_count = self._epoch_count, 0
+        if counts_ends():
+            self._metrics.epochs_reported(epoch_count)
         unknown = list(changed | (epochs.keys() - self._known.keys()))
         for first in range(0, len(unknown), _AT_ONCE):
-            await self._read(unknown[first : first + _AT_ONCE], counts_ends)
+            try:
+                await self._read(unknown[first : first + _AT_ONCE], counts_ends)
+            except LinnetError:
+                # An end that is not seen would leave the run's series for ever.
+                self._changed |= set(unknown[first:])
+                raise
             # Figures of a thousand runs take a while: callers do not wait for all of them.
             await asyncio.sleep(0)
         for place, (uid, epoch) in enumerate(epochs.items()):
@@ -105,9 +116,7 @@ class RunMeter:
 
     async def _count(self) -> None:
         counts = await self._work.counts()
-        waiting = await self._work.unplanned(1)
-        oldest_s = 0.0
-        if waiting:
-            oldest_s = (self._clock.now() - waiting[0].create_time).total_seconds()
+        oldest = await self._work.oldest_queued()
+        oldest_s = 0.0 if oldest is None else (self._clock.now() - oldest).total_seconds()
         self._metrics.counted(counts, oldest_s)
         self._metrics.batches_counted(await self._work.batch_counts(MAX_LIVE_BATCHES))

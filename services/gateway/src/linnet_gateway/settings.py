@@ -111,6 +111,8 @@ class GatewaySettings(ServiceSettings):
     """Days that the artifacts of terminal runs are kept; 0 keeps them as long as the run."""
     audit_life_days: float = Field(default=0.0, ge=0)
     """Days that entries of the audit log are kept; 0 keeps them for ever."""
+    sweep_delay_s: float = Field(default=600.0, ge=0)
+    """Before objects of what was deleted go: a trainer or evaluator may still write beside them."""
     projects: dict[str, ProjectSettings] = Field(default_factory=dict)
     """Limits and retention of single projects, as JSON: {"p": {"max_queued_runs": 100}}."""
     launcher: Literal["process", "kubernetes"] = "process"

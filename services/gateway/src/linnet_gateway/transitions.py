@@ -117,7 +117,13 @@ def step_back(run: RunRecord, now: datetime) -> RunRecord:
         return end(run, RunState.CANCELLED, now)
     run = with_stage(run, StageKind.TRAIN, StageState.PENDING, now)
     return altered(
-        run, state=RunState.QUEUED, attempt_open=False, launch_uid=None, shard=0, phase=0
+        run,
+        state=RunState.QUEUED,
+        attempt_open=False,
+        launch_uid=None,
+        launch_count=max(run.launch_count - 1, 0),
+        shard=0,
+        phase=0,
     )
 
 

@@ -108,9 +108,23 @@ class Api:
             "PATCH", path, body=changes, content_type="application/merge-patch+json"
         )
 
-    async def delete(self, path: str, propagation: str = "Background") -> None:
-        """Delete an object; one that is not there is passed over."""
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+    async def delete(
+        self, path: str, propagation: str = "Background", *, grace_s: int | None = None
+    ) -> None:
+        """Delete an object; one that is not there is passed over.
+
+        Args:
+            path: The object.
+            propagation: What becomes of what it owns.
+            grace_s: Time that a pod has to end by itself; None leaves that to the pod's spec.
+        """
+        body: dict[str, Any] = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": propagation,
+        }
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
         try:
             await self.call("DELETE", path, body=body)
         except ApiError as error:

@@ -70,6 +70,7 @@ class KubernetesLauncher:
         self._feed = ChangeFeed()
         self._remains: dict[str, _Remains] = {}
         self._refused_since: dict[str, float] = {}
+        self._pods = f"/api/v1/namespaces/{settings.namespace}/pods"
         self._secrets = f"/api/v1/namespaces/{settings.namespace}/secrets"
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -132,6 +133,15 @@ class KubernetesLauncher:
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise _refused(error) from error
+
+    async def end_trainer(self, uid: str, shard: int) -> None:
+        """Kill the trainer of one shard: the Job makes another pod, the others go on."""
+        try:
+            for name in await self._inspection.living(uid, shard):
+                # A second, since none at all leaves the container to a node that may not answer.
+                await self._api.delete(f"{self._pods}/{name}", grace_s=1)
+        except ApiError as error:
+            raise _refused(error) from error
 
     async def changes(self) -> AsyncIterator[str]:
         """Give the uid of each launch whose Job changed."""

@@ -25,7 +25,7 @@ def needed(lease_name: str) -> tuple[Right, ...]:
     """List what the gateway can't do without."""
     return (
         *(Right("batch", "jobs", v) for v in ("create", "get", "list", "watch", "patch", "delete")),
-        *(Right("", "pods", verb) for verb in ("get", "list")),
+        *(Right("", "pods", verb) for verb in ("get", "list", "delete")),
         Right("", "pods", "get", "log"),
         # Why a Job has no pods, such as a quota, stands only in its events.
         Right("", "events", "list"),
@@ -37,7 +37,7 @@ def needed(lease_name: str) -> tuple[Right, ...]:
 
 FORBIDDEN = (
     *(Right("", "secrets", verb) for verb in ("get", "list", "watch")),
-    *(Right("", "pods", verb) for verb in ("create", "delete")),
+    Right("", "pods", "create"),
     Right("", "pods", "create", "exec"),
     Right("", "pods", "create", "attach"),
     Right("", "serviceaccounts", "create", "token"),

@@ -143,6 +143,13 @@ class Launcher(Protocol):
         """
         ...
 
+    async def end_trainer(self, uid: str, shard: int) -> None:
+        """Kill the trainer of one shard; what follows is that of a crash, the others go on.
+
+        A launch or shard without a trainer is passed over.
+        """
+        ...
+
     def changes(self) -> AsyncIterator[str]:
         """Give the uid of each launch whose status may have changed, until cancelled.
 

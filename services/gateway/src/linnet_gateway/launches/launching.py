@@ -1,7 +1,8 @@
 """Launches: compared with what the launcher says of them, issued, stopped."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,6 +32,8 @@ from linnet_gateway.states import Failure, FailureReason, RunState
 from linnet_gateway.trainers.tokens import LaunchClaim, Tokens
 
 _FINAL = {ShardState.SUCCEEDED, ShardState.FAILED}
+_LAUNCHED_AT_ONCE = 8
+"""Launches that are made side by side: each waits for three answers of a platform."""
 _REFUSED_AT_ONCE = 8
 """After so many launches that there is no room for, a step asks for none of their project's."""
 
@@ -206,9 +209,14 @@ class Launching:
         if status is not None:
             await self._launcher.stop(launch.uid)
         now = self._clock.now()
+
+        def back(run: RunRecord) -> RunRecord:
+            # Another replica may have put it into its next launch meanwhile.
+            return transitions.step_back(run, now) if run.launch_uid == launch.uid else run
+
         for run in await self._launches.unfinished(launch.uid):
             with suppress(NotFound):
-                await self._runs.change(run.uid, partial(transitions.step_back, now=now))
+                await self._runs.change(run.uid, back)
         await self._end(launch)
 
     async def _remove_orphans(self, known: set[str]) -> None:
@@ -233,7 +241,7 @@ class Launching:
         demands = [self._demand(launch) for launch in live if launch.state <= LaunchState.LAUNCHED]
         allotted = allot(demands, self._limits.shards)
         wanted = {demand.uid: demand.wanted for demand in demands}
-        refused: Counter[str] = Counter()
+        changed: list[tuple[LaunchRecord, int]] = []
         for launch in live:
             parallelism = allotted.get(launch.uid, 0)
             known = self._parallelism.get(launch.uid, 0)
@@ -241,16 +249,9 @@ class Launching:
             enough = parallelism == wanted.get(launch.uid) and known >= parallelism
             if parallelism in {0, known} or enough:
                 continue
-            planned = launch.state is LaunchState.PLANNED
-            if planned and refused[launch.project] >= _REFUSED_AT_ONCE:
-                continue
-            if planned or launch.uid in self._statuses:
-                try:
-                    await self._launch(launch, parallelism)
-                except NoRoomYet as error:
-                    refused[launch.project] += 1
-                    self._log.debug("launch_has_no_room", launch=launch.uid, error=error.message)
-                    await self._waiting.tell([launch], "room", error.message)
+            if launch.state is LaunchState.PLANNED or launch.uid in self._statuses:
+                changed.append((launch, parallelism))
+        await self._issue_all(changed)
         # After what may run: telling thousands why they wait must not hold up those that need not.
         limits = self._limits.shards
         why = (
@@ -259,6 +260,33 @@ class Launching:
         )
         queued = [launch for launch in live if not allotted.get(launch.uid)]
         await self._waiting.tell(queued, "turn", why)
+
+    async def _issue_all(self, changed: Sequence[tuple[LaunchRecord, int]]) -> None:
+        """Launch some side by side, in their order; raises what one of them met."""
+        refused: Counter[str] = Counter()
+
+        async def one(launch: LaunchRecord, parallelism: int) -> None:
+            try:
+                await self._launch(launch, parallelism)
+            except NoRoomYet as error:
+                refused[launch.project] += 1
+                self._log.debug("launch_has_no_room", launch=launch.uid, error=error.message)
+                await self._waiting.tell([launch], "room", error.message)
+
+        for first in range(0, len(changed), _LAUNCHED_AT_ONCE):
+            # All of them end before an error is raised: none goes on behind the step's back.
+            outcomes = await asyncio.gather(
+                *(
+                    one(launch, parallelism)
+                    for launch, parallelism in changed[first : first + _LAUNCHED_AT_ONCE]
+                    if launch.state is not LaunchState.PLANNED
+                    or refused[launch.project] < _REFUSED_AT_ONCE
+                ),
+                return_exceptions=True,
+            )
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
 
     def _demand(self, launch: LaunchRecord) -> Demand:
         status = self._statuses.get(launch.uid)

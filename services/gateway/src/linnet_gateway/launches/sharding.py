@@ -127,6 +127,7 @@ def _digest(shape: Shape, members: Sequence[RunRecord]) -> str:
         shape.batch_uid,
         shape.cpu_millis,
         shape.memory_bytes,
-        [[run.uid, run.launch_count] for run in members],
+        # The version too: a launch that was stopped on purpose is taken off the count again.
+        [[run.uid, run.launch_count, run.version] for run in members],
     ]
     return hashlib.sha256(json.dumps(body).encode()).hexdigest()

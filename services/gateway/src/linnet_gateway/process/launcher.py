@@ -105,6 +105,12 @@ class ProcessLauncher:
             shard.signal(signal.SIGTERM)
         self._step(known)
 
+    async def end_trainer(self, uid: str, shard: int) -> None:
+        """Kill the trainer of one shard; what follows is that of a crash, the others go on."""
+        known = self._known.get(uid)
+        if known is not None and shard < len(known.shards):
+            known.shards[shard].signal(signal.SIGKILL)
+
     async def changes(self) -> AsyncIterator[str]:
         """Give the uid of each launch whose status may have changed, until cancelled."""
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=1000)

@@ -55,6 +55,8 @@ class KeepingLimits:
         event_life: Hints for readers.
         runs: Terminal runs of a project that has no limits of its own.
         projects: Those of some projects, by id.
+        sweep_delay: Before objects that nobody needs are deleted: a trainer, an evaluator or a
+            client that does not know yet may still write beside them.
         upload_life: Datasets whose files were never finalized.
         launch_life: Records of launches that have ended.
         audit_life: Entries of the audit log; None keeps them for ever.
@@ -67,6 +69,7 @@ class KeepingLimits:
     event_life: timedelta = timedelta(hours=1)
     runs: RunLife = RunLife()
     projects: Mapping[str, RunLife] = field(default_factory=dict)
+    sweep_delay: timedelta = timedelta()
     upload_life: timedelta = timedelta(hours=24)
     launch_life: timedelta = timedelta(days=7)
     audit_life: timedelta | None = None
@@ -140,8 +143,8 @@ class Keeping(Protocol):
         """Delete datasets that nobody finalized, doom their objects, and say how many."""
         ...
 
-    async def doomed(self, limit: int) -> Sequence[str]:
-        """Give prefixes whose objects are to be deleted."""
+    async def doomed(self, before: datetime, limit: int) -> Sequence[str]:
+        """Give prefixes, doomed before a time or at it, whose objects are to be deleted."""
         ...
 
     async def deleted(self, prefix: str) -> None:
@@ -223,7 +226,8 @@ class Housekeeping:
                 entries[entry.sequence] = entry
         first, last, attempt = min(entries), max(entries), events[0].attempt
         data = log_lines(entries[sequence] for sequence in sorted(entries))
-        name = f"{first}.jsonl"
+        # One that was frozen while another stored more writes beside that, not over it.
+        name = f"{first}-{last}.jsonl"
         file = FileRecord(
             name=name,
             key=f"{run.prefix}/attempts/{attempt}/log/{name}",
@@ -299,7 +303,8 @@ class Housekeeping:
         await self._keeping.abandon_uploads(now - self._limits.upload_life, now)
 
     async def _sweep(self) -> None:
-        for prefix in await self._keeping.doomed(_DELETE_AT_ONCE):
+        before = self._clock.now() - self._limits.sweep_delay
+        for prefix in await self._keeping.doomed(before, _DELETE_AT_ONCE):
             await asyncio.to_thread(self._delete_below, prefix)
             await self._keeping.deleted(prefix)
 

@@ -7,6 +7,7 @@ gateway may die anywhere in it. Hints only say that a step is worth while.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 
 from linnet_runtime import logs
@@ -20,6 +21,7 @@ from linnet_gateway.launches.launching import Launching, ReconcilerLimits
 from linnet_gateway.ports import Batches, Launches, Runs, Work
 from linnet_gateway.reconciling.analysis import Analysis
 from linnet_gateway.reconciling.deadlines import Deadlines
+from linnet_gateway.reconciling.hearing import Hearing
 from linnet_gateway.records import LaunchState, RunRecord
 from linnet_gateway.states import BatchState, Failure, FailureReason
 
@@ -57,6 +59,7 @@ class Reconciler:
         self._clock = clock
         self._limits = limits
         self._woken = asyncio.Event()
+        self._hearing = Hearing(limits.heartbeat, timedelta(seconds=limits.idle_s))
         self._log = logs.get("linnet.reconciler")
 
     def wake(self) -> None:
@@ -96,8 +99,8 @@ class Reconciler:
         for part in (
             self._plan,
             self._launching.compare,
-            self._launching.issue,
             self._suspend,
+            self._launching.issue,
             self._end_cancelled,
             self._end_silent,
             self._deadlines.check,
@@ -141,34 +144,35 @@ class Reconciler:
                 await self._launching.stop(run.launch_uid)
 
     async def _end_silent(self) -> None:
-        before = self._clock.now() - self._limits.heartbeat
-        for uid in {
-            run.launch_uid
-            for run in await self._work.silent_since(before, _RUNS_AT_ONCE)
-            if run.launch_uid is not None
-        }:
-            await self._charge_silent(uid)
-            await self._launching.stop(uid)
+        now = self._clock.now()
+        silent = await self._work.silent_since(now - self._limits.heartbeat, _RUNS_AT_ONCE)
+        if not self._hearing.long_enough(now):
+            return
+        for run in silent:
+            if run.launch_uid is not None:
+                # Before its record: were that all that is done, it would hold its shard for ever.
+                await self._launcher.end_trainer(run.launch_uid, run.shard)
+                await self._charge_silent(run, run.launch_uid)
 
-    async def _charge_silent(self, launch_uid: str) -> None:
-        """Take runs back from trainers that are silent; the others of the launch go on later."""
+    async def _charge_silent(self, found: RunRecord, launch_uid: str) -> None:
+        """Take a run back from a trainer that is silent; the next one of its shard goes on."""
         now = self._clock.now()
         limit = self._limits.heartbeat
-        silent = Failure(
+        # A trainer that the launcher saw end is not silent but gone.
+        failure = self._launching.crash_behind(launch_uid, found.shard, found.trainer) or Failure(
             FailureReason.HEARTBEAT_LOST,
             f"the trainer was silent for more than {limit.total_seconds():.0f} s",
         )
 
-        def decide(run: RunRecord, *, failure: Failure) -> RunRecord:
+        def decide(run: RunRecord) -> RunRecord:
             last = run.last_report_time
-            if not run.attempt_open or last is None or now - last <= limit:
+            same = run.launch_uid == launch_uid and run.attempt == found.attempt
+            if not same or not run.attempt_open or last is None or now - last <= limit:
                 return run
             return attempts.lose_attempt(run, failure, self._limits.retries, now)
 
-        for run in await self._launches.unfinished(launch_uid):
-            # A trainer that the launcher saw end is not silent but gone.
-            failure = self._launching.crash_behind(launch_uid, run.shard, run.trainer) or silent
-            await self._runs.change(run.uid, partial(decide, failure=failure))
+        with suppress(NotFound):
+            await self._runs.change(found.uid, decide)
 
     async def _analyze(self) -> None:
         if self._analysis.room:

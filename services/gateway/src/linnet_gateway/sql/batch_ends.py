@@ -7,10 +7,11 @@ from typing import Any
 from linnet_runtime.errors import NotFound
 from sqlalchemy import Connection, func, insert, literal, select, update
 
+from linnet_gateway import transitions
 from linnet_gateway.records import BatchRecord, EventKind, StageRecord
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import dump_stages, load_batch, to_us
-from linnet_gateway.sql.runs import add_event
+from linnet_gateway.sql.codec import SELECT_RUNS, dump_stages, load_batch, to_us
+from linnet_gateway.sql.runs import add_event, read_runs, write_change
 from linnet_gateway.states import BatchState, RunState, StageKind, StageState
 
 _FILLED = [int(BatchState.RUNNING), int(BatchState.SUSPENDED)]
@@ -57,6 +58,8 @@ def cancel_batch(connection: Connection, uid: str, now: datetime) -> BatchRecord
     columns = schema.runs.c
     live = (columns.batch_uid == uid) & (columns.state < int(RunState.SUCCEEDED))
     free = live & columns.attempt_open.is_(False)
+    # Most have done nothing yet: one statement ends them, of the others each has its own story.
+    untouched, begun = free & (columns.attempt == 0), free & (columns.attempt > 0)
     skipped = dump_stages(tuple(StageRecord(k, StageState.SKIPPED) for k in StageKind))
     batch = get_batch(connection, uid)
     if batch.state is BatchState.DONE:
@@ -69,7 +72,7 @@ def cancel_batch(connection: Connection, uid: str, now: datetime) -> BatchRecord
     )
     connection.execute(
         update(schema.runs)
-        .where(free)
+        .where(untouched)
         .values(
             state=int(RunState.CANCELLED),
             end_time=at,
@@ -78,6 +81,8 @@ def cancel_batch(connection: Connection, uid: str, now: datetime) -> BatchRecord
             version=columns.version + 1,
         )
     )
+    for run in read_runs(connection, SELECT_RUNS.where(begun)):
+        write_change(connection, run, transitions.cancelled(run, now), now)
     # A batch that was being filled is closed, a suspended one runs to its end.
     connection.execute(
         update(schema.batches)

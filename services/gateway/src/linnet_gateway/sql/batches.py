@@ -222,7 +222,12 @@ class SqlBatches:
             connection.execute(
                 update(schema.batches)
                 .where(schema.batches.c.uid == uid)
-                .values(state=int(BatchState.RUNNING), end_time=None, version=batch.version + 1)
+                .values(
+                    state=int(BatchState.RUNNING),
+                    end_time=None,
+                    cancel_time=None,
+                    version=batch.version + 1,
+                )
             )
             add_event(connection, EventKind.BATCH, uid, uid, self._now())
             return made

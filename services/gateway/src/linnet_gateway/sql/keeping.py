@@ -169,9 +169,10 @@ class SqlKeeping:
 
         return await self._database.write(work)
 
-    async def doomed(self, limit: int) -> Sequence[str]:
-        """Give prefixes whose objects are to be deleted."""
-        query = select(schema.doomed_objects.c.prefix).limit(limit)
+    async def doomed(self, before: datetime, limit: int) -> Sequence[str]:
+        """Give prefixes, doomed before a time or at it, whose objects are to be deleted."""
+        columns = schema.doomed_objects.c
+        query = select(columns.prefix).where(columns.create_time <= to_us(before)).limit(limit)
 
         def work(connection: Connection) -> list[str]:
             return [row[0] for row in connection.execute(query)]

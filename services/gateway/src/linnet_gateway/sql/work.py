@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from linnet_gateway.records import RunRecord
 from linnet_gateway.sql import schema
-from linnet_gateway.sql.codec import SELECT_RUNS, to_us
+from linnet_gateway.sql.codec import SELECT_RUNS, from_us, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.large_runs import SELECT_BARE_RUNS
 from linnet_gateway.sql.runs import read_runs
@@ -94,6 +94,19 @@ class SqlWork:
 
         def work(connection: Connection) -> dict[tuple[str, RunState], int]:
             return {(row[0], RunState(row[1])): int(row[2]) for row in connection.execute(query)}
+
+        return await self._database.read(work)
+
+    async def oldest_queued(self) -> datetime | None:
+        """Give the creation of the oldest run that waits for a trainer; None without one."""
+        columns = schema.runs.c
+        query = select(func.min(columns.create_time)).where(
+            schema.LIVE_RUN, columns.state == int(RunState.QUEUED)
+        )
+
+        def work(connection: Connection) -> datetime | None:
+            found = connection.execute(query).scalar()
+            return None if found is None else from_us(found)
 
         return await self._database.read(work)
 

@@ -1,6 +1,7 @@
 """What trainers ask for: work, addresses to put files to, and to be heard at the end."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -71,7 +72,7 @@ class Runner:
         self._clock = clock
         self._limits = limits
         self._crash_of = crash_of
-        self._open: set[tuple[str, int]] = set()
+        self._open: Counter[tuple[str, int]] = Counter()
 
     def launch_of(self, token: str) -> LaunchClaim:
         """Check a launch token; raises `Unauthenticated`."""
@@ -205,7 +206,7 @@ class Runner:
         """Begin a stream of reports; raises `PermissionDenied` if the attempt is not current."""
         run = await self._runs.get_uid(claim.run_uid)
         attempts.check_attempt(run, claim.attempt)
-        self._open.add((run.uid, run.attempt))
+        self._open[run.uid, run.attempt] += 1
         fit = spec_pb2.TrainingSpec.FromString(run.spec).fit
         return Attempt(run, fit.epochs)
 
@@ -217,7 +218,11 @@ class Runner:
 
     def close_attempt(self, attempt: Attempt) -> None:
         """End a stream of reports."""
-        self._open.discard((attempt.run.uid, attempt.run.attempt))
+        key = (attempt.run.uid, attempt.run.attempt)
+        # A trainer that came back has another stream: the one that broke may end after that began.
+        self._open[key] -= 1
+        if not self._open[key]:
+            del self._open[key]
 
     async def create_uploads(
         self, claim: RunClaim, files: Sequence[dataset_pb2.StoredFile]
