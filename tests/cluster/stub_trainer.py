@@ -92,6 +92,11 @@ class StubPods:
         pods = await self.of(uid)
         return sorted(index for index, some in pods.items() if any(map(_runs, some)))
 
+    async def name(self, uid: str, index: int) -> str:
+        """Name of the trainer that a shard runs: the uid of its pod."""
+        pods = (await self.of(uid))[index]
+        return str(next(pod for pod in pods if _runs(pod))["metadata"]["uid"])
+
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         """Make the living trainer of a shard exit with that code."""
         pod = next(pod for pod in (await self.of(uid))[index] if _runs(pod))

@@ -25,6 +25,7 @@ from tests.contract.test_launcher import (  # noqa: F401
     test_stop_leaves_nothing_running_and_forgets,
     test_stop_removes_a_launch_that_ended_by_itself,
     test_stop_touches_no_other_launch,
+    test_the_end_of_one_trainer_leaves_the_others,
     test_the_same_launch_again_starts_nothing,
 )
 
@@ -43,6 +44,9 @@ class ClusterAdapter:
 
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
         await self._pods.finish(uid, index, exit_code)
+
+    async def name(self, uid: str, index: int) -> str:
+        return await self._pods.name(uid, index)
 
     async def remains(self, uid: str) -> list[str]:
         return await self._pods.remains(uid)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.protobuf import struct_pb2
 from linnet.v1 import run_pb2, spec_pb2
 from linnet.v1 import training_service_pb2 as pb
+from linnet_gateway.api.access import MUTATING
 from linnet_gateway.sql.store import Records
 from linnet_runtime.s3 import S3Location
 
@@ -107,6 +108,10 @@ async def test_roles_hold_in_every_project(bench: Bench) -> None:
     await bench.call("CancelRun", pb.CancelRunRequest(name=run.name))
     records = Records(f"sqlite:///{bench.folder / 'records.db'}", lambda: datetime.now(UTC))
     assert (await records.audit.verify()).broken is None
+    written = {(e.actor, e.method, e.decision) async for e in records.audit.entries()}
+    for who, method, _ in cases:
+        if method in MUTATING:
+            assert (who, method, "ROLE_REQUIRED") in written, (who, method)
     records.close()
 
 

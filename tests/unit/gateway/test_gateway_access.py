@@ -11,7 +11,17 @@ from linnet_gateway.api.training_api import TrainingApi
 from linnet_runtime.errors import PermissionDenied
 
 NAMES = sorted(SERVICE.methods_by_name)
-_CHANGING = ("Create", "Delete", "Cancel", "Suspend", "Resume", "Retry", "Finalize", "Update")
+_CHANGING = (
+    "Create",
+    "Delete",
+    "Cancel",
+    "Suspend",
+    "Resume",
+    "Retry",
+    "Finalize",
+    "Update",
+    "Export",
+)
 
 
 def request_of(method: str) -> Any:

@@ -60,7 +60,9 @@ METHODS: Mapping[str, Role] = {
     "DeleteRun": Role.ADMIN,
 }
 
-MUTATING = frozenset(name for name, role in METHODS.items() if role >= Role.SUBMITTER)
+MUTATING = frozenset(name for name, role in METHODS.items() if role >= Role.SUBMITTER) | {
+    "ExportBatch"  # puts a file into the store, although whoever may read may have it
+}
 """Methods that change something; each call of one is written to the audit log."""
 
 
