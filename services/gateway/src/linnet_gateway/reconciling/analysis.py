@@ -21,6 +21,7 @@ from linnet_runtime.errors import DeadlineExceeded, LinnetError, NotFound, Unava
 from linnet_gateway import transitions
 from linnet_gateway.batches.predecessors import Predecessors, ScoreComparer, fill_scores, variant_of
 from linnet_gateway.converters import fill_device_figures
+from linnet_gateway.datasets.of_run import dataset_of
 from linnet_gateway.ports import Datasets, Runs
 from linnet_gateway.records import DatasetRecord, FileRecord, RunRecord, altered
 from linnet_gateway.states import Failure, FailureReason, RunState, StageKind
@@ -202,7 +203,7 @@ class Analysis:
                 return None
 
     async def _evaluate(self, run: RunRecord) -> None:
-        dataset = await self._datasets.get(run.project, run.dataset)
+        dataset = await dataset_of(run, self._datasets, self._runs)
         evaluation, files = await self._evaluator.evaluate(
             run, dataset, self._limits.call_timeout_s
         )

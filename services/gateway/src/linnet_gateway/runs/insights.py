@@ -6,6 +6,7 @@ from linnet_runtime.errors import InvalidInput, NotAllowedInState
 from linnet_runtime.ids import ResourceName, parse_name
 
 from linnet_gateway.converters import file_message
+from linnet_gateway.datasets.of_run import dataset_of
 from linnet_gateway.ports import Datasets, Runs
 from linnet_gateway.reconciling.analysis_clients import EvaluatorClient
 from linnet_gateway.records import FileRecord, RunRecord
@@ -47,7 +48,7 @@ class Insights:
             raise NotAllowedInState(
                 f"{run.name} is {run.state.name} and has no models", reason="NO_MODELS"
             )
-        dataset = await self._datasets.get(run.project, run.dataset)
+        dataset = await dataset_of(run, self._datasets, self._runs)
         answer = await self._evaluator.explore(
             evaluator_service_pb2.ExploreRequest(
                 run=run.name,

@@ -17,6 +17,7 @@ from linnet_gateway import attempts, transitions
 from linnet_gateway.addresses import Addresses
 from linnet_gateway.attempts import RetryLimits
 from linnet_gateway.converters import dataset_message, read_failure
+from linnet_gateway.datasets.of_run import dataset_of
 from linnet_gateway.ports import Datasets, Launches, Runs, Trainings
 from linnet_gateway.records import FileRecord, LaunchRecord, RunRecord
 from linnet_gateway.states import Failure, FailureReason, RunState
@@ -148,7 +149,7 @@ class Runner:
         )
 
     async def _assignment(self, run: RunRecord) -> runner_service_pb2.Assignment:
-        dataset = await self._datasets.get(run.project, run.dataset)
+        dataset = await dataset_of(run, self._datasets, self._runs)
         now = self._clock.now()
         life = (run.deadline or timedelta(hours=24)) + _SLACK
         claim = RunClaim(run.uid, run.attempt, run.launch_uid or "")
