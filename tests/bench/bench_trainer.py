@@ -5,7 +5,7 @@
 Each side of each repetition is a process of its own on one machine, one after the other. Both fit
 the same scaled rows in the same batches from the same first weights and validate after each epoch.
 `weights` says how far the first ends from one more stock process, which has one thread as the
-trainer has: not at all, or by XLA's rounding. Sums of convolutions' gradients are parted among
+trainer has: not at all. Sums of convolutions' gradients are parted among
 threads, and their last bits hang on it; on oneDNN too, so both sides use it, which TensorFlow by
 itself does on some CPUs only. tests/integration/test_trainer_loop.py compares bits. `--quick`
 repeats once and shortens the shards. Names choose: dense, conv1d, conv2d, dense-200, shard-dense,

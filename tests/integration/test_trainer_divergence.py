@@ -1,6 +1,7 @@
 """Trainings whose loss or weights become infinite or no numbers."""
 
 import itertools
+import math
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from linnet_ml.spec import Architecture, LayerList, Optimizer
-from linnet_ml.splits import Fold
+from linnet_ml.splits import Fold, Split
 from linnet_trainer.fit.epochs import Ending
 
 from tests.fakes.training import Recorder, digits, spec, train
@@ -57,10 +58,26 @@ def test_weights_that_broke_after_the_best_epoch_give_way_to_it():
     from linnet_trainer.fit.loop_state import LoopState
 
     best, broken = (LoopState(np.array([value], np.float32), (), ()) for value in (1.0, np.nan))
-    prepared = SimpleNamespace(data=SimpleNamespace(validation=None))
+    rows = np.zeros((2, 1), np.float32)
+    prepared = SimpleNamespace(data=SimpleNamespace(validation=None), training=rows, scaler=None)
     fitted = Fitted(Fold("", np.arange(2), np.arange(0)), prepared, None, None)
-    given = spec(keep_best=False).fit
+    given = spec(keep_best=False)
     for state, expected in ((broken, best), (best, best)):
         progress = FitProgress(state, best=best)
         result = result_of(fitted, progress, Ending.TIME_LIMIT, given, look=None)
         assert result.state is expected
+
+
+@pytest.mark.parametrize(("ending", "expected"), [(Ending.COMPLETED, 2), (Ending.TIME_LIMIT, 1)])
+def test_a_final_fit_that_was_cut_short_gives_way_to_the_best_fold(ending, expected):
+    """A limit that comes in the final fit's first epoch must not export what is barely trained."""
+    from linnet_trainer.choosing import exported_fit
+
+    fold = Fold("", np.arange(2), np.arange(0))
+    split = Split((fold, fold), fold, np.arange(0), ())
+    losses = (0.5, 0.25, math.inf)
+    results = [
+        SimpleNamespace(ending=end, progress=SimpleNamespace(watch=SimpleNamespace(best_loss=loss)))
+        for loss, end in zip(losses, (Ending.COMPLETED, Ending.COMPLETED, ending), strict=True)
+    ]
+    assert exported_fit(results, split) == expected

@@ -61,10 +61,10 @@ def parts(preset="dense", shape=(12,), kind=InputKind.SPECTRAL, *, weighted=Fals
     weights = rng.uniform(0.5, 2, ROWS).astype(np.float32) if weighted else None
     keras.utils.set_random_seed(5)
     model = models.build(layers, shape, 4).model
-    engine = choose(layers, spec.fit.optimizer, 8)
+    engine = choose(layers, spec.fit.optimizer)
     made = loop.TrainingLoop(
         model,
-        steps.LoopSettings(spec.fit, augmentation, weighted, engine.xla, engine.sequential),
+        steps.LoopSettings(spec.fit, augmentation, weighted, engine.sequential),
     )
     keras.utils.set_random_seed(5)
     twin = models.build(layers, shape, 4).model
@@ -231,23 +231,6 @@ def test_chunks_of_an_epoch_give_the_bits_of_the_whole():
     pieces = trained(made, model, data, chunks=(0, 1, 3, 4))
     np.testing.assert_array_equal(whole.weights, pieces.weights)
     assert (whole.loss_sum, whole.correct) == (pieces.loss_sum, pieces.correct)
-
-
-@pytest.mark.parametrize("preset", ["dense", DROPPING])
-def test_long_fits_stay_within_float_tolerance(preset):
-    """However many steps choose the engine, XLA for dense networks, weights are within 1e-5."""
-    from linnet_trainer.fit import loop, steps
-    from linnet_trainer.fit.engine import XLA_STEPS, choose
-
-    model, made, _, data, fit = parts(preset)
-    plain = trained(made, model, data)
-    architecture = preset if isinstance(preset, Architecture) else Architecture(preset=preset)
-    layers = layers_of(architecture, InputKind.SPECTRAL, (12,))
-    engine = choose(layers, fit.optimizer, XLA_STEPS)
-    assert engine.xla == (preset == "dense")
-    settings = steps.LoopSettings(fit, Augmentation(), weighted=False, xla=engine.xla)
-    long = trained(loop.TrainingLoop(model, settings), model, data)
-    np.testing.assert_allclose(long.weights, plain.weights, atol=1e-5)
 
 
 def test_constraint_and_leaky_activation_train():

@@ -227,7 +227,7 @@ def rare_share(out, data):
 @pytest.mark.alone
 def test_a_long_epoch_tells_its_progress(shop, tmp_path):
     """Inside an epoch of many seconds the share that is done comes at least every 2 s."""
-    data = digits(tmp_path, rows=300)
+    data = digits(tmp_path, rows=900)
     wide = LayerList((Layer(LayerKind.DENSE, units=1200), Layer(LayerKind.DENSE, units=1200)))
 
     class Timed(Recorder):

@@ -1,5 +1,7 @@
 """Expert scripts on real data: rendered from layers, with a fit of their own, and with errors."""
 
+import json
+
 import numpy as np
 import pytest
 from linnet_ml.render_script import render
@@ -160,6 +162,20 @@ def test_scripts_own_fit_resumes_where_it_names_the_first_epoch(shop, tmp_path, 
     assert numbers[-1] == 4
     assert (numbers[0] > 1) == resumes
     assert any("trained again" in line for line in events.lines) != resumes
+
+
+def test_a_fit_without_metrics_has_a_history_that_any_parser_reads(shop, tmp_path):
+    """What was not measured is null: JSON has no word for a value that is no number."""
+    source = OWN_FIT.replace(", metrics=['accuracy']", "").replace("time.sleep(1.1)", "pass")
+    given = spec(Architecture(script=source), epochs=2, batch_size=32)
+    train(shop, given, wine(tmp_path), tmp_path / "out")
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    history = json.loads((tmp_path / "out" / "history.json").read_text(), parse_constant=refuse)
+    assert [epoch["accuracy"] for epoch in history["epochs"]] == [None, None]
+    assert all(epoch["loss"] > 0 for epoch in history["epochs"])
 
 
 @pytest.mark.parametrize(

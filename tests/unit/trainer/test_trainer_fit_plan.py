@@ -2,7 +2,14 @@
 
 import numpy as np
 import pytest
-from linnet_ml.spec import EarlyStopping, FitSettings, SplitSpec, TrainingSpec
+from linnet_ml.spec import (
+    EarlyStopping,
+    FitSettings,
+    Schedule,
+    ScheduleKind,
+    SplitSpec,
+    TrainingSpec,
+)
 from linnet_ml.splits import Fold, Split
 from linnet_trainer.fit.epochs import EpochRecord
 from linnet_trainer.fit.fitting import FitProgress
@@ -39,6 +46,14 @@ def test_the_final_fit_trains_as_long_as_the_folds_kept(extra, epochs):
     """Its epochs are the median of the best ones, patience left out, and the extra ones."""
     found = plan(extra=extra, early_stopping=EarlyStopping(10)).settings(3, FOLDS)
     assert (found.epochs, found.early_stopping) == (epochs, None)
+
+
+def test_the_final_fit_ends_after_its_warm_up():
+    """Folds that kept earlier epochs than the warm-up has leave it an epoch at the full rate."""
+    schedule = Schedule(ScheduleKind.COSINE, warmup_epochs=8)
+    assert plan(schedule=schedule).settings(3, FOLDS).schedule.warmup_epochs == 6
+    short = Schedule(ScheduleKind.COSINE, warmup_epochs=2)
+    assert plan(schedule=short).settings(3, FOLDS).schedule == short
 
 
 def test_without_keep_best_the_last_epochs_count():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from linnet_ml.scaling import Scaler
 from linnet_ml.spec import LayerList, TrainingSpec
 from linnet_ml.splits import Fold, Split
 from linnet_ml.wire import to_json
+from numpy.typing import NDArray
 
 from linnet_trainer.archives import npz_bytes, zip_bytes
 from linnet_trainer.digests import file_digest, weights_digest
@@ -33,7 +35,6 @@ from linnet_trainer.fit import engine as engines
 from linnet_trainer.fit.engine import Engine
 from linnet_trainer.fit.epochs import Ending
 from linnet_trainer.fit.fitting import FitProgress
-from linnet_trainer.fit.fold_rows import PreparedFold
 from linnet_trainer.fit.loop import TrainingLoop
 from linnet_trainer.fit.loop_state import LoopState
 from linnet_trainer.run_contract import RunFigures
@@ -52,7 +53,8 @@ class FoldResult:
         state: The weights that count.
         best_epoch: Their epoch, from 1.
         ending: Why it ended.
-        prepared: Its scaling and rows.
+        scaler: Its scaling.
+        calibration: Training rows for the int8 ranges; not all of them, for there may be many fits.
         model: Its Keras model.
         loop: The loop that trained it.
         scores: Probabilities of the validation rows, with folds only.
@@ -63,7 +65,8 @@ class FoldResult:
     state: LoopState
     best_epoch: int
     ending: Ending
-    prepared: PreparedFold
+    scaler: Scaler
+    calibration: NDArray[np.float32]
     model: Any
     loop: TrainingLoop
     scores: np.ndarray | None
@@ -96,7 +99,7 @@ class RunRecord:
     @property
     def scaler(self) -> Scaler:
         """Its scaling."""
-        return self.result.prepared.scaler
+        return self.result.scaler
 
     @property
     def best_epoch(self) -> int:
@@ -183,9 +186,14 @@ def _history(record: RunRecord) -> dict[str, Any]:
     epochs = []
     for result in record.results:
         for entry in result.progress.history:
-            values = entry.to_dict()
+            values = {name: _finite(value) for name, value in entry.to_dict().items()}
             epochs.append({"epoch": values.pop("number"), **values})
     return {"epochs": epochs, "fits": folds, "train_seconds": record.train_seconds}
+
+
+def _finite(value: Any) -> Any:
+    """Give what JSON has a word for: neither a loss that is no number nor an infinite one."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _out_of_fold(record: RunRecord) -> dict[str, np.ndarray]:

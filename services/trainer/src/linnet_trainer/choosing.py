@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from linnet_ml.spec import FitSettings
+from linnet_ml.spec import TrainingSpec
 from linnet_ml.splits import Fold, Split
 
 from linnet_trainer.artifacts import FoldResult
 from linnet_trainer.fit.epochs import Ending
 from linnet_trainer.fit.fitting import FitProgress
-from linnet_trainer.fit.fold_rows import PreparedFold
+from linnet_trainer.fit.fold_rows import PreparedFold, calibration_rows
 from linnet_trainer.fit.loop import Look, TrainingLoop
 from linnet_trainer.fit.loop_state import LoopState
 from linnet_trainer.run_contract import Diverged
@@ -38,7 +38,7 @@ def result_of(
     fitted: Fitted,
     progress: FitProgress,
     ending: Ending,
-    settings: FitSettings,
+    spec: TrainingSpec,
     *,
     look: Look | None,
 ) -> FoldResult:
@@ -48,13 +48,14 @@ def result_of(
         fitted: What the fit worked with.
         progress: How far it came.
         ending: Why it ended.
-        settings: `keep_best` decides, unless loss or weights became infinite.
+        spec: `keep_best` decides, unless loss or weights became infinite.
         look: Wants the validation rows' probabilities, and is called while they are computed.
 
     Raises:
         Interrupted: `look` raised it.
         Diverged: No epoch had a finite loss and finite weights.
     """
+    settings = spec.fit
     # A limit can end an epoch whose loss nobody has seen yet.
     diverged = ending is Ending.DIVERGED or not _is_finite(progress.state)
     best = progress.best if settings.keep_best or diverged else None
@@ -74,7 +75,10 @@ def result_of(
         state=state,
         best_epoch=progress.epoch if best is None else progress.watch.best_epoch,
         ending=ending,
-        prepared=fitted.prepared,
+        scaler=fitted.prepared.scaler,
+        calibration=calibration_rows(
+            fitted.prepared.training, spec.export.calibration_rows, settings.seed
+        ),
         model=fitted.model,
         loop=fitted.loop,
         scores=scores,
@@ -86,7 +90,12 @@ def _is_finite(state: LoopState) -> bool:
 
 
 def exported_fit(results: Sequence[FoldResult], split: Split) -> int:
-    """Give the fit whose model is exported: the final one, else that of the lowest loss."""
-    if split.final is not None and len(results) == len(split.folds) + 1:
-        return len(results) - 1
-    return int(np.argmin([result.progress.watch.best_loss for result in results]))
+    """Give the fit whose model is exported: the final one, else that of the lowest loss.
+
+    A final fit that its limit cut short is no better than a fold that was trained to its end.
+    """
+    folds = results[: len(split.folds)]
+    final = results[len(folds) :]
+    if final and final[0].ending is not Ending.TIME_LIMIT:
+        return len(folds)
+    return int(np.argmin([result.progress.watch.best_loss for result in folds]))

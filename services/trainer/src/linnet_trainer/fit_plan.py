@@ -40,7 +40,10 @@ class FitPlan:
         if index < self._folds:
             return self._fit
         epochs = self._final_epochs(done[: self._folds])
-        return replace(self._fit, epochs=epochs, early_stopping=None)
+        # Folds may have kept earlier epochs than the warm-up has: it must end within the fit.
+        warm = min(self._fit.schedule.warmup_epochs, epochs - 1)
+        schedule = replace(self._fit.schedule, warmup_epochs=warm)
+        return replace(self._fit, epochs=epochs, early_stopping=None, schedule=schedule)
 
     def _final_epochs(self, folds: Sequence[FitProgress]) -> int:
         """Give the median of the epochs whose weights the folds kept, and the extra ones."""

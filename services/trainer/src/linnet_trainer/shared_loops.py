@@ -30,7 +30,7 @@ class SharedLoops:
         """Give the loop of an architecture and its settings, traced before if there was one."""
         fit = settings.fit
         parts = (
-            network.key, settings.xla, settings.sequential, settings.weighted,
+            network.key, settings.sequential, settings.weighted,
             settings.augmentation, fit.batch_size, fit.optimizer, fit.momentum, fit.weight_decay,
             fit.label_smoothing,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from linnet_trainer.fit import engine as engines
 from linnet_trainer.fit.engine import Engine
 from linnet_trainer.fit.epochs import Ending, Interrupted
 from linnet_trainer.fit.fitting import FitProgress, FoldFit, FoldSettings
-from linnet_trainer.fit.fold_rows import PreparedFold, calibration_rows, prepare_fold
+from linnet_trainer.fit.fold_rows import prepare_fold
 from linnet_trainer.fit.loop import TrainingLoop
 from linnet_trainer.fit.steps import LoopSettings
 from linnet_trainer.fit_plan import FitPlan
@@ -100,7 +100,7 @@ class _Run:
         begun, run = self._now(), self._course.progress
         done = run.done
         prepared = prepare_fold(self._order.data, self._fits[index], self._spec)
-        fitted = Fitted(self._fits[index], prepared, *self._model(prepared))
+        fitted = Fitted(self._fits[index], prepared, *self._model())
         settings = FoldSettings(
             self._plan.settings(index, done),
             self._plan.number(index),
@@ -130,7 +130,7 @@ class _Run:
     ) -> tuple[FoldResult | None, Ending]:
         look = self._course.look if len(self._split.folds) > 1 else None
         try:
-            return result_of(fitted, progress, ending, self._spec.fit, look=look), ending
+            return result_of(fitted, progress, ending, self._spec, look=look), ending
         except Interrupted as stop:
             return None, stop.ending
 
@@ -146,7 +146,7 @@ class _Run:
         data = fitted.prepared.data
         return FoldFit(fitted.loop, data, settings, self._course, self._now).run(progress)
 
-    def _model(self, prepared: PreparedFold) -> tuple[Any, TrainingLoop]:
+    def _model(self) -> tuple[Any, TrainingLoop]:
         self._seed()
         fit = self._spec.fit
         model = self._network.build()
@@ -154,13 +154,11 @@ class _Run:
             self._course.warn(note)
         if self._order.initial_model is not None:
             initial_weights.take(model, self._order.initial_model)
-        engine = self._engine(prepared)
         settings = LoopSettings(
             fit,
             self._spec.augmentation,
             weighted=fit.class_balance is ClassBalance.WEIGHTS,
-            xla=engine.xla,
-            sequential=engine.sequential,
+            sequential=self._engine().sequential,
         )
         loop = self._trainer.shared.loop(self._network, model, settings)
         if self._network.layers is None:
@@ -178,10 +176,8 @@ class _Run:
             # which are made anew at the next call, as long as a short fit.
             random.seed(seed)
 
-    def _engine(self, prepared: PreparedFold) -> Engine:
-        fit = self._spec.fit
-        steps = -(-len(prepared.data.index) // fit.batch_size)
-        return engines.choose(self._network.layers, fit.optimizer, steps * fit.epochs)
+    def _engine(self) -> Engine:
+        return engines.choose(self._network.layers, self._spec.fit.optimizer)
 
     def _export(self, results: list[FoldResult], ending: Ending, folder: Path) -> Outcome:
         train_seconds = self._course.seconds()
@@ -191,10 +187,7 @@ class _Run:
         self._events.exporting()
         self._events.line(f"Exporting the weights of epoch {result.best_epoch}.")
         result.loop.put_weights(result.state, result.model)
-        rows = calibration_rows(
-            result.prepared.training, self._spec.export.calibration_rows, self._spec.fit.seed
-        )
-        exported = self._network.export(result.model, rows, self._spec.export, folder)
+        exported = self._network.export(result.model, result.calibration, self._spec.export, folder)
         for problem in exported.problems:
             self._course.warn(problem)
         record = RunRecord(
@@ -207,7 +200,7 @@ class _Run:
             results=tuple(results),
             exported=chosen,
             ending=ending,
-            engine=self._engine(result.prepared),
+            engine=self._engine(),
             train_seconds=train_seconds,
             warnings=tuple(self._course.warnings),
             model_input_shape=exported.input_shape,

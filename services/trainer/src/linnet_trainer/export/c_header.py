@@ -17,7 +17,7 @@ def c_header(
     quantization: tuple[float, int] | None,
     title: str,
 ) -> str:
-    """Write a header that compiles as C99 and C++11.
+    """Write a header that compiles as C11 and C++11.
 
     Args:
         model: The .tflite file.

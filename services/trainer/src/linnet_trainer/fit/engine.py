@@ -13,10 +13,7 @@ from typing import Any
 
 from linnet_ml.spec import LayerKind, LayerList, Optimizer
 
-XLA_STEPS = 16_000
-"""Steps from which XLA pays for dense networks: it delays the first epoch by 1 s, takes 100 MB."""
 _SIMPLE_KINDS = {LayerKind.DENSE, LayerKind.FLATTEN, LayerKind.RESHAPE, LayerKind.ACTIVATION}
-"""No dropout among them: XLA draws other masks than Keras does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,8 @@ class Engine:
     Attributes:
         threads: Threads inside an operation; one is fastest for networks this small.
         onednn: Whether oneDNN's kernels are used.
-        xla: Whether the loop is compiled by XLA; harmful for convolutions on a CPU.
+        xla: Whether the loop is compiled by XLA. Never: it takes a second and 100 MB, draws other
+            dropout than Keras, slows convolutions down, and saves a tenth of long dense runs.
         sequential: Whether operations run in a fixed order, without a scheduler: a third faster
             where each is small. Products of three are rounded in another order than Keras' then,
             so it is for dense networks without dropout under Adam only.
@@ -48,13 +46,12 @@ OPERATIONS_AT_ONCE = 2
 numbers of the next step's dropout are drawn."""
 
 
-def choose(layers: LayerList | None, optimizer: Optimizer, total_steps: int) -> Engine:
-    """Choose how to compute a run of that many steps; None stands for an expert script."""
+def choose(layers: LayerList | None, optimizer: Optimizer) -> Engine:
+    """Choose how to compute a run; None stands for an expert script."""
     kinds = {layer.kind for layer in layers.layers} if layers is not None else None
     simple = kinds is not None and kinds <= _SIMPLE_KINDS
-    xla = simple and total_steps >= XLA_STEPS
-    sequential = simple and optimizer is Optimizer.ADAM and not xla
-    return Engine(THREADS, onednn=True, xla=xla, sequential=sequential)
+    sequential = simple and optimizer is Optimizer.ADAM
+    return Engine(THREADS, onednn=True, xla=False, sequential=sequential)
 
 
 def prepare_environment() -> None:

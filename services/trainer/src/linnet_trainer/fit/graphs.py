@@ -15,11 +15,9 @@ class Graphs:
     that takes a millisecond, as long as five steps of a small network.
     """
 
-    def __init__(self, function: Callable[..., Any], *, xla: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         """Take a function of tensors, each an argument of its own, that gives a list of them."""
-        self._function = tf.function(
-            function, autograph=False, jit_compile=xla, reduce_retracing=True
-        )
+        self._function = tf.function(function, autograph=False, reduce_retracing=True)
         self._traced: dict[Hashable, Any] = {}
 
     def __call__(self, shapes: Hashable, tensors: Sequence[Tensor]) -> Sequence[Tensor]:

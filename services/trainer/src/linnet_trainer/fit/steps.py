@@ -25,14 +25,12 @@ class LoopSettings:
         fit: Optimizer, batch size and label smoothing count.
         augmentation: Changes of training rows.
         weighted: Whether rows have weights of their own.
-        xla: Whether the loop is compiled by XLA.
         sequential: Whether operations run in a fixed order, see `Engine`.
     """
 
     fit: FitSettings
     augmentation: Augmentation
     weighted: bool
-    xla: bool
     sequential: bool = False
 
 
@@ -95,9 +93,7 @@ class Steps:
 
     def _graphs(self, steps: Callable[..., list[Tensor]]) -> Graphs:
         fed = len(Feed._fields)
-        return Graphs(
-            lambda *tensors: steps(Feed(*tensors[:fed]), *tensors[fed:]), xla=self._settings.xla
-        )
+        return Graphs(lambda *tensors: steps(Feed(*tensors[:fed]), *tensors[fed:]))
 
     def _full_steps(self, feed: Feed, start: Tensor, stop: Tensor, *values: Tensor) -> list[Tensor]:
         def batch(number: Tensor) -> Tensor:

@@ -162,11 +162,12 @@ def reproduce(
             f"expected the model.keras that the run started from, of SHA-256 "
             f"{manifest.initial_model_sha256}, received {found}",
         )
-    if manifest.ending is Ending.TIME_LIMIT and not manifest.spec.fit.keep_best:
+    cut = not manifest.spec.fit.keep_best or not manifest.epochs
+    if manifest.ending is Ending.TIME_LIMIT and cut:
         raise InvalidInput.of(
             "MANIFEST",
-            "expected a run that ended with an epoch, received one that its time limit ended in "
-            "the middle of one, without keep_best",
+            "expected weights of the end of an epoch, received a run that its time limit ended in "
+            "the middle of one, in its first epoch or without keep_best",
         )
     data = read_data(files, manifest.input_kind, manifest.classes, manifest.spec)
     events = _Events(manifest, say)

@@ -31,8 +31,15 @@ class Inputs:
         """
         dataset = assignment.dataset
         digest = dataset.digest or ",".join(sorted(f.sha256 for f in assignment.inputs))
-        if self._last is not None and digest == self._last.digest:
-            return self._last
+        kind, classes = InputKind(dataset.input_kind), tuple(dataset.classes)
+        last = self._last
+        # The same files may be two datasets, of other class names or another kind.
+        if last is not None and (last.digest, last.input_kind, last.classes) == (
+            digest,
+            kind,
+            classes,
+        ):
+            return last
         self._last = None
         folder = self._folder / "dataset"
         shutil.rmtree(folder, ignore_errors=True)
@@ -45,7 +52,7 @@ class Inputs:
         for name in (datasets.FEATURES, datasets.LABELS):
             if name not in present:
                 raise InvalidInput.of(f"inputs.{name}", "expected this file, received none")
-        self._last = _read(folder, dataset.input_kind, tuple(dataset.classes), digest)
+        self._last = _read(folder, kind, classes, digest)
         return self._last
 
     def checkpoint(self, assignment: runner_service_pb2.Assignment) -> bytes | None:
@@ -71,7 +78,7 @@ class Inputs:
         return path
 
 
-def _read(folder: Path, kind: int, classes: tuple[str, ...], digest: str) -> RunData:
+def _read(folder: Path, kind: InputKind, classes: tuple[str, ...], digest: str) -> RunData:
     samples_path = folder / SAMPLES
     with ExitStack() as stack:
         opened = [
@@ -85,7 +92,7 @@ def _read(folder: Path, kind: int, classes: tuple[str, ...], digest: str) -> Run
     if samples_path.exists():
         samples_read = datasets.load_samples(samples_path, facts.sample_count)
     return RunData(
-        InputKind(kind),
+        kind,
         classes,
         datasets.load_features(folder / datasets.FEATURES),
         datasets.load_labels(folder / datasets.LABELS),

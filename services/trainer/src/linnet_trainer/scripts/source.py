@@ -1,5 +1,6 @@
 """Runs an expert script's source and cuts its tracebacks to the user's own lines."""
 
+import ast
 import linecache
 import sys
 import traceback
@@ -23,7 +24,6 @@ class Script:
         Raises:
             ScriptFailed: It raised, or defines no `build_model`.
         """
-        self._source = source
         self._compiles = False
         lines = source.splitlines(keepends=True)
         linecache.cache[FILE_NAME] = (len(source), None, lines, FILE_NAME)
@@ -32,7 +32,8 @@ class Script:
         module.__file__ = FILE_NAME
         self._names = module.__dict__
         with users_lines():
-            exec(compile(source, FILE_NAME, "exec", dont_inherit=True), self._names)  # noqa: S102 - what expert mode is
+            self._tree = ast.parse(source, FILE_NAME)
+            exec(compile(self._tree, FILE_NAME, "exec", dont_inherit=True), self._names)  # noqa: S102 - what expert mode is
         if not callable(self._names.get("build_model")):
             raise ScriptFailed(
                 "expected the script to define build_model(input_shape, num_classes)"
@@ -47,7 +48,9 @@ class Script:
     @property
     def resumes(self) -> bool:
         """Whether the script's own fit goes on from `settings.initial_epoch`."""
-        return self.fit is not None and "initial_epoch" in self._source
+        # An argument of that name alone says nothing: it may be given a number.
+        reads = (node for node in ast.walk(self._tree) if isinstance(node, ast.Attribute))
+        return self.fit is not None and any(node.attr == "initial_epoch" for node in reads)
 
     @property
     def compiles(self) -> bool:
