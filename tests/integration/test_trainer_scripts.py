@@ -1,6 +1,7 @@
 """Expert scripts on real data: rendered from layers, with a fit of their own, and with errors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,45 @@ def test_scripts_own_fit_resumes_where_it_names_the_first_epoch(shop, tmp_path, 
     assert numbers[-1] == 4
     assert (numbers[0] > 1) == resumes
     assert any("trained again" in line for line in events.lines) != resumes
+
+
+FREEZING = (
+    "import keras\n"
+    "def build_model(input_shape, class_count):\n"
+    "    inputs = keras.Input(input_shape)\n"
+    "    h = keras.layers.Dense(8, activation='relu', name='base', trainable={built})(inputs)\n"
+    "    outputs = keras.layers.Dense(class_count, activation='softmax')(h)\n"
+    "    return keras.Model(inputs, outputs)\n"
+    "def fit(model, x_train, y_train, x_val, y_val, settings):\n"
+    "    for trainable in {order}:\n"
+    "        model.get_layer('base').trainable = trainable\n"
+    "        model.compile(settings.optimizer.__class__(0.01), 'sparse_categorical_crossentropy')\n"
+    "        model.fit(x_train, y_train, validation_data=(x_val, y_val), verbose=0,\n"
+    "                  epochs=2, callbacks=settings.callbacks)\n"
+    "        base = float(abs(model.get_layer('base').kernel.numpy()).sum())\n"
+    "        print('base', round(base, 3), flush=True)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("built", "order"), [(True, (False,)), (True, (False, True)), (False, (False, True))]
+)
+def test_a_fit_may_freeze_and_thaw_layers(shop, tmp_path, built, order):
+    """Transfer as users know it: the head first, then all; what is exported has every weight."""
+    import keras
+
+    given = spec(Architecture(script=FREEZING.format(built=built, order=order)), epochs=4)
+    given = replace(given, fit=replace(given.fit, keep_best=False))
+    outcome, events = train(shop, given, wine(tmp_path), tmp_path / "out")
+    assert outcome.ending is Ending.COMPLETED
+    assert len(events.epochs) == 2 * len(order)
+    told = [float(line.split()[1]) for line in events.lines if line.startswith("base ")]
+    saved = keras.models.load_model(tmp_path / "out" / "model.keras")
+    kernel = saved.get_layer("base").kernel.numpy()
+    assert abs(float(abs(kernel).sum()) - told[-1]) < 0.01
+    assert saved.get_layer("base").trainable is built
+    if len(order) > 1:
+        assert told[0] != told[1]
 
 
 def test_a_fit_without_metrics_has_a_history_that_any_parser_reads(shop, tmp_path):

@@ -38,10 +38,14 @@ class TrainingLoop:
 
     def fresh_state(self, model: Any) -> LoopState:
         """Read the starting state of a newly built model of the loop's architecture."""
-        weights = [v.numpy().ravel() for v in model.trainable_variables]
+        return self.state_of(model.trainable_variables, model.non_trainable_variables)
+
+    def state_of(self, trained: Sequence[Any], others: Sequence[Any]) -> LoopState:
+        """Read a starting state of a model's variables, which stand in the loop's order."""
+        weights = [v.numpy().ravel() for v in trained]
         flat = np.concatenate(weights) if weights else np.zeros(0, dtype=np.float32)
         slots = tuple(np.zeros_like(flat) for _ in range(self._steps.rule.slot_count))
-        fixed = tuple(v.numpy().copy() for v in model.non_trainable_variables)
+        fixed = tuple(v.numpy().copy() for v in others)
         return LoopState(flat, slots, fixed)
 
     def put_weights(self, state: LoopState, model: Any) -> None:

@@ -1,8 +1,9 @@
 """Trains by a script's own `fit`, with callbacks that report, keep the best and end in time."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import keras
@@ -40,6 +41,14 @@ class OwnFit:
     hooks: FitHooks
     monotonic: Callable[[], float]
     resumes: bool
+    # What the function freezes or thaws changes neither what these are nor their order.
+    _variables: tuple[Sequence[Any], Sequence[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note the variables as the model was built."""
+        model = self.fitted.model
+        variables = (list(model.trainable_variables), list(model.non_trainable_variables))
+        object.__setattr__(self, "_variables", variables)
 
     def run(self, progress: FitProgress) -> Ending:
         """Call the function; changes `progress`.
@@ -57,8 +66,8 @@ class OwnFit:
                 "of the attempt before are trained again."
             )
             anew = FitProgress(self.fitted.loop.fresh_state(self.fitted.model))
-            for field in fields(FitProgress):
-                setattr(progress, field.name, getattr(anew, field.name))
+            for one in fields(FitProgress):
+                setattr(progress, one.name, getattr(anew, one.name))
         if progress.epoch:
             self.fitted.loop.put_weights(progress.state, self.fitted.model)
         watcher = _Watcher(self, progress)
@@ -72,7 +81,7 @@ class OwnFit:
         weights = class_weights(labels, model.output_shape[-1]) if balance else None
         validation = data.validation
         settings = self._given(progress, watcher, weights)
-        with users_lines():
+        with users_lines(), _as_built(model):
             self.function(
                 model,
                 prepared.training[index],
@@ -213,7 +222,7 @@ class OwnFit:
         model = self.fitted.model
         optimizer = getattr(model, "optimizer", None)
         slots = () if optimizer is None else tuple(np.array(v) for v in optimizer.variables)
-        return replace(self.fitted.loop.fresh_state(model), slots=slots)
+        return replace(self.fitted.loop.state_of(*self._variables), slots=slots)
 
     def restore_optimizer(self, progress: FitProgress) -> None:
         """Give the optimizer of a resumed fit its state, if it is of the same kind."""
@@ -238,6 +247,19 @@ class OwnFit:
     def inside(self, ratio: float) -> None:
         """Take the share of the fit that is done."""
         self.hooks.ratio(min(1.0, ratio / max(1, self.settings.fit.epochs)))
+
+
+@contextmanager
+def _as_built(model: Any) -> Iterator[None]:
+    """Have the layers frozen again that were frozen before, and no others: weights are kept so."""
+    found = model._flatten_layers()  # noqa: SLF001 - Keras has no public way to layers of layers
+    layers = [(layer, layer.trainable) for layer in found]
+    try:
+        yield
+    finally:
+        # A model comes before its layers, whose flags its own overwrites.
+        for layer, trainable in layers:
+            layer.trainable = trainable
 
 
 class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
