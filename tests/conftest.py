@@ -6,8 +6,9 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import hypothesis
@@ -104,3 +105,27 @@ def s3_location(seaweed: S3Location) -> S3Location:
 def s3_store(s3_location: S3Location) -> S3Store:
     """Give a store on a bucket of the test's own."""
     return S3Store(s3_location)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> Any:
+    """A world that outlives gateways: launcher, trainers, store and a dataset."""
+    from linnet_gateway.sql import migrate
+
+    from tests.fakes.lasting_world import World
+
+    made = World(tmp_path, 0)
+    migrate.upgrade(made.url)
+    await made.begin()
+    return made
+
+
+@pytest.fixture
+async def gateway(world: Any) -> AsyncIterator[Any]:
+    """A gateway in that world that does not die by itself."""
+    from tests.fakes.faults import Faults
+    from tests.fakes.killable import Gateway
+
+    made = Gateway(world, Faults())
+    yield made
+    await made.close()

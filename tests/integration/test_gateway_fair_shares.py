@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from linnet_gateway import transitions
 from linnet_gateway.launches.fairness import ShardLimits
 from linnet_gateway.records import BatchRecord, RunRecord
-from linnet_gateway.sql import migrate
 from linnet_gateway.states import BatchState
 
 from tests.fakes.faults import Faults
@@ -18,14 +16,6 @@ from tests.fakes.records import FAILURE, T0, a_run
 
 QUEUED = 10_000
 LIMITS = ShardLimits(total=6, per_project=4)
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> World:
-    made = World(tmp_path, 0)
-    migrate.upgrade(made.url)
-    await made.begin()
-    return made
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ Whatever happened since: limits that are reached, a dataset that is gone, a targ
 """
 
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
 import pytest
 from google.protobuf.struct_pb2 import Value
@@ -15,32 +14,15 @@ from linnet_gateway.batches.filling import BatchFilling
 from linnet_gateway.quotas import Quota, Quotas
 from linnet_gateway.records import BatchRecord
 from linnet_gateway.runs.lifecycle import RunRequests
-from linnet_gateway.sql import migrate
 from linnet_runtime.errors import AlreadyExists, InvalidInput
 
 from tests.fakes.batches import header, runs
-from tests.fakes.faults import Faults
 from tests.fakes.gateway import a_spec
 from tests.fakes.killable import Gateway
 from tests.fakes.lasting_world import World
 from tests.fakes.records import FAILURE
 
 ONE = Quotas(Quota(max_runs=1))
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> World:
-    made = World(tmp_path, 0)
-    migrate.upgrade(made.url)
-    await made.begin()
-    return made
-
-
-@pytest.fixture
-async def gateway(world: World) -> AsyncIterator[Gateway]:
-    made = Gateway(world, Faults())
-    yield made
-    await made.close()
 
 
 async def fill(
