@@ -250,7 +250,7 @@ def dataset_row(dataset: DatasetRecord) -> dict[str, Any]:
     return row | {"document": json.dumps(values)}
 
 
-def load_dataset(row: RowMapping) -> DatasetRecord:
+def load_dataset(row: RowMapping | Mapping[str, Any]) -> DatasetRecord:
     """Read a dataset from its row."""
     return DatasetRecord(
         uid=row["uid"],

@@ -14,13 +14,17 @@ from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import dataset_row, load_dataset
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.pages import before
+from linnet_gateway.sql.prepared import Prepared
 from linnet_gateway.sql.runs import doom
 from linnet_gateway.states import DatasetState, RunState
 
-_BY_NAME = select(schema.datasets).where(
-    schema.datasets.c.project == bindparam("of_project"),
-    schema.datasets.c.id == bindparam("of_id"),
+_BY_NAME = Prepared(
+    select(schema.datasets).where(
+        schema.datasets.c.project == bindparam("of_project"),
+        schema.datasets.c.id == bindparam("of_id"),
+    )
 )
+_COLUMNS = schema.datasets.c.keys()
 
 
 class SqlDatasets:
@@ -56,10 +60,10 @@ class SqlDatasets:
         values = {"of_project": project, "of_id": id_}
 
         def work(connection: Connection) -> DatasetRecord:
-            row = connection.execute(_BY_NAME, values).mappings().first()
+            row = _BY_NAME.first(connection, values)
             if row is None:
                 raise NotFound("dataset", f"projects/{project}/datasets/{id_}")
-            return load_dataset(row)
+            return load_dataset(dict(zip(_COLUMNS, row, strict=True)))
 
         return await self._database.look_up(work)
 

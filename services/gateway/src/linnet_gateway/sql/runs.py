@@ -39,7 +39,7 @@ _BY_NAME = Prepared(
         schema.runs.c.project == bindparam("of_project"), schema.runs.c.id == bindparam("of_id")
     )
 )
-_ADD_EVENT = Prepared(
+ADD_EVENT = Prepared(
     insert(schema.events).inline(), [c.name for c in schema.events.c if c.name != "id"]
 )
 
@@ -134,7 +134,7 @@ def add_event(
     connection: Connection, kind: EventKind, subject: str, batch_uid: str | None, now: datetime
 ) -> None:
     """Tell readers that something changed."""
-    _ADD_EVENT.run(
+    ADD_EVENT.run(
         connection,
         {
             "kind": int(kind),

@@ -14,7 +14,7 @@ from linnet_gateway.sql import schema
 from linnet_gateway.sql.codec import SELECT_RUNS, load_launch, load_run, to_us
 from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.prepared import Prepared
-from linnet_gateway.sql.runs import update_of, write_change
+from linnet_gateway.sql.runs import ADD_EVENT, update_of, write_change
 from linnet_gateway.states import WITH_TRAINER, RunState
 
 _WITH_TRAINER = [int(s) for s in WITH_TRAINER]
@@ -106,6 +106,7 @@ def _of_shard(
     return None if row is None else load_run(row)
 
 
+_ADD_EPOCH = Prepared(insert(schema.epochs).inline(), schema.epochs.c.keys())
 _REPORTED = select(
     *(
         schema.runs.c[name]
@@ -151,9 +152,9 @@ def _store(connection: Connection, reports: Sequence[Report], now_us: int) -> li
         changes = _update_of(run, report, now_us, moved=moves)
         updates[run["uid"]] = updates.get(run["uid"], {}) | changes
     if logs or moved:
-        connection.execute(insert(schema.events), logs + moved)
+        ADD_EVENT.run_all(connection, logs + moved)
     if epochs:
-        connection.execute(insert(schema.epochs), epochs)
+        _ADD_EPOCH.run_all(connection, epochs)
     _write_progress(connection, updates.values())
     return answers
 
