@@ -207,6 +207,17 @@ def test_large_numbers_arrive_as_they_were_given(
     assert limits["pods"] == "2000000"
 
 
+def _mounted(objects: list[Manifest], component: str) -> dict[str, dict[str, Any]]:
+    """Secrets in the pods of a component, by the folder in which their files are."""
+    spec = named(objects, "Deployment", f"linnet-{component}")["spec"]["template"]["spec"]
+    secrets = {one["name"]: one["secret"] for one in spec["volumes"] if "secret" in one}
+    return {
+        one["mountPath"]: secrets[one["name"]]
+        for one in spec["containers"][0]["volumeMounts"]
+        if one["name"] in secrets
+    }
+
+
 def test_tls_and_callers_reach_the_gateway_and_the_trainers(
     render: Render, chart_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,13 +226,8 @@ def test_tls_and_callers_reach_the_gateway_and_the_trainers(
     objects = render(**values)
     environment = environment_of(objects, "gateway")
     settings = _read(GatewaySettings, environment, monkeypatch)
-    spec = named(objects, "Deployment", "linnet-gateway")["spec"]["template"]["spec"]
-    volumes = [one for one in spec["volumes"] if "secret" in one]
-    secrets = {one["name"]: one["secret"]["secretName"] for one in volumes}
     mounted = {
-        one["mountPath"]: secrets[one["name"]]
-        for one in spec["containers"][0]["volumeMounts"]
-        if one["name"] in secrets
+        folder: secret["secretName"] for folder, secret in _mounted(objects, "gateway").items()
     }
     assert mounted[str(settings.tls_certificate_file.parent)] == "linnet-tls"
     assert mounted[str(settings.tls_key_file.parent)] == "linnet-tls"
@@ -236,6 +242,84 @@ def test_tls_and_callers_reach_the_gateway_and_the_trainers(
     made = named(objects, "Secret", trusted)
     assert made["metadata"]["namespace"] == "linnet-runs"
     assert made["stringData"] == {"ca.crt": values["tls"]["ca"]}
+
+
+_SERVICES = {"evaluator": EvaluatorSettings, "profiler": ProfilerSettings}
+
+
+@pytest.mark.parametrize(
+    ("given", "certificate", "trusted"),
+    [
+        ({"secret": "mine", "ca": "PEM"}, "mine", "linnet-services-ca"),
+        ({"secret": "mine", "caSecret": "theirs"}, "mine", "theirs"),
+        (
+            {"certManager": {"enabled": True, "issuer": "company"}},
+            "linnet-services-tls",
+            "linnet-services-tls",
+        ),
+    ],
+    ids=["given", "named", "cert-manager"],
+)
+def test_the_gateway_trusts_the_services_certificate(
+    render: Render,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    certificate: str,
+    trusted: str,
+) -> None:
+    """Each file that a variable names is in a volume; no key of the services is the gateway's."""
+    objects = render(tls={"services": {"enabled": True, **given}})
+    for component, kind in _SERVICES.items():
+        settings = _read(kind, environment_of(objects, component), monkeypatch)
+        mounted = _mounted(objects, component)
+        for path, name in (
+            (settings.tls_certificate_file, "tls.crt"),
+            (settings.tls_key_file, "tls.key"),
+        ):
+            assert mounted[str(path.parent)]["secretName"] == certificate
+            assert path.name == name
+    settings = _read(GatewaySettings, environment_of(objects, "gateway"), monkeypatch)
+    volume = _mounted(objects, "gateway")[str(settings.service_ca_file.parent)]
+    assert volume["secretName"] == trusted
+    assert volume["items"] == [{"key": "ca.crt", "path": settings.service_ca_file.name}]
+    assert settings.tls_certificate_file is None
+    test = named(objects, "Pod", "linnet-test")["spec"]
+    assert [one["secret"] for one in test["volumes"]] == [volume]
+    if "ca" in given:
+        assert named(objects, "Secret", trusted)["stringData"] == {"ca.crt": "PEM"}
+    if "certManager" in given:
+        names = named(objects, "Certificate", certificate)["spec"]["dnsNames"]
+        for address in (settings.evaluator_address, settings.profiler_address):
+            assert address.partition(":")[0] in names
+
+
+def test_without_tls_between_the_services_they_speak_plain_text(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS of the gateway's own ports changes nothing there."""
+    objects = render(tls={"enabled": True, "secret": "mine", "caSecret": "theirs"})
+    for component, kind in _SERVICES.items():
+        settings = _read(kind, environment_of(objects, component), monkeypatch)
+        assert settings.tls_certificate_file is None
+        assert _mounted(objects, component) == {}
+    settings = _read(GatewaySettings, environment_of(objects, "gateway"), monkeypatch)
+    assert settings.service_ca_file is None
+
+
+@pytest.mark.parametrize("gateway", [False, True])
+@pytest.mark.parametrize("services", [False, True])
+def test_helm_test_speaks_as_the_services_do(render: Render, gateway: bool, services: bool) -> None:
+    """Its script is Python, and trusts the services' authorities where they speak TLS."""
+    tls: dict[str, Any] = {"services": {"enabled": services}}
+    if gateway:
+        tls |= {"enabled": True, "secret": "mine", "caSecret": "theirs"}
+    if services:
+        tls["services"] |= {"secret": "mine", "caSecret": "theirs"}
+    (container,) = named(render(tls=tls), "Pod", "linnet-test")["spec"]["containers"]
+    script = container["command"][2]
+    compile(script, "helm test", "exec")
+    assert ("grpc.secure_channel" in script) == services
+    assert ("grpc.insecure_channel" in script) == (not (gateway and services))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ def _nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _nodes(child, f"{path}/{name}")
 
 
+def _services_tls(**values: Any) -> dict[str, Any]:
+    return {"tls": {"services": values}}
+
+
 @pytest.fixture(scope="session")
 def schema(chart_folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((chart_folder / "values.schema.json").read_text())
@@ -99,6 +103,26 @@ def test_a_wrong_value_is_refused_by_its_name(
         ({"tls": {"secret": "x"}}, "tls.enabled"),
         ({"tls": {"clientCa": {"secret": "x"}}}, "tls.enabled"),
         ({"tls": {"certManager": {"enabled": True, "issuer": "x"}}}, "tls.enabled"),
+        (_services_tls(enabled=True), "tls.services.secret: with tls.services.enabled"),
+        (_services_tls(enabled=True, secret="x"), "tls.services.ca: the gateway must trust"),
+        (
+            _services_tls(enabled=True, secret="x", ca="pem", caSecret="y"),
+            "tls.services.ca, tls.services.caSecret",
+        ),
+        (
+            _services_tls(enabled=True, secret="x", certManager={"enabled": True, "issuer": "i"}),
+            "tls.services.secret, tls.services.certManager.enabled",
+        ),
+        (_services_tls(enabled=True, certManager={"enabled": True}), "tls.services.certManager.is"),
+        (_services_tls(secret="x"), "tls.services.enabled: is false"),
+        (_services_tls(ca="pem"), "tls.services.enabled: is false"),
+        (_services_tls(caSecret="x"), "tls.services.enabled: is false"),
+        (_services_tls(certManager={"enabled": True}), "tls.services.enabled: is false"),
+        (
+            _services_tls(enabled=True, secret="x", caSecret="y")
+            | {"profiler": {"settings": {"TLS_KEY_FILE": "/x"}}},
+            "profiler.settings.TLS_KEY_FILE",
+        ),
         (
             {"evaluator": {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}},
             "evaluator.autoscaling.minReplicas: expected at most maxReplicas, 2, received 5",

@@ -150,12 +150,18 @@ class FakeAnalysts(
 
 
 @asynccontextmanager
-async def serving(analysts: FakeAnalysts) -> AsyncIterator[str]:
-    """Serve both services on one port and give its address."""
+async def serving(
+    analysts: FakeAnalysts, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[str]:
+    """Serve both services on one port and give its address; without credentials in plain text."""
     server = grpc.aio.server()
     evaluator_service_pb2_grpc.add_EvaluatorServiceServicer_to_server(analysts, server)
     profiler_service_pb2_grpc.add_ProfilerServiceServicer_to_server(analysts, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = (
+        server.add_insecure_port("127.0.0.1:0")
+        if credentials is None
+        else server.add_secure_port("127.0.0.1:0", credentials)
+    )
     await server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -42,15 +42,28 @@ spec:
             - {name: metrics, containerPort: 9090}
           env:
             {{- $known := dict "HOST" "0.0.0.0" "PORT" $port "METRICS_PORT" 9090 "LOG_LEVEL" $own.logLevel "DRAIN_S" $own.drainSeconds }}
+            {{- if $root.Values.tls.services.enabled }}
+            {{- $_ := set $known "TLS_CERTIFICATE_FILE" "/run/linnet-tls/tls.crt" }}
+            {{- $_ := set $known "TLS_KEY_FILE" "/run/linnet-tls/tls.key" }}
+            {{- end }}
             {{- include "linnet.settings" (list (printf "%s.settings" $component) $prefix $own.settings $known (append (include "linnet.storeFields" . | fromYamlArray) "SERVICE_TOKEN")) | nindent 12 }}
             {{- include "linnet.serviceTokenEnv" (list $root $prefix) | nindent 12 }}
             {{- include "linnet.storeEnv" (list $root $prefix) | nindent 12 }}
           {{- include "linnet.probes" $root | nindent 10 }}
           volumeMounts:
             - {name: scratch, mountPath: /tmp}
+            {{- if $root.Values.tls.services.enabled }}
+            - {name: tls, mountPath: /run/linnet-tls, readOnly: true}
+            {{- end }}
       volumes:
         - name: scratch
           emptyDir: {sizeLimit: 4Gi}
+        {{- if $root.Values.tls.services.enabled }}
+        - name: tls
+          secret:
+            secretName: {{ include "linnet.servicesTlsSecret" $root }}
+            defaultMode: 0440
+        {{- end }}
 ---
 # Headless: a gRPC client sees every pod, and spreads its calls over them.
 apiVersion: v1

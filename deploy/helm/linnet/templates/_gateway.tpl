@@ -24,6 +24,9 @@
 {{- $_ := set $known "TLS_CLIENT_CA_FILE" (printf "/run/linnet-client-ca/%s" .Values.tls.clientCa.key) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.tls.services.enabled -}}
+{{- $_ := set $known "SERVICE_CA_FILE" "/run/linnet-services-ca/ca.crt" -}}
+{{- end -}}
 {{- if .Values.auth.tokens.secret -}}
 {{- $_ := set $known "TOKENS_FILE" (printf "/run/linnet-tokens/%s" .Values.auth.tokens.key) -}}
 {{- end -}}

@@ -14,6 +14,7 @@ from linnet_runtime.errors import InvalidInput
 from linnet_runtime.lifecycle import ExitCode, until_terminated
 from linnet_runtime.metrics_http import MetricsPage, new_registry
 from linnet_runtime.rpc.admission import guarded_by
+from linnet_runtime.rpc.certificates import CertificateFiles, grpc_credentials
 from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import SHARED_CONNECTION_AGE_S, Drain, Server
 from linnet_runtime.s3 import S3Store
@@ -41,8 +42,8 @@ def _tell(path: Path, address: str, metrics: str) -> None:
     draft.replace(path)
 
 
-async def serve(settings: EvaluatorSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then let calls end."""
+async def serve(settings: EvaluatorSettings, certificates: CertificateFiles | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then let calls end; without certificates in plain text."""
     log = logs.get("linnet.evaluator")
     models, projections = Sandbox([INFERENCE]), Sandbox(WARM_MODULES, subject="PROJECTION")
     # Before gRPC has threads; children are forked by these two, never by this process.
@@ -75,7 +76,8 @@ async def serve(settings: EvaluatorSettings) -> None:
             ),
             server.grpc_server,
         )
-        port = server.listen(f"{settings.host}:{settings.port}")
+        credentials = None if certificates is None else grpc_credentials(certificates)
+        port = server.listen(f"{settings.host}:{settings.port}", credentials)
         page = MetricsPage(
             registry, settings.host, settings.metrics_port, serving=lambda: server.serving
         )
@@ -96,11 +98,12 @@ def main() -> None:
     """Run the evaluator."""
     try:
         settings = EvaluatorSettings.read()
+        certificates = settings.certificate_files()
     except InvalidInput as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(ExitCode.USAGE) from error
     logs.configure(settings.log_level)
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, certificates))
 
 
 if __name__ == "__main__":

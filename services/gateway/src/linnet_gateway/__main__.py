@@ -64,6 +64,10 @@ def main() -> int:
     sys.setswitchinterval(_SWITCH_S)
     try:
         asyncio.run(_serve(settings))
+    except InvalidInput as error:
+        # A file that a setting names can't be used.
+        logs.get("linnet.gateway").critical("not_started", reason=error.reason, error=error.message)
+        return ExitCode.USAGE
     except Unavailable as error:
         # What it needs to begin stayed away, or is not ready for it.
         logs.get("linnet.gateway").critical("not_started", reason=error.reason, error=error.message)

@@ -33,6 +33,7 @@ from linnet_gateway.reconciling.analysis import Analysis, AnalysisLimits
 from linnet_gateway.reconciling.analysis_clients import (
     EvaluatorClient,
     ProfilerClient,
+    credentials_from,
     open_channel,
 )
 from linnet_gateway.reconciling.deadlines import Deadlines
@@ -152,6 +153,8 @@ class Gateway:
 
     async def _core(self) -> Core:
         settings = self.settings
+        # A file that can't be used is told before anything is waited for.
+        trusted = credentials_from(settings.service_ca_file)
         if settings.migrates:
             await asyncio.to_thread(migrate.upgrade, settings.database_url)
         else:
@@ -162,8 +165,8 @@ class Gateway:
         store = S3Store(settings.store, self._store_metrics)
         await reached("object store", store.create_bucket, self.clock)
         tail = self._tail(records)
-        evaluator = open_channel(settings.evaluator_address)
-        profiler = open_channel(settings.profiler_address)
+        evaluator = open_channel(settings.evaluator_address, trusted)
+        profiler = open_channel(settings.profiler_address, trusted)
         self._stack.push_async_callback(evaluator.close)
         self._stack.push_async_callback(profiler.close)
         shown = with_token(settings.service_token)

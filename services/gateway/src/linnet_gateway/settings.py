@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
 
+from linnet_runtime.rpc.tls_settings import TlsSettings
 from linnet_runtime.s3 import S3Location
-from linnet_runtime.settings import ServiceSettings
 from pydantic import Field, SecretStr, model_validator
 
 from linnet_gateway.project_settings import ProjectSettings
@@ -19,10 +19,10 @@ GIB = 1024**3
 MIB = 1024**2
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(TlsSettings):
     """What a deployment decides."""
 
-    model_config = ServiceSettings.env("LINNET_GATEWAY_")
+    model_config = TlsSettings.env("LINNET_GATEWAY_")
 
     host: str = "127.0.0.1"
     """Address of TrainingService, the web and /metrics; `0.0.0.0` in a pod."""
@@ -62,6 +62,9 @@ class GatewaySettings(ServiceSettings):
     """`host:port` of the profiler."""
     service_token: SecretStr | None = Field(default=None, min_length=1)
     """What evaluator and profiler ask for, where their SERVICE_TOKEN is set."""
+    service_ca_file: Path | None = None
+    """Authorities that sign the certificates of evaluator and profiler, PEM, read at the start;
+    without it they are called in plain text. The certificates name the hosts of both addresses."""
     api_token: SecretStr | None = None
     """Static token that every caller must present; without one only loopback is served."""
     tokens_file: Path | None = None
@@ -76,10 +79,6 @@ class GatewaySettings(ServiceSettings):
     """Algorithms of signatures that are accepted."""
     oidc_roles_claim: str = "linnet_roles"
     """Claim with roles by project."""
-    tls_certificate_file: Path | None = None
-    """Certificate chain of every port, PEM; without one the ports speak plain text."""
-    tls_key_file: Path | None = None
-    """Key of the certificate, PEM."""
     tls_client_ca_file: Path | None = None
     """Authorities whose certificates callers of TrainingService must present."""
     web_origins: tuple[str, ...] = ()
@@ -171,8 +170,6 @@ class GatewaySettings(ServiceSettings):
                 "without LINNET_GATEWAY_API_TOKEN, TOKENS_FILE or OIDC_ISSUER only a loopback "
                 f"address is served, received host {self.host!r}"
             )
-        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
-            raise ValueError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE go together")
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_jwks_url):
             raise ValueError("OIDC_ISSUER needs OIDC_AUDIENCE and OIDC_JWKS_URL")
         for origin in self.web_origins:

@@ -9,6 +9,7 @@ from linnet_runtime.clock import SystemClock
 from linnet_runtime.endpoints import write_endpoints
 from linnet_runtime.errors import InvalidInput
 from linnet_runtime.rpc.admission import guarded_by
+from linnet_runtime.rpc.certificates import CertificateFiles, grpc_credentials
 from linnet_runtime.rpc.interceptors import RpcMetrics
 from linnet_runtime.rpc.server import SHARED_CONNECTION_AGE_S, Drain, Server
 from linnet_runtime.s3 import S3Location, S3Store
@@ -19,8 +20,8 @@ from linnet_profiler.serving.settings import ProfilerSettings
 from linnet_profiler.serving.use_cases import OpeningLimits, Profiling
 
 
-async def serve(settings: ProfilerSettings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve(settings: ProfilerSettings, certificates: CertificateFiles | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; without certificates in plain text."""
     log = logs.get("linnet.profiler")
     registry = metrics_http.new_registry()
     store = S3Store(
@@ -46,7 +47,8 @@ async def serve(settings: ProfilerSettings) -> None:
     profiler_service_pb2_grpc.add_ProfilerServiceServicer_to_server(
         ProfilerServicer(Profiling(store, sandbox, limits)), server.grpc_server
     )
-    port = server.listen(f"{settings.host}:{settings.port}")
+    credentials = None if certificates is None else grpc_credentials(certificates)
+    port = server.listen(f"{settings.host}:{settings.port}", credentials)
     page = metrics_http.MetricsPage(
         registry, settings.host, settings.metrics_port, serving=lambda: server.serving
     )
@@ -70,11 +72,12 @@ def main() -> int:
     """Run the service; the exit code of the process."""
     try:
         settings = ProfilerSettings.read()
+        certificates = settings.certificate_files()
     except InvalidInput as error:
         print(f"linnet-profiler: {error.message}", file=sys.stderr)  # noqa: T201 - no log yet
         return lifecycle.ExitCode.USAGE
     logs.configure(settings.log_level)
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, certificates))
     return lifecycle.ExitCode.OK
 
 

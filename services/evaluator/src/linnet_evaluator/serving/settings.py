@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
+from linnet_runtime.rpc.tls_settings import TlsSettings
 from linnet_runtime.s3 import S3Location
 from linnet_runtime.sandbox import Limits
-from linnet_runtime.settings import ServiceSettings
 from pydantic import Field, SecretStr
 
 
-class EvaluatorSettings(ServiceSettings):
+class EvaluatorSettings(TlsSettings):
     """What a deployment decides."""
 
-    model_config = ServiceSettings.env("LINNET_EVALUATOR_")
+    model_config = TlsSettings.env("LINNET_EVALUATOR_")
 
     host: str = "127.0.0.1"
     """Address to serve on; `0.0.0.0` in a pod."""

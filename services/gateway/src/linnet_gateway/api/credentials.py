@@ -3,12 +3,8 @@
 import ssl
 
 import grpc
+from linnet_runtime.rpc.certificates import CertificateFiles, grpc_credentials
 
-from linnet_gateway.api.certificates import (
-    CertificateFiles,
-    following_context,
-    grpc_credentials,
-)
 from linnet_gateway.api.identity import (
     Authenticator,
     Identity,
@@ -32,7 +28,7 @@ def server_credentials(
     Raises:
         InvalidInput: The files can't be used.
     """
-    files = _files(settings, clients=clients)
+    files = settings.certificate_files(settings.tls_client_ca_file if clients else None)
     return None if files is None else grpc_credentials(files)
 
 
@@ -42,15 +38,18 @@ def web_context(settings: GatewaySettings) -> ssl.SSLContext | None:
     Raises:
         InvalidInput: The files can't be used.
     """
-    files = _files(settings, clients=True)
-    return None if files is None else following_context(files)
+    files = settings.certificate_files(settings.tls_client_ca_file)
+    return None if files is None else _following_context(files)
 
 
-def _files(settings: GatewaySettings, *, clients: bool) -> CertificateFiles | None:
-    chain, key = settings.tls_certificate_file, settings.tls_key_file
-    if chain is None or key is None:
-        return None
-    return CertificateFiles(chain, key, settings.tls_client_ca_file if clients else None)
+def _following_context(files: CertificateFiles) -> ssl.SSLContext:
+    # Called in each handshake, also where the client names no server.
+    def follow(connection: ssl.SSLObject, _name: str, _context: ssl.SSLContext) -> None:
+        connection.context = files.current().context
+
+    context = files.current().context
+    context.sni_callback = follow
+    return context
 
 
 def identity_of(settings: GatewaySettings) -> Identity:

@@ -1,7 +1,9 @@
 """Evaluator and profiler over gRPC."""
 
 import json
+import ssl
 from collections.abc import Awaitable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import grpc
@@ -15,7 +17,7 @@ from linnet.v1 import (
     profiler_service_pb2_grpc,
     spec_pb2,
 )
-from linnet_runtime.errors import Unauthenticated, Unavailable
+from linnet_runtime.errors import InvalidInput, Unauthenticated, Unavailable
 from linnet_runtime.rpc.message_limit import MAX_MESSAGE_BYTES
 from linnet_runtime.rpc.status import from_rpc_error
 
@@ -38,7 +40,31 @@ _OPTIONS = [
 ]
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
+def credentials_from(authorities: Path | None) -> grpc.ChannelCredentials | None:
+    """Make the credentials of channels to services of Linnet's own; None for plain text.
+
+    Args:
+        authorities: File of those that sign the services' certificates, PEM.
+
+    Raises:
+        InvalidInput: The file can't be used.
+    """
+    if authorities is None:
+        return None
+    try:
+        # gRPC itself takes whatever it is given, and fails at each call.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(authorities)
+        return grpc.ssl_channel_credentials(authorities.read_bytes())
+    except OSError as error:
+        raise InvalidInput.of(
+            "LINNET_GATEWAY_SERVICE_CA_FILE",
+            f"expected PEM certificates of authorities in {authorities}: {error}",
+        ) from error
+
+
+def open_channel(
+    address: str, credentials: grpc.ChannelCredentials | None = None
+) -> grpc.aio.Channel:
     """Open a channel to a service of Linnet's own.
 
     Calls go to all that the address stands for in turn. The services close connections after a
@@ -46,9 +72,12 @@ def open_channel(address: str) -> grpc.aio.Channel:
 
     Args:
         address: `host:port`, or a target of gRPC with its scheme.
+        credentials: Whose certificates are trusted; None speaks plain text.
     """
     target = address if address.partition(":")[0] in _SCHEMES else f"dns:///{address}"
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
 
 
 async def _answer(call: Awaitable[T]) -> T:

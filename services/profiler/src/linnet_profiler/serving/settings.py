@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from linnet_runtime.settings import ServiceSettings
+from linnet_runtime.rpc.tls_settings import TlsSettings
 from pydantic import Field, SecretStr
 
 
-class ProfilerSettings(ServiceSettings):
+class ProfilerSettings(TlsSettings):
     """What the service needs to know."""
 
-    model_config = ServiceSettings.env("LINNET_PROFILER_")
+    model_config = TlsSettings.env("LINNET_PROFILER_")
 
     host: str = "127.0.0.1"
     """Address to serve on; loopback unless told."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+
 from linnet_runtime import logs
 from linnet_runtime.errors import InvalidInput
 
@@ -34,8 +35,16 @@ class Certificates:
 class CertificateFiles:
     """Gives what the files hold now; looked at by every handshake, from any thread."""
 
-    def __init__(self, chain: Path, key: Path, authorities: Path | None) -> None:
+    def __init__(
+        self, chain: Path, key: Path, authorities: Path | None = None, *, setting: str
+    ) -> None:
         """Read them.
+
+        Args:
+            chain: Certificate chain, PEM.
+            key: Its key, PEM.
+            authorities: Those that sign callers' certificates, PEM; None asks for none.
+            setting: What named them, for the error.
 
         Raises:
             InvalidInput: They can't be used.
@@ -48,8 +57,7 @@ class CertificateFiles:
         except (OSError, ValueError) as error:
             names = ", ".join(str(path) for path in self._paths)
             raise InvalidInput.of(
-                "LINNET_GATEWAY_TLS_CERTIFICATE_FILE",
-                f"expected a PEM certificate and its key in {names}: {error}",
+                setting, f"expected a PEM certificate and its key in {names}: {error}"
             ) from error
 
     def current(self) -> Certificates:
@@ -107,18 +115,6 @@ def grpc_credentials(files: CertificateFiles) -> grpc.ServerCredentials:
         renewed,  # type: ignore[arg-type]  # None, by gRPC's own words, means no change
         require_client_authentication=shown.authorities is not None,
     )
-
-
-def following_context(files: CertificateFiles) -> ssl.SSLContext:
-    """Make the context of an HTTP port, which shows what the files hold at each handshake."""
-
-    # Called in each handshake, also where the client names no server.
-    def follow(connection: ssl.SSLObject, _name: str, _context: ssl.SSLContext) -> None:
-        connection.context = files.current().context
-
-    context = files.current().context
-    context.sni_callback = follow
-    return context
 
 
 def _configuration(certificates: Certificates) -> grpc.ServerCertificateConfiguration:
