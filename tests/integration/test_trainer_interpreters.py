@@ -48,6 +48,9 @@ def held_out(folder, data):
         ("dense", wine, 20),
         ("conv1d", motion, 4),
         ("conv2d", images, 10),
+        ("ds-cnn", motion, 60),
+        ("mobilenet", images, 40),
+        ("resnet-8", images, 12),
     ],
 )
 def test_tflite_micro_decides_as_litert_on_rows_held_out(shop, tmp_path, preset, make, epochs):

@@ -1,5 +1,6 @@
 """What a later attempt makes of a checkpoint: the same run, and never less than a new one."""
 
+import io
 import json
 from dataclasses import replace
 
@@ -7,11 +8,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linnet_ml.spec import EarlyStopping, SplitMethod, SplitSpec
+from linnet_ml.augmentation import Augmentation, TimeSeriesAugmentation
+from linnet_ml.spec import (
+    Architecture,
+    ClassBalance,
+    EarlyStopping,
+    ExportOptions,
+    InputKind,
+    Layer,
+    LayerKind,
+    LayerList,
+    SplitMethod,
+    SplitSpec,
+)
 from linnet_runtime.errors import InvalidInput
+from linnet_sdk.examples import smartwatch
 from linnet_trainer.fit.epochs import Ending
 
-from tests.fakes.training import Recorder, spec, train, weights_of, wine
+from tests.fakes.training import Recorder, run_data, spec, train, weights_of, wine
 
 
 @pytest.fixture
@@ -59,6 +73,51 @@ def test_ended_fits_of_a_resumed_run_keep_why_they_ended(shop, tmp_path):
     assert fits[0] == fits[1]
     assert "early_stopping" in {fit["ending"] for fit in fits[0]}
     assert weights_of(again) == weights_of(whole)
+
+
+NORMALIZED = LayerList(
+    (
+        Layer(LayerKind.CONV1D, units=4, kernel_size=3),
+        Layer(LayerKind.BATCH_NORMALIZATION),
+        Layer(LayerKind.DROPOUT, rate=0.2),
+    )
+)
+
+
+@pytest.mark.usefixtures("each_epoch")
+@pytest.mark.parametrize("balance", [ClassBalance.OVERSAMPLE, ClassBalance.WEIGHTS])
+def test_a_run_goes_on_in_the_middle_of_an_epoch(shop, tmp_path, monkeypatch, balance):
+    """Moving averages, masks, changes of rows and copies go on where they were, bit for bit."""
+    monkeypatch.setattr("linnet_trainer.run_course.CHECKPOINT_SECONDS", 0.0)
+    # One step at a time: checkpoints lie between any two.
+    monkeypatch.setattr("linnet_trainer.fit.pace.CHUNK_SECONDS", 1e-9)
+    cut = smartwatch.cut_windows(*smartwatch.installed_recordings())
+    data = run_data(tmp_path, cut.values[::40], cut.labels[::40], InputKind.TIME_SERIES)
+    given = spec(Architecture(layers=NORMALIZED), epochs=3, batch_size=16, class_balance=balance)
+    given = replace(
+        given,
+        augmentation=Augmentation(time_series=TimeSeriesAugmentation(jitter=0.5, shift_steps=4)),
+        export=ExportOptions(skip_int8=True),
+    )
+    events = Recorder()
+    whole, _ = train(shop, given, data, tmp_path / "whole", events=events)
+    seen = [_place(stored) for stored in events.saved]
+    steps = max(step for _, step in seen)
+    assert steps > 2
+    middle = seen.index((1, steps // 2))
+    again, later = train(
+        shop, given, data, tmp_path / "again", checkpoint=events.saved[middle], attempt=2
+    )
+    assert [epoch.number for epoch in later.epochs] == [2, 3]
+    assert weights_of(again) == weights_of(whole)
+
+
+def _place(stored):
+    """Give the epochs and the steps within the next one that a checkpoint has behind it."""
+    with np.load(io.BytesIO(stored)) as archive:
+        meta = json.loads(archive["meta"].tobytes())
+    fit = meta["fits"][-1]
+    return fit["epoch"], fit["step"]
 
 
 @pytest.mark.usefixtures("each_epoch")

@@ -21,7 +21,9 @@ class Engine:
     """How a run is computed.
 
     Attributes:
-        threads: Threads inside an operation; one is fastest for networks this small.
+        threads: Threads inside and between operations. One is fastest inside for networks this
+            small; two between saved a tenth of conv2d's time, but TensorFlow 2.21 then aborted in
+            some loops (2 of 5 runs of tests/integration/test_trainer_layer_lists.py).
         onednn: Whether oneDNN's kernels are used.
         xla: Whether the loop is compiled by XLA. Never: it takes a second and 100 MB, draws other
             dropout than Keras, slows convolutions down, and saves a tenth of long dense runs.
@@ -41,9 +43,6 @@ class Engine:
 
 
 THREADS = 1
-OPERATIONS_AT_ONCE = 2
-"""No bit hangs on it, so no manifest tells it: while one step's gradients are made, the random
-numbers of the next step's dropout are drawn."""
 
 
 def choose(layers: LayerList | None, optimizer: Optimizer) -> Engine:
@@ -70,7 +69,7 @@ def set_threads() -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(OPERATIONS_AT_ONCE)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     tf.get_logger().setLevel("ERROR")
 
 
