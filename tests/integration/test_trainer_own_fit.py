@@ -1,6 +1,7 @@
 """A script's own fit and the settings it is given: used, they hold; left, each is told."""
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import numpy as np
@@ -17,6 +18,7 @@ from linnet_ml.spec import (
     Schedule,
     ScheduleKind,
 )
+from linnet_trainer.fit.epochs import Ending
 
 from tests.fakes.training import SMALL, run_data, spec, train, wine
 
@@ -158,3 +160,23 @@ def test_a_plateau_reduces_the_rate_of_the_given_optimizer(shop, tmp_path):
     rates = [epoch.learning_rate for epoch in events.epochs]
     assert rates[-1] < rates[0] == 1.0
     assert set(rates) <= {0.5**power for power in range(9)}
+
+
+def test_a_long_validation_is_told_of_and_ended(shop, tmp_path):
+    """While rows are validated the share that is done comes on, and a limit cuts them short."""
+    slow = HEAD + (
+        "    import time\n"
+        "    class Slow(keras.callbacks.Callback):\n"
+        "        def on_test_batch_end(self, batch, logs=None):\n"
+        "            time.sleep(0.3)\n"
+        "    model.compile('adam', 'sparse_categorical_crossentropy')\n"
+        "    model.fit(x_train, y_train, validation_data=(x_val, y_val), validation_batch_size=1,\n"
+        "              epochs=50, verbose=0, callbacks=[*settings.callbacks, Slow()])\n"
+    )
+    given = asked(slow, time_limit=timedelta(seconds=6))
+    outcome, events = train(shop, given, windows(tmp_path), tmp_path / "out")
+    assert outcome.ending is Ending.TIME_LIMIT
+    # Sixty windows validate a fifth: 3.6 s an epoch, of which the second is cut.
+    assert len(events.epochs) == 1
+    assert len(events.ratios) > 2 * len(events.epochs)
+    assert events.ratios == sorted(events.ratios)

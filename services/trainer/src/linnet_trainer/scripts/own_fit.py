@@ -270,6 +270,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         self._owner = owner
         self._progress = progress
         self._begun = self._told = owner.monotonic()
+        self._cut = False
         self.trained = False
         self.given_optimizer: Any = None
         self.ending = Ending.COMPLETED
@@ -294,8 +295,20 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         self._owner.inside(self._progress.epoch + (batch + 1) / steps)
         self._stop(self._owner.interruption())
 
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - as above
+        """Show that a long validation goes on, and end it where the fit must end."""
+        now = self._owner.monotonic()
+        if now - self._told < _LEAST_RATIO_SECONDS:
+            return
+        self._told = now
+        self._owner.inside(self._progress.epoch + 1)
+        self._stop(self._owner.interruption())
+        self._cut = self.model.stop_evaluating = self.model.stop_training
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - as above
-        """Report the epoch."""
+        """Report the epoch, unless nobody knows how good it is."""
+        if self._cut:
+            return
         seconds = self._owner.monotonic() - self._begun
         self._told = self._owner.monotonic()
         self._stop(self._owner.took(self._progress, dict(logs or {}), seconds=seconds))
