@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +13,13 @@ from linnet_gateway.kubernetes.ceilings import KubernetesCeilings
 from linnet_gateway.kubernetes.manifests import build_job
 from linnet_gateway.kubernetes.settings import GIB, KubernetesSettings
 from linnet_gateway.launches.launcher import Launch
+from linnet_gateway.records import DatasetFacts
 from linnet_gateway.specs.ceilings import Ceilings, OneCeiling
 from linnet_gateway.specs.resolution import ResourceLimits, SpecResolution
-from linnet_gateway.sql import migrate
 from linnet_gateway.targets import Targets
 from linnet_ml.spec import Resources
 from linnet_runtime.errors import InvalidInput
 
-from tests.fakes.faults import Faults
 from tests.fakes.gateway import a_spec
 from tests.fakes.killable import FakeProfiler, Gateway, NoRows
 from tests.fakes.lasting_world import World
@@ -37,12 +36,7 @@ def settings_of(**ceiling: int) -> KubernetesSettings:
 
 
 @pytest.fixture
-async def resolution(tmp_path: Path) -> AsyncIterator[Resolution]:
-    world = World(tmp_path, 0)
-    migrate.upgrade(world.url)
-    await world.begin()
-    gateway = Gateway(world, Faults())
-
+def resolution(world: World, gateway: Gateway) -> Resolution:
     def under(ceilings: Ceilings, limits: ResourceLimits) -> SpecResolution:
         records = gateway.records
         targets = Targets(FakeProfiler(), world.clock)
@@ -51,8 +45,7 @@ async def resolution(tmp_path: Path) -> AsyncIterator[Resolution]:
             records.datasets, records.runs, targets, files, limits, ceilings=ceilings
         )
 
-    yield under
-    await gateway.close()
+    return under
 
 
 async def resources_of(specs: SpecResolution, **asked: Any) -> Resources:
@@ -110,6 +103,20 @@ async def test_a_large_ceiling_can_be_used(resolution: Resolution) -> None:
     specs = resolution(ceilings, ResourceLimits())
     found = await resources_of(specs, memory_bytes=64 * GIB)
     assert (found.memory_bytes, found.deadline) == (64 * GIB, timedelta(days=3))
+
+
+async def test_memory_is_asked_for_what_trainers_compute_with(
+    gateway: Gateway, resolution: Resolution
+) -> None:
+    """Features that are stored as bytes take four times their size, several times over."""
+    images = DatasetFacts((256, 256, 3), 4096, (2048, 2048), feature_bytes=256 * 256 * 3)
+    await gateway.records.datasets.change("d1", lambda d: replace(d, facts=images))
+    ceilings = KubernetesCeilings(settings_of(memory_bytes=64 * GIB))
+    specs = resolution(ceilings, ResourceLimits(base_memory_bytes=GIB))
+    needed = GIB + 3 * 4 * 256 * 256 * 3 * 4096
+    with pytest.raises(InvalidInput, match=f"at least {needed} for a dataset of 3221225472"):
+        await resources_of(specs, memory_bytes=needed - 1)
+    assert (await resources_of(specs, memory_bytes=needed)).memory_bytes == needed
 
 
 async def test_the_gateways_own_limits_lower_a_ceiling(resolution: Resolution) -> None:

@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from math import prod
 
 from linnet.v1 import spec_pb2
 from linnet_ml import wire
@@ -28,6 +29,8 @@ _REMEMBERED_DATASETS = 256
 _DATASET_LIFE_S = 1.0
 """A ready dataset does not change, it can only be deleted: checks may be that late."""
 _MODEL_FILE = "model.keras"
+_COPIES = 3
+"""Features as float32 that a trainer holds at once, as measured: rows, scaled rows, tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +225,13 @@ class SpecResolution:
             )
             for field in most.exceeded_by(asked_for)
         ]
-        needed = limits.base_memory_bytes + 2 * _data_bytes(dataset)
+        needed = limits.base_memory_bytes + _COPIES * _float_bytes(dataset)
         if not violations and memory_bytes < needed:
             violations.append(
                 Violation(
                     "resources.memory_bytes",
-                    f"expected at least {needed} for a dataset of {_data_bytes(dataset)} bytes, "
-                    f"received {memory_bytes}",
+                    f"expected at least {needed} for a dataset of {_float_bytes(dataset)} bytes "
+                    f"as float32, received {memory_bytes}",
                 )
             )
         if violations:
@@ -257,8 +260,9 @@ class SpecResolution:
             make_split(spec.split, rows, class_count=len(dataset.classes), seed=spec.fit.seed)
 
 
-def _data_bytes(dataset: DatasetRecord) -> int:
-    return dataset.facts.feature_bytes * dataset.facts.sample_count
+def _float_bytes(dataset: DatasetRecord) -> int:
+    """Give the size of the features as trainers compute with them, however they are stored."""
+    return 4 * prod(dataset.facts.input_shape) * dataset.facts.sample_count
 
 
 def _below(path: str, field: str) -> str:
