@@ -1,8 +1,8 @@
 """What trainers ask for: work, addresses to put files to, and to be heard at the end."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from linnet_gateway.converters import dataset_message, read_failure
 from linnet_gateway.datasets.of_run import dataset_of
 from linnet_gateway.ports import Datasets, Launches, Runs, Trainings
 from linnet_gateway.records import FileRecord, LaunchRecord, RunRecord
+from linnet_gateway.runs.inherited import leak_from
 from linnet_gateway.states import Failure, FailureReason, RunState
 from linnet_gateway.trainers.artifact_names import check_artifact_names
 from linnet_gateway.trainers.checkpoints import (
@@ -30,6 +31,7 @@ from linnet_gateway.trainers.checkpoints import (
     upload_key,
 )
 from linnet_gateway.trainers.tokens import LaunchClaim, RunClaim, Tokens
+from linnet_gateway.trainers.uploaded import Uploaded
 
 _SLACK = timedelta(minutes=15)
 _MANIFEST = "manifest.json"
@@ -67,7 +69,7 @@ class Runner:
         self._datasets = datasets
         self._trainings = trainings
         self._launches = launches
-        self._store = store
+        self._uploaded = Uploaded(store)
         self._tokens = tokens
         self._addresses = Addresses(store, clock)
         self._clock = clock
@@ -172,32 +174,28 @@ class Runner:
 
     async def _checkpoint(self, run: RunRecord) -> Sequence[FileRecord]:
         for files in reversed(list(checkpoints(run.checkpoint).values())):
-            if not await asyncio.to_thread(self._missing, files):
+            if await self._uploaded.all_there(files):
                 return files
         return ()
 
-    def _missing(self, files: Sequence[FileRecord], prefix: str = "") -> list[str]:
-        """Name the files that are not there; `prefix` is where all of them are, if it is known."""
-        # One request instead of one a file; what a list does not show is asked for by its key.
-        listed = {o.key: o.size_bytes for o in self._store.list(prefix)} if prefix else {}
-        missing = []
-        for file in files:
-            if listed.get(file.key) == file.size_bytes:
-                continue
-            try:
-                found = self._store.stat(file.key).size_bytes
-            except NotFound:
-                found = -1
-            if found != file.size_bytes:
-                missing.append(f"{file.name} ({max(found, 0)} of {file.size_bytes} bytes)")
-        return missing
+    async def _source(self, run: RunRecord) -> RunRecord | None:
+        """Read the run that another starts from; None if it starts from none."""
+        if not run.init_from:
+            return None
+        name = parse_name(run.init_from, "runs", field="init_from")
+        return await self._runs.get(name.project, name.id)
+
+    async def _inherited(self, run: RunRecord) -> tuple[str, ...]:
+        with suppress(NotFound):
+            source = await self._source(run)
+            warning = None if source is None else leak_from(source, run)
+            return () if warning is None else (warning,)
+        return ()
 
     async def _initial_model(self, run: RunRecord) -> FileRecord | None:
-        spec = spec_pb2.TrainingSpec.FromString(run.spec)
-        if not spec.init_from:
+        source = await self._source(run)
+        if source is None:
             return None
-        name = parse_name(spec.init_from, "runs", field="init_from")
-        source = await self._runs.get(name.project, name.id)
         for file in source.artifacts:
             if file.name == _MODEL:
                 return file
@@ -264,8 +262,10 @@ class Runner:
         attempts.check_attempt(run, claim.attempt)
         now = self._clock.now()
         files: tuple[FileRecord, ...] = ()
+        warnings: tuple[str, ...] = ()
         if outcome == "result":
-            files = await self._uploaded(run, request.result)
+            files = await self._uploaded.of_result(run, request.result)
+            warnings = (*request.result.warnings, *await self._inherited(run))
 
         def decide(current: RunRecord) -> RunRecord:
             attempts.check_attempt(current, claim.attempt)
@@ -274,7 +274,7 @@ class Runner:
                     current,
                     files,
                     request.result.summary.SerializeToString(),
-                    tuple(request.result.warnings),
+                    warnings,
                     now,
                 )
             if outcome == "failure":
@@ -285,26 +285,6 @@ class Runner:
             return transitions.cancelled(current, now)
 
         return (await self._runs.change(run.uid, decide)).state
-
-    async def _uploaded(
-        self, run: RunRecord, result: runner_service_pb2.TrainingResult
-    ) -> tuple[FileRecord, ...]:
-        check_artifact_names(result.files)
-        if not result.files or result.files[-1].name != _MANIFEST:
-            raise InvalidInput.of("result.files", f"expected {_MANIFEST} as the last file")
-        # Keys follow from names: what a trainer writes there is not believed.
-        files = tuple(
-            FileRecord(f.name, run.attempt_key(f.name), f.size_bytes, f.sha256)
-            for f in result.files
-        )
-        missing = await asyncio.to_thread(self._missing, files, run.attempt_key(""))
-        if missing:
-            raise InvalidInput.of(
-                "result.files",
-                f"expected every file to be uploaded, missing {', '.join(missing)}",
-                reason="FILE_MISSING",
-            )
-        return files
 
 
 def _give_up(current: RunRecord, *, of: RunRecord, why: Failure, now: datetime) -> RunRecord:
