@@ -121,20 +121,25 @@ async def test_a_crashed_trainer_is_started_again(adapter: Adapter) -> None:
 
 
 async def test_the_end_of_one_trainer_leaves_the_others(adapter: Adapter) -> None:
-    """A trainer that is killed is followed by another of its shard; its neighbour lives on."""
+    """A trainer that is killed is followed by another of its shard; its neighbour lives on.
+
+    That it is to be killed may come late: what took its place is another one.
+    """
     await adapter.launcher.launch(a_launch(shard_count=2, parallelism=2))
     await until_running(adapter, "l-one", [0, 1])
     before = [await adapter.name("l-one", index) for index in (0, 1)]
-    await adapter.launcher.end_trainer("l-one", 1)
+    await adapter.launcher.end_trainer("l-one", 1, before[1])
 
     async def replaced() -> bool:
         running = await adapter.running("l-one") == [0, 1]
         return running and await adapter.name("l-one", 1) != before[1]
 
     await until(replaced)
-    assert await adapter.name("l-one", 0) == before[0]
-    for nothing in (("l-one", 2), ("l-none", 0)):
-        await adapter.launcher.end_trainer(*nothing)
+    after = await adapter.name("l-one", 1)
+    for late in (("l-one", 1, before[1]), ("l-one", 2, ""), ("l-none", 0, "")):
+        await adapter.launcher.end_trainer(*late)
+    assert await adapter.running("l-one") == [0, 1]
+    assert [await adapter.name("l-one", index) for index in (0, 1)] == [before[0], after]
 
 
 async def test_each_trainer_has_a_name_by_which_its_end_is_told(adapter: Adapter) -> None:

@@ -148,9 +148,9 @@ class KillableLauncher:
         self._faults.point()
         self._faults.answer()
 
-    async def end_trainer(self, uid: str, shard: int) -> None:
+    async def end_trainer(self, uid: str, shard: int, trainer: str) -> None:
         self._faults.point()
-        await self._inner.end_trainer(uid, shard)
+        await self._inner.end_trainer(uid, shard, trainer)
         self._faults.point()
         self._faults.answer()
 

@@ -108,10 +108,11 @@ class FakeLauncher:
         if self.shards.pop(uid, None) is not None:
             self._tell(uid)
 
-    async def end_trainer(self, uid: str, shard: int) -> None:
+    async def end_trainer(self, uid: str, shard: int, trainer: str) -> None:
         self._check()
         shards = self.shards.get(uid, [])
-        if shard < len(shards) and shards[shard].state is ShardState.RUNNING:
+        running = shard < len(shards) and shards[shard].state is ShardState.RUNNING
+        if running and trainer in {"", self.trainers[uid, shard]}:
             self.finish(uid, shard, ExitCode.CRASHED)
 
     async def changes(self) -> AsyncIterator[str]:

@@ -111,13 +111,19 @@ RESHAPES = st.tuples(st.sampled_from([1, 2, 3, 4]), st.sampled_from([0, 0, 1, 2]
 
 
 CONVOLUTIONS = {K.CONV1D, K.CONV2D, K.DEPTHWISE_CONV, K.SEPARABLE_CONV}
+NORMS = st.fixed_dictionaries({"kernel_max_norm": st.sampled_from([0.0, 0.0, 1.0])})
+LIMITS = {
+    K.DENSE: st.fixed_dictionaries({"activity_l1": st.sampled_from([0.0, 0.0, 1e-4])}),
+    K.CONV1D: NORMS,
+    K.CONV2D: NORMS,
+}
 
 
 @st.composite
 def some_layer(draw):
     """Draw a layer of any kind but the residual add, with any of its settings."""
     kind = draw(st.sampled_from([k for k in K if k not in {K.UNSPECIFIED, K.RESIDUAL_ADD}]))
-    more = {}
+    more = draw(LIMITS.get(kind, st.just({}))).copy()
     if kind in CONVOLUTIONS | {K.MAX_POOL, K.AVERAGE_POOL}:
         more |= draw(WINDOWS)
         if draw(st.integers(0, 4)) == 0:
@@ -131,8 +137,6 @@ def some_layer(draw):
         more["depth_multiplier"] = draw(st.integers(0, 2))
     if kind in CONVOLUTIONS | {K.DENSE}:
         more["no_bias"] = draw(st.booleans())
-        more["activity_l1"] = draw(st.sampled_from([0.0, 0.0, 1e-4]))
-        more["kernel_max_norm"] = draw(st.sampled_from([0.0, 0.0, 1.0]))
     if kind in CONVOLUTIONS | {K.DENSE, K.ACTIVATION}:
         more["activation"] = draw(ACTIVATIONS)
     if kind is K.RESHAPE:

@@ -103,16 +103,16 @@ class Inspection:
             pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"} for pod in pods
         )
 
-    async def living(self, uid: str, shard: int) -> list[str]:
-        """Name the pods of a shard that have not ended and are not about to."""
+    async def living(self, uid: str, shard: int) -> dict[str, str]:
+        """Give the pods of a shard that have not ended and are not about to: uids by name."""
         pods = (await self._pods([uid]))[uid]
-        return [
-            str(pod["metadata"]["name"])
+        return {
+            str(pod["metadata"]["name"]): str(pod["metadata"]["uid"])
             for pod in pods
             if shard_index(pod) == shard
             and pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
             and not pod["metadata"].get("deletionTimestamp")
-        ]
+        }
 
     def _need(self, uid: str, job: Object) -> Need | None:
         if is_stopping(job):

@@ -134,12 +134,13 @@ class KubernetesLauncher:
             if error.status != _NOT_FOUND:
                 raise _refused(error) from error
 
-    async def end_trainer(self, uid: str, shard: int) -> None:
-        """Kill the trainer of one shard: the Job makes another pod, the others go on."""
+    async def end_trainer(self, uid: str, shard: int, trainer: str) -> None:
+        """Kill a trainer of one shard, named by its pod's uid: the Job makes another pod."""
         try:
-            for name in await self._inspection.living(uid, shard):
-                # A second, since none at all leaves the container to a node that may not answer.
-                await self._api.delete(f"{self._pods}/{name}", grace_s=1)
+            for name, pod_uid in (await self._inspection.living(uid, shard)).items():
+                if trainer in {"", pod_uid}:
+                    # A second: none at all leaves the container to a node that may not answer.
+                    await self._api.delete(f"{self._pods}/{name}", grace_s=1)
         except ApiError as error:
             raise _refused(error) from error
 

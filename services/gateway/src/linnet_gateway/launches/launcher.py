@@ -143,10 +143,14 @@ class Launcher(Protocol):
         """
         ...
 
-    async def end_trainer(self, uid: str, shard: int) -> None:
-        """Kill the trainer of one shard; what follows is that of a crash, the others go on.
+    async def end_trainer(self, uid: str, shard: int, trainer: str) -> None:
+        """Kill a trainer of one shard; what follows is that of a crash, the others go on.
 
-        A launch or shard without a trainer is passed over.
+        Args:
+            uid: The launch; one that is not known is passed over.
+            shard: Index of the shard.
+            trainer: Its name, as the launcher gave it: one that came in its place lives on. Empty
+                where it said none; then whichever lives is meant.
         """
         ...
 

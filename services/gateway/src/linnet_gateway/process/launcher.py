@@ -105,10 +105,12 @@ class ProcessLauncher:
             shard.signal(signal.SIGTERM)
         self._step(known)
 
-    async def end_trainer(self, uid: str, shard: int) -> None:
-        """Kill the trainer of one shard; what follows is that of a crash, the others go on."""
+    async def end_trainer(self, uid: str, shard: int, trainer: str) -> None:
+        """Kill a trainer of one shard; what follows is that of a crash, the others go on."""
         known = self._known.get(uid)
-        if known is not None and shard < len(known.shards):
+        if known is None or shard >= len(known.shards):
+            return
+        if trainer in {"", known.shards[shard].trainer}:
             known.shards[shard].signal(signal.SIGKILL)
 
     async def changes(self) -> AsyncIterator[str]:

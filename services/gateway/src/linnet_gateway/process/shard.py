@@ -75,6 +75,11 @@ class Shard:
         """What is known of it for ever."""
         return self._facts
 
+    @property
+    def trainer(self) -> str:
+        """Name of its latest trainer; empty without one."""
+        return str(_mark(self._folder / "started").get("trainer", ""))
+
     def alive(self) -> bool:
         """Say whether a trainer of it lives, started by this gateway or an earlier one."""
         if self._child is not None and self._child.poll() is not None:

@@ -151,7 +151,7 @@ class Reconciler:
         for run in silent:
             if run.launch_uid is not None:
                 # Before its record: were that all that is done, it would hold its shard for ever.
-                await self._launcher.end_trainer(run.launch_uid, run.shard)
+                await self._launcher.end_trainer(run.launch_uid, run.shard, run.trainer)
                 await self._charge_silent(run, run.launch_uid)
 
     async def _charge_silent(self, found: RunRecord, launch_uid: str) -> None:
