@@ -10,6 +10,8 @@ from linnet_ml.device_weights import BATCH_NORM_EPSILON
 from linnet_ml.spec import Activation, Layer, LayerKind, LayerList, Padding, Pooling
 from numpy.typing import NDArray
 
+from linnet_trainer.pointwise import avoid_strides
+
 Weights = tuple[NDArray[np.float32], ...]
 
 LEAKY_SLOPE = 0.3
@@ -97,7 +99,9 @@ def build(layers: LayerList, input_shape: tuple[int, ...], class_count: int) -> 
     dense = keras.layers.Dense(class_count, activation="softmax")
     output = builder.add(dense, _flat(builder, value))
     weighted = tuple(layer for layer in builder.made if layer.weights)
-    return BuiltModel(keras.Model(inputs, output), tuple(builder.made), weighted)
+    model = keras.Model(inputs, output)
+    avoid_strides(model)
+    return BuiltModel(model, tuple(builder.made), weighted)
 
 
 def redraw(built: BuiltModel) -> None:

@@ -21,9 +21,7 @@ class Engine:
     """How a run is computed.
 
     Attributes:
-        threads: Threads inside and between operations. One is fastest inside for networks this
-            small; two between saved a tenth of conv2d's time, but TensorFlow 2.21 then aborted in
-            some loops (2 of 5 runs of tests/integration/test_trainer_layer_lists.py).
+        threads: Threads inside and between operations; one is fastest for networks this small.
         onednn: Whether oneDNN's kernels are used.
         xla: Whether the loop is compiled by XLA. Never: it takes a second and 100 MB, draws other
             dropout than Keras, slows convolutions down, and saves a tenth of long dense runs.

@@ -69,7 +69,10 @@ class ScriptNetwork:
         Raises:
             ScriptFailed: It can't be built, or gives what can't be trained as probabilities.
         """
+        from linnet_trainer.pointwise import avoid_strides
+
         model = self._script.build(self._input_shape, self._class_count)
+        avoid_strides(model)
         if not self._judged:
             self._judge(model)
         self._judged = True
