@@ -131,9 +131,12 @@ def service_images(own_testbed: Cluster) -> Mapping[str, str]:
 def chart_values(service_images: Mapping[str, str]) -> dict[str, Any]:
     """Values that name the images of this working tree and ask for little.
 
-    The requests leave most of a small node to the trainers.
+    The requests leave most of a small node to the trainers. Objects that nobody needs go at once:
+    tests wait for that.
     """
-    return small_values(service_images)
+    values = small_values(service_images)
+    values["gateway"]["settings"] = {"SWEEP_DELAY_S": 0}
+    return values
 
 
 @pytest.fixture(scope="session")
