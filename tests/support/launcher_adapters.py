@@ -74,7 +74,10 @@ class ProcessAdapter:
         return [s.index for s in shards if s.state is ShardState.RUNNING]
 
     async def finish(self, uid: str, index: int, exit_code: int) -> None:
-        (self.folder / uid / str(index) / "finish").write_text(f"{exit_code}\n")
+        # Renamed into place, so that the trainer never reads half of it.
+        path = self.folder / uid / str(index) / "finish"
+        path.with_name("finish.new").write_text(f"{exit_code}\n")
+        path.with_name("finish.new").replace(path)
 
     async def name(self, uid: str, index: int) -> str:
         path, found = self.folder / uid / str(index) / "name", [""]
