@@ -99,6 +99,7 @@ class Killing:
                 status["containerID"]
                 for pod in self._product.trainers()
                 if pod["kind"] == "Pod" and pod["status"]["phase"] == "Running"
+                if self._has_a_run(pod)
                 for status in pod["status"]["containerStatuses"]
                 if "running" in status["state"]
             ]
@@ -109,6 +110,14 @@ class Killing:
             return False
 
         wait_until(killed, 60.0, "a trainer is killed", detail=self.standing, interval_s=0.3)
+
+    def _has_a_run(self, pod: Mapping[str, Any]) -> bool:
+        """Say whether a trainer is at work: the end of one that starts up costs no attempt."""
+        events: list[object] = []
+        with suppress(TestbedFault):
+            events = [told["event"] for told in _told(self._product, pod)]
+        turns = [event for event in events if event in {"run_begins", "run_ended"}]
+        return turns[-1:] == ["run_begins"]
 
     def standing(self) -> str:
         """Say where runs, Jobs and pods stand, for a failure's message."""
