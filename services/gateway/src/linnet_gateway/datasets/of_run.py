@@ -18,8 +18,6 @@ async def dataset_of(run: RunRecord, datasets: Datasets, runs: Runs) -> DatasetR
         NotFound: It was deleted, whether or not another of its name was made since.
     """
     dataset = await datasets.get(run.project, run.dataset)
-    if dataset.create_time <= run.create_time + _CLOCKS_APART and not run.retry_of:
-        return dataset
     # A run that is tried again uses what the first of its kind used.
     first = run
     while first.retry_of:

@@ -16,7 +16,7 @@ from linnet_runtime.errors import LinnetError, NotFound, Unavailable
 
 from linnet_gateway import attempts, transitions
 from linnet_gateway.launches import sharding
-from linnet_gateway.launches.launcher import Launcher, ShardState
+from linnet_gateway.launches.launcher import Launcher
 from linnet_gateway.launches.launching import Launching, ReconcilerLimits
 from linnet_gateway.ports import Batches, Launches, Runs, Work
 from linnet_gateway.reconciling.analysis import Analysis
@@ -28,7 +28,6 @@ from linnet_gateway.states import BatchState, Failure, FailureReason
 _PAUSE_S = 0.05
 _PLAN_AT_ONCE = 10_000
 _RUNS_AT_ONCE = 500
-_FINAL = {ShardState.SUCCEEDED, ShardState.FAILED}
 
 
 class Reconciler:

@@ -31,10 +31,9 @@ from linnet_gateway.trainers.checkpoints import (
     upload_key,
 )
 from linnet_gateway.trainers.tokens import LaunchClaim, RunClaim, Tokens
-from linnet_gateway.trainers.uploaded import Uploaded
+from linnet_gateway.trainers.uploaded import MANIFEST, Uploaded
 
 _SLACK = timedelta(minutes=15)
-_MANIFEST = "manifest.json"
 _MODEL = "model.keras"
 
 CrashOf = Callable[[str, int, str], Awaitable[Failure | None]]
@@ -295,8 +294,8 @@ def _give_up(current: RunRecord, *, of: RunRecord, why: Failure, now: datetime) 
 def _same(run: RunRecord, request: runner_service_pb2.FinishRunRequest) -> bool:
     outcome = request.WhichOneof("outcome")
     if outcome == "result":
-        manifest = {f.sha256 for f in run.artifacts if f.name == _MANIFEST}
-        return {f.sha256 for f in request.result.files if f.name == _MANIFEST} == manifest
+        manifest = {f.sha256 for f in run.artifacts if f.name == MANIFEST}
+        return {f.sha256 for f in request.result.files if f.name == MANIFEST} == manifest
     if outcome == "failure":
         return run.state not in {RunState.ANALYZING, RunState.SUCCEEDED}
     # Trainers are told so of each attempt that was taken from them, whatever for.

@@ -10,7 +10,7 @@ from linnet_runtime.objectstore import ObjectStore
 from linnet_gateway.records import FileRecord, RunRecord
 from linnet_gateway.trainers.artifact_names import check_artifact_names
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 
 
 class Uploaded:
@@ -32,8 +32,8 @@ class Uploaded:
             InvalidInput: A file is missing, or no attempt may have one of that name.
         """
         check_artifact_names(result.files)
-        if not result.files or result.files[-1].name != _MANIFEST:
-            raise InvalidInput.of("result.files", f"expected {_MANIFEST} as the last file")
+        if not result.files or result.files[-1].name != MANIFEST:
+            raise InvalidInput.of("result.files", f"expected {MANIFEST} as the last file")
         # Keys follow from names: what a trainer writes there is not believed.
         files = tuple(
             FileRecord(f.name, run.attempt_key(f.name), f.size_bytes, f.sha256)

@@ -32,13 +32,9 @@ class Inputs:
         dataset = assignment.dataset
         digest = dataset.digest or ",".join(sorted(f.sha256 for f in assignment.inputs))
         kind, classes = InputKind(dataset.input_kind), tuple(dataset.classes)
-        last = self._last
+        last, asked = self._last, (digest, kind, classes)
         # The same files may be two datasets, of other class names or another kind.
-        if last is not None and (last.digest, last.input_kind, last.classes) == (
-            digest,
-            kind,
-            classes,
-        ):
+        if last is not None and (last.digest, last.input_kind, last.classes) == asked:
             return last
         self._last = None
         folder = self._folder / "dataset"
