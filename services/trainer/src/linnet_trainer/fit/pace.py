@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-CHUNK_SECONDS = 0.4
+CHUNK_SECONDS = 0.2
 """Time of a chunk of steps: progress, cancelling and limits are looked at in between."""
 _RECENT_EPOCHS = 10
 _SHORT_EPOCH_SECONDS = 0.1
