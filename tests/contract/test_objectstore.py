@@ -1,6 +1,8 @@
 """What every object store keeps, on the one in memory and on a real S3 server."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -9,6 +11,7 @@ from linnet_runtime import s3
 from linnet_runtime.errors import NotFound, Unavailable
 from linnet_runtime.objectstore import ObjectStore
 from linnet_runtime.s3 import S3Location, S3Store
+from minio.error import S3Error
 
 from tests.fakes.objectstore import MemoryStore
 
@@ -62,11 +65,31 @@ def test_what_is_not_there_is_not_found(
 
 
 def test_lists_are_in_order_and_by_prefix(store: ObjectStore) -> None:
-    """A prefix gives its own objects, in order of key, also beyond one page of S3."""
-    for key in ("p/2", "p/1", "q/1", "p/10"):
-        store.put(key, b"x")
+    """A prefix gives its own objects, with their sizes, in order of key, whatever is in a key."""
+    for key in ("p/2", "p/1", "q/1", "p/10", "p+/å &<b>%2F=c?"):
+        store.put(key, key.encode())
     assert [info.key for info in store.list("p/")] == ["p/1", "p/10", "p/2"]
+    assert [info.key for info in store.list("p+/å &")] == ["p+/å &<b>%2F=c?"]
+    assert [info.size_bytes for info in store.list("p/")] == [3, 4, 3]
     assert [info.key for info in store.list("r/")] == []
+
+
+def test_a_list_is_whole_beyond_a_page(store: ObjectStore) -> None:
+    """S3 gives a thousand objects at a time."""
+    keys = [f"p/{number:04}" for number in range(1005)]
+    with ThreadPoolExecutor(8) as several:
+        list(several.map(lambda key: store.put(key, b"x"), keys))
+    assert [info.key for info in store.list("p/")] == keys
+
+
+def test_a_list_that_is_refused(s3_location: S3Location) -> None:
+    """No bucket, no store and a wrong key are errors, no empty list."""
+    with pytest.raises(NotFound):
+        S3Store(replace(s3_location, bucket="no-such-bucket")).list("")
+    with pytest.raises(Unavailable):
+        S3Store(replace(s3_location, endpoint="http://127.0.0.1:9")).list("")
+    with pytest.raises(S3Error, match=r"SignatureDoesNotMatch|AccessDenied"):
+        S3Store(replace(s3_location, secret_key="wrong")).list("")
 
 
 def test_deleting_is_idempotent(store: ObjectStore) -> None:

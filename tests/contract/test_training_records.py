@@ -128,7 +128,8 @@ async def test_a_launch_is_cancelled_once_no_run_of_it_goes_on(records: Records)
     await records.launches.plan([(a_launch("l2"), [("u3", 0)])])
     for uid in ("l1", "l2"):
         await records.launches.change(uid, lambda x: replace(x, state=LaunchState.LAUNCHED))
-    await records.runs.change("u1", lambda r: transitions.cancelled(r, T0))
+    await records.runs.change("u1", lambda r: transitions.ask_to_cancel(r, T0))
+    assert (await records.runs.get_uid("u1")).state is RunState.CANCELLED
     await records.runs.change("u3", lambda r: transitions.end(r, RunState.FAILED, T0))
     assert list(await records.launches.cancelled()) == []
     await records.runs.change("u2", lambda r: transitions.end(r, RunState.FAILED, T0))

@@ -1,4 +1,4 @@
-"""The object store on any S3, through the `minio` client; its only importer."""
+"""The object store on any S3, mostly through the `minio` client; its only importer."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +18,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from linnet_runtime.errors import InvalidInput, NotFound, Unavailable
 from linnet_runtime.objectstore import ObjectInfo
+from linnet_runtime.s3_listing import ListingRefused, list_objects
 from linnet_runtime.signed_addresses import AddressSigner
 from linnet_runtime.store_metrics import MeteredPool, StoreMetrics
 
@@ -52,33 +53,34 @@ class S3Location:
     region: str = "us-east-1"
 
 
-def _client(location: S3Location, endpoint: str, metrics: StoreMetrics | None) -> Minio:
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise InvalidInput.of(
-            "store_endpoint", f"expected http://host:port or https://host, received {endpoint!r}"
-        )
+def _pool(metrics: StoreMetrics | None) -> urllib3.PoolManager:
     options: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=2.0, read=60.0),
         "maxsize": 32,
         "retries": False,
     }
+    return urllib3.PoolManager(**options) if metrics is None else MeteredPool(metrics, **options)
+
+
+def _client(location: S3Location, endpoint: str, pool: urllib3.PoolManager) -> Minio:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise InvalidInput.of(
+            "store_endpoint", f"expected http://host:port or https://host, received {endpoint!r}"
+        )
     return Minio(
         endpoint=parts.netloc,
         access_key=location.access_key,
         secret_key=location.secret_key,
         region=location.region,
         secure=parts.scheme == "https",
-        http_client=(
-            urllib3.PoolManager(**options) if metrics is None else MeteredPool(metrics, **options)
-        ),
+        http_client=pool,
     )
 
 
-def _signer(location: S3Location) -> AddressSigner:
-    """Sign for the bucket as those reach it who get addresses; whether by host is the client's."""
-    public = _client(location, location.public_endpoint or location.endpoint, None)
-    address = public.get_presigned_url(method="GET", bucket_name=location.bucket, object_name="-")
+def _signer(location: S3Location, client: Minio) -> AddressSigner:
+    """Sign for the bucket at a client's endpoint; whether by path or by host is the client's."""
+    address = client.get_presigned_url(method="GET", bucket_name=location.bucket, object_name="-")
     return AddressSigner(
         address.partition("?")[0].removesuffix("-"),
         location.region,
@@ -115,8 +117,11 @@ class S3Store:
 
     def __init__(self, location: S3Location, metrics: StoreMetrics | None = None) -> None:
         self._bucket = location.bucket
-        self._minio = _client(location, location.endpoint, metrics)
-        self._signer = _signer(location)
+        self._pool = _pool(metrics)
+        self._minio = _client(location, location.endpoint, self._pool)
+        self._own_signer = _signer(location, self._minio)
+        public = location.public_endpoint or location.endpoint
+        self._signer = _signer(location, _client(location, public, self._pool))
 
     @_again
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
@@ -174,10 +179,12 @@ class S3Store:
     def list(self, prefix: str) -> Iterable[ObjectInfo]:
         """List the objects whose keys begin with `prefix`, in order of key."""
         with _translated(prefix):
-            found = self._minio.list_objects(
-                bucket_name=self._bucket, prefix=prefix, recursive=True
-            )
-            return [ObjectInfo(key=str(o.object_name), size_bytes=int(o.size or 0)) for o in found]
+            try:
+                return list(list_objects(self._pool, self._own_signer, prefix))
+            except ListingRefused:
+                # The client asks again: it knows what every answer of a store means.
+                found = self._minio.list_objects(self._bucket, prefix=prefix, recursive=True)
+                return [ObjectInfo(str(o.object_name), int(o.size or 0)) for o in found]
 
     @_again
     def delete(self, keys: Iterable[str]) -> None:

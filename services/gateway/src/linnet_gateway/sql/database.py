@@ -27,6 +27,8 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 _MAX_GROUP = 256
+_GATHER_S = 0.005
+"""How long work is gathered once more than one comes at a time; a commit costs as much as ten."""
 _ATTEMPTS = 3
 _READERS = 4
 _BUSY_TIMEOUT_MS = 5_000
@@ -158,10 +160,13 @@ class Database:
         raise AssertionError
 
     def _write_loop(self) -> None:
+        busy = False
         while True:
             job = self._jobs.get()
             if job is None:
                 return
+            if busy:
+                time.sleep(_GATHER_S)
             jobs, last = [job], False
             while len(jobs) < _MAX_GROUP and not self._jobs.empty():
                 following = self._jobs.get()
@@ -169,6 +174,7 @@ class Database:
                     last = True
                     break
                 jobs.append(following)
+            busy = len(jobs) > 1
             self._commit(jobs)
             self._answer(jobs)
             if last:

@@ -71,18 +71,22 @@ class SqlLaunches:
         """Read uids of launches under way that cancelled runs have left with nothing to do."""
         runs, columns = schema.runs.c, schema.launches.c
         needed = select(runs.launch_uid).where(
-            runs.state < int(RunState.ANALYZING), runs.launch_uid.is_not(None)
+            schema.LIVE_RUN, runs.state < int(RunState.ANALYZING), runs.launch_uid.is_not(None)
         )
         cancelled = (
             select(runs.uid)
-            .where(runs.launch_uid == columns.uid, runs.state == int(RunState.CANCELLED))
+            .where(
+                runs.launch_uid == columns.uid,
+                runs.cancel_time.is_not(None),
+                runs.state == int(RunState.CANCELLED),
+            )
             .exists()
         )
         query = select(columns.uid).where(
             schema.LIVE_LAUNCH,
             columns.state == int(LaunchState.LAUNCHED),
-            columns.uid.not_in(needed),
             cancelled,
+            columns.uid.not_in(needed),
         )
         return await self._database.read(lambda c: list(c.execute(query).scalars()))
 

@@ -183,6 +183,19 @@ runs = Table(
         sqlite_where=text("state < 5"),
         postgresql_where=text("state < 5"),
     ),
+    # Asked for in every step of the reconciler, and nearly always none.
+    Index(
+        "runs_cancelling",
+        "cancel_time",
+        sqlite_where=text("state < 5 AND cancel_time IS NOT NULL"),
+        postgresql_where=text("state < 5 AND cancel_time IS NOT NULL"),
+    ),
+    Index(
+        "runs_cancelled",
+        "launch_uid",
+        sqlite_where=text("cancel_time IS NOT NULL"),
+        postgresql_where=text("cancel_time IS NOT NULL"),
+    ),
 )
 
 # Scripts that runs of a batch share.
