@@ -60,20 +60,21 @@ class Gateway:
         clock = world.clock
         self.faults = faults
         self.records = Records(world.url, clock.now)
-        database = self.records.database
-        commit = database._commit
+        writer = self.records.database._writer
+        commit = writer._commit
 
-        def killable(jobs: Any) -> None:
+        def killable(jobs: Any, *done: Any) -> None:
             try:
                 faults.point()
-                commit(jobs)
+                commit(jobs, *done)
                 faults.point()
                 faults.answer()
             except (Killed, Unavailable) as error:
+                writer._let_go()
                 for job in jobs:
                     job.error = error
 
-        database._commit = killable  # type: ignore[method-assign]  # a fault, not a mock
+        writer._commit = killable  # type: ignore[method-assign]  # a fault, not a mock
         store = FaultyStore(world.store, faults)
         tokens = Tokens(KEY)
         retries = RetryLimits(lost_attempts=3)

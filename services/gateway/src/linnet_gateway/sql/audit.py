@@ -64,7 +64,7 @@ class SqlAudit:
     async def write(self, actor: str, method: str, resource: str, decision: str) -> None:
         """Append one entry."""
         entry: list[int | str] = [to_us(self._now()), actor, method, resource, decision]
-        await self._database.write(lambda c: _append(c, entry))
+        await self._database.write(lambda c: _append(c, entry), brief=True)
 
     async def entries(
         self, project: str = "", since: datetime | None = None

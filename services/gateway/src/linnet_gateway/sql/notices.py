@@ -12,7 +12,7 @@ import psycopg
 from linnet_runtime import logs
 from sqlalchemy import make_url
 
-from linnet_gateway.sql.database import CHANNEL
+from linnet_gateway.sql.writer import CHANNEL
 
 _CHECK_S = 5.0
 _ANSWER_S = 5.0

@@ -209,7 +209,7 @@ class SqlRuns:
             old = get_run(connection, uid)
             return write_change(connection, old, decide(old), self._now())
 
-        return await self._database.write(work)
+        return await self._database.write(work, brief=True)
 
     async def delete(self, uid: str, now: datetime) -> None:
         """Delete one with its events, epochs and log, and doom its objects."""

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from linnet_gateway.ports import Now
 from linnet_gateway.sql.audit import SqlAudit
 from linnet_gateway.sql.batches import SqlBatches
-from linnet_gateway.sql.database import Database, TransactionMetrics
+from linnet_gateway.sql.database import Database
 from linnet_gateway.sql.datasets import SqlDatasets
 from linnet_gateway.sql.events import SqlEvents
+from linnet_gateway.sql.faults import TransactionMetrics
 from linnet_gateway.sql.keeping import SqlKeeping
 from linnet_gateway.sql.launches import SqlLaunches
 from linnet_gateway.sql.runs import SqlRuns

@@ -18,6 +18,8 @@ from linnet_gateway.sql.runs import ADD_EVENT, update_of, write_change
 from linnet_gateway.states import WITH_TRAINER, RunState
 
 _WITH_TRAINER = [int(s) for s in WITH_TRAINER]
+_BRIEF_REPORTS = 32
+"""What takes the event loop a few milliseconds to store."""
 
 
 class SqlTrainings:
@@ -49,11 +51,13 @@ class SqlTrainings:
                 if not changed:
                     return None
 
-        return await self._database.write(work)
+        return await self._database.write(work, brief=True)
 
     async def store_reports(self, reports: Sequence[Report], now: datetime) -> Sequence[Stored]:
         """Store reports of different runs together and say what became of each."""
-        return await self._database.write(lambda c: _store(c, reports, to_us(now)))
+        return await self._database.write(
+            lambda c: _store(c, reports, to_us(now)), brief=len(reports) <= _BRIEF_REPORTS
+        )
 
     async def epochs(
         self, run_uid: str, after: tuple[int, int]
