@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -29,6 +29,8 @@ from linnet_gateway.states import Failure, FailureReason, RunState, StageKind
 _NO_MODELS = "no .tflite was exported: there is nothing to evaluate and profile"
 _TOLD_AFTER_S = 0.5
 _TAKEN_A_SLOT = 16
+_STALE = timedelta(seconds=1)
+"""A run that waited longer for its slot is read again: it may be cancelled, or deleted."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 MODEL_FILES = {
@@ -153,12 +155,12 @@ class Analysis:
             )
             await self._runs.change(run.uid, left_out)
             return
-        slots = self._slots[kind]
-        waits = slots.locked()
-        async with slots:
-            if waits:
+        asked = self._clock.now()
+        async with self._slots[kind]:
+            now = self._clock.now()
+            if now - asked > _STALE:
                 run = await self._runs.get_uid(run.uid)
-            self._begun[run.uid, kind] = self._clock.now()
+            self._begun[run.uid, kind] = now
             telling = asyncio.create_task(self._tell_begun(run.uid, kind))
             try:
                 failure = await self._try(run, kind, call)
