@@ -121,3 +121,21 @@ async def test_the_end_of_an_old_stream_frees_no_shard(world: World, gateway: Ga
     found = await gateway.runner.acquire(launch, 0, "another")
     assert found is not None
     assert found.attempt == 2
+
+
+async def test_a_trainer_of_another_replica_keeps_its_shard(world: World, gateway: Gateway) -> None:
+    """Who is connected there is not seen here: what it reported says that it is at work."""
+    (run,) = await in_training(world, gateway, 1)
+    (trainer,) = world.trainers.values()
+    other = Gateway(world, Faults())
+    launch = other.runner.launch_of(trainer.token)
+    with pytest.raises(Unavailable) as refused:
+        await other.runner.acquire(launch, 0, "another")
+    assert refused.value.reason == "SHARD_BUSY"
+    kept = await other.records.runs.get_uid(run.uid)
+    assert (kept.attempt, kept.attempt_open, kept.trainer) == (1, True, run.trainer)
+    world.clock.move(13.0)
+    found = await other.runner.acquire(launch, 0, "another")
+    assert found is not None
+    assert found.attempt == 2
+    await other.close()

@@ -1,6 +1,6 @@
 """What trainers ask for: work, addresses to put files to, and to be heard at the end."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +35,9 @@ from linnet_gateway.trainers.uploaded import MANIFEST, Uploaded
 
 _SLACK = timedelta(minutes=15)
 _MODEL = "model.keras"
+_HEARD = timedelta(seconds=12)
+"""Trainers report every 5 s at least: one that was heard since may still be training."""
+_REMEMBERED_ENDS = 10_000
 
 CrashOf = Callable[[str, int, str], Awaitable[Failure | None]]
 """Tells why a trainer, of a launch's shard and by its name, ended, if that is known."""
@@ -75,6 +78,7 @@ class Runner:
         self._limits = limits
         self._crash_of = crash_of
         self._open: Counter[tuple[str, int]] = Counter()
+        self._left: OrderedDict[tuple[str, int], datetime] = OrderedDict()
 
     def launch_of(self, token: str) -> LaunchClaim:
         """Check a launch token; raises `Unauthenticated`."""
@@ -139,15 +143,30 @@ class Runner:
         if held is not None and taken_over and held.trainer not in ends:
             gone.append(held.trainer)
             return [], None
+        crash = ends[held.trainer] if held is not None and taken_over else None
+        if held is not None and taken_over and crash is None and self._may_be_alive(held):
+            raise Unavailable(
+                f"shard {shard} has a trainer that was heard of a moment ago", reason="SHARD_BUSY"
+            )
         return attempts.choose_next(
             launch,
             held,
             waiting,
-            crash=ends[held.trainer] if held is not None and taken_over else None,
+            crash=crash,
             limits=self._limits,
             now=self._clock.now(),
             trainer=trainer,
         )
+
+    def _may_be_alive(self, held: RunRecord) -> bool:
+        """Say whether a trainer of which no end is known may be connected to another replica."""
+        heard = held.last_report_time
+        if heard is None:
+            return False
+        left = self._left.get((held.uid, held.attempt))
+        if left is not None and heard <= left:
+            return False
+        return self._clock.now() - heard < _HEARD
 
     async def _assignment(self, run: RunRecord) -> runner_service_pb2.Assignment:
         dataset = await dataset_of(run, self._datasets, self._runs)
@@ -221,6 +240,9 @@ class Runner:
         self._open[key] -= 1
         if not self._open[key]:
             del self._open[key]
+            self._left[key] = self._clock.now()
+            if len(self._left) > _REMEMBERED_ENDS:
+                self._left.popitem(last=False)
 
     async def create_uploads(
         self, claim: RunClaim, files: Sequence[dataset_pb2.StoredFile]
