@@ -5,7 +5,9 @@ submit, launch, hand out, progress, finish, evaluate, cancel, crash of a trainer
 seed that fails here fails again: `pytest -k "seed-17"`.
 """
 
+import itertools
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,9 @@ POINTS = 250
 PHASES = {"submit", "launch", "progress", "finish", "evaluate", "cancel", "batch", "housekeeping"}
 """What gateways do when seeds kill them; each is among what the first test crosses."""
 SCENARIO = Scenario()
+ENDING = Scenario(steps=("one", "batch", "two", "three", "cancel-batch", "cancel", "delete"))
+ENDING_SEEDS = 30
+ENDING_POINTS = 200
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,13 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kill_at(seed: int) -> int:
     """Give the point at which a seed kills: all of them together are spread over the scenario."""
     return 1 + seed * (POINTS - 1) // (SEEDS - 1)
+
+
+def folders_in(folder: Path) -> Iterator[Path]:
+    """Make new folders, as many as are asked for."""
+    for number in itertools.count():
+        (made := folder / f"{number}").mkdir()
+        yield made
 
 
 async def world_of(migrated: Path, folder: Path, seed: int) -> World:
@@ -60,6 +72,38 @@ async def test_a_gateway_killed_at_any_point(migrated: Path, tmp_path: Path, see
     """The next gateway finishes what the dead one began, once."""
     world = await world_of(migrated, tmp_path, seed)
     await play(world, [Faults(kill_at=kill_at(seed))], SCENARIO)
+
+
+async def test_a_batch_is_cancelled_and_a_run_deleted(migrated: Path, tmp_path: Path) -> None:
+    """Without a fault: the batch's trainers stop, and of the run no record or object stays."""
+    world = await world_of(migrated, tmp_path, 0)
+    faults = Faults()
+    await play(world, [faults], ENDING)
+    assert faults.points >= ENDING_POINTS
+    assert {"cancel", "delete"} <= set(faults.crossed)
+
+
+@pytest.mark.parametrize("seed", range(ENDING_SEEDS), ids=lambda seed: f"seed-{seed}")
+async def test_a_gateway_killed_while_runs_are_cancelled_and_deleted(
+    migrated: Path, tmp_path: Path, seed: int
+) -> None:
+    """What was cancelled or deleted stays so, with nothing left behind; the rest succeeds."""
+    world = await world_of(migrated, tmp_path, seed)
+    point = 1 + seed * (ENDING_POINTS - 1) // (ENDING_SEEDS - 1)
+    await play(world, [Faults(kill_at=point)], ENDING)
+
+
+@pytest.mark.parametrize("doing", ["cancel", "delete"])
+async def test_a_gateway_killed_in_the_act(migrated: Path, tmp_path: Path, doing: str) -> None:
+    """At each point of cancelling and deleting itself."""
+    folders = folders_in(tmp_path)
+    faults = Faults()
+    await play(await world_of(migrated, next(folders), 0), [faults], ENDING)
+    points = [number for number, at in enumerate(faults.crossed, 1) if at == doing]
+    assert len(points) >= 2
+    for point in points:
+        world = await world_of(migrated, next(folders), 0)
+        await play(world, [Faults(kill_at=point)], ENDING)
 
 
 @pytest.mark.parametrize("seed", range(5), ids=lambda seed: f"seed-{seed}")

@@ -9,7 +9,7 @@ from linnet_gateway.converters import read_log_lines
 from linnet_gateway.queries import Page, RunFilter
 from linnet_gateway.records import EventKind, RunRecord
 from linnet_gateway.states import RunState
-from linnet_runtime.errors import LinnetError, NotAllowedInState
+from linnet_runtime.errors import LinnetError, NotAllowedInState, NotFound
 from linnet_runtime.ids import parse_name
 
 from tests.fakes.faults import Faults, Killed
@@ -21,6 +21,8 @@ from tests.support.run_promises import foreign_keys, gaps, lost_attempts_keys
 ROUNDS = 400
 BATCH_RUNS = 4
 _BATCH = parse_name(f"{PARENT}/batches/batch", "batches")
+_ONE = parse_name(f"{PARENT}/runs/one", "runs")
+_DOING = {"batch": "batch", "cancel": "cancel", "cancel-batch": "cancel", "delete": "delete"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,19 @@ class Scenario:
     Attributes:
         runs: Ids of single runs.
         steps: In this order: ids of runs and `batch` are made; `cancel` cancels run two; `suspend`
-            and `resume` are the batch's; `retry` retries what failed of it once all has ended.
+            and `resume` are the batch's, as is `cancel-batch`; `retry` retries what failed of it
+            once all has ended; `delete` deletes run one once that has ended.
         failing: Places of the batch whose runs fail.
     """
 
     runs: tuple[str, ...] = ("one", "two", "three")
     steps: tuple[str, ...] = ("one", "two", "three", "batch", "cancel")
     failing: frozenset[int] = frozenset()
+
+    @property
+    def kept(self) -> set[str]:
+        """Ids of single runs that are there at the end."""
+        return set(self.runs) - ({"one"} if "delete" in self.steps else set())
 
 
 class Client:
@@ -51,7 +59,7 @@ class Client:
         if not self.todo:
             return
         what = self.todo[0]
-        gateway.faults.doing = what if what in {"batch", "cancel"} else "submit"
+        gateway.faults.doing = _DOING.get(what, "submit")
         try:
             done = await self._do(gateway, what)
         except LinnetError:
@@ -68,6 +76,10 @@ class Client:
                     await gateway.batches.suspend(_BATCH, "")
                 case "resume":
                     await gateway.batches.resume(_BATCH, "")
+                case "cancel-batch":
+                    await gateway.batches.cancel(_BATCH, "")
+                case "delete":
+                    return await self._delete(gateway)
                 case "retry":
                     return await self._retry(gateway)
                 case "batch":
@@ -86,6 +98,16 @@ class Client:
         if any(not state.terminal for state in found):
             return False
         await gateway.batches.retry_failed(_BATCH)
+        return True
+
+    async def _delete(self, gateway: Gateway) -> bool:
+        try:
+            run = await gateway.records.runs.get(_ONE.project, _ONE.id)
+            if not run.state.terminal:
+                return False
+            await gateway.runs.delete(_ONE, "")
+        except NotFound:
+            pass  # it was deleted, and the answer lost
         return True
 
     async def _chunks(self) -> AsyncIterator[pb.CreateBatchRequest]:
@@ -153,12 +175,13 @@ async def _check(world: World, gateway: Gateway, scenario: Scenario) -> None:
         await gateway.housekeeping.round()
     found = await gateway.records.runs.list("demo", Page(100), RunFilter())
     singles = [run for run in found if run.batch_uid is None]
-    assert {run.id for run in singles} == set(scenario.runs)
-    assert len(singles) == len(scenario.runs)
+    assert sorted(run.id for run in singles) == sorted(scenario.kept)
     _check_batch([run for run in found if run.batch_uid is not None], scenario)
     for run in found:
         allowed = {RunState.SUCCEEDED}
         if run.id == "two":
+            allowed.add(RunState.CANCELLED)
+        if "cancel-batch" in scenario.steps and run.batch_uid is not None:
             allowed.add(RunState.CANCELLED)
         if run.batch_index in scenario.failing and run.batch_uid is not None:
             allowed = {RunState.FAILED}
