@@ -181,21 +181,32 @@ def _migrated() -> bytes:
 @asynccontextmanager
 async def running(folder: Path, location: S3Location, **more: Any) -> AsyncIterator[Bench]:
     """Run a gateway with fake analysts; its trainers end with it."""
+    analysts = FakeAnalysts(S3Store(location))
+    async with (
+        serving(analysts) as address,
+        running_with(analysts, address, folder, location, **more) as bench,
+    ):
+        yield bench
+
+
+@asynccontextmanager
+async def running_with(
+    analysts: FakeAnalysts, address: str, folder: Path, location: S3Location, **more: Any
+) -> AsyncIterator[Bench]:
+    """Run a gateway with analysts that are served already; its trainers end with it."""
     database = folder / "records.db"
     if "database_url" not in more and not database.exists():
         database.write_bytes(_migrated())
-    analysts = FakeAnalysts(S3Store(location))
-    async with serving(analysts) as address:
-        settings = settings_for(folder, location, address, **more)
-        try:
-            async with (
-                Gateway(settings, SystemClock()) as gateway,
-                grpc.aio.insecure_channel(gateway.endpoints["address"]) as channel,
-            ):
-                stub = training_service_pb2_grpc.TrainingServiceStub(channel)
-                yield Bench(folder, stub, analysts, S3Store(location), gateway.endpoints)
-        finally:
-            await stop_trainers(folder / "launches")
+    settings = settings_for(folder, location, address, **more)
+    try:
+        async with (
+            Gateway(settings, SystemClock()) as gateway,
+            grpc.aio.insecure_channel(gateway.endpoints["address"]) as channel,
+        ):
+            stub = training_service_pb2_grpc.TrainingServiceStub(channel)
+            yield Bench(folder, stub, analysts, S3Store(location), gateway.endpoints)
+    finally:
+        await stop_trainers(folder / "launches")
 
 
 async def stop_trainers(launches: Path) -> None:

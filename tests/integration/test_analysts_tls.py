@@ -11,14 +11,12 @@ import grpc
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from linnet.v1 import run_pb2, training_service_pb2_grpc
-from linnet_gateway.assembly import Gateway
+from linnet.v1 import run_pb2
 from linnet_gateway.reconciling.analysis_clients import (
     ProfilerClient,
     credentials_from,
     open_channel,
 )
-from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import Unavailable
 from linnet_runtime.rpc.admission import with_token
 from linnet_runtime.rpc.certificates import CertificateFiles, grpc_credentials
@@ -26,7 +24,7 @@ from linnet_runtime.s3 import S3Location, S3Store
 from pydantic import SecretStr
 
 from tests.fakes.analysts import FakeAnalysts, serving
-from tests.fakes.gateway import Bench, settings_for, stop_trainers
+from tests.fakes.gateway import running_with
 from tests.support.certificates import Authority, Mounted
 from tests.support.evaluator_process import evaluator
 from tests.support.profiler_process import profiler
@@ -175,19 +173,13 @@ async def test_a_run_is_analyzed_over_tls(tmp_path: Path, s3_location: S3Locatio
     chain, key = (Path(path) for path in place.files.values())
     credentials = grpc_credentials(CertificateFiles(chain, key, setting="TLS"))
     analysts = FakeAnalysts(S3Store(s3_location))
-    async with serving(analysts, credentials) as address:
-        settings = settings_for(
-            tmp_path, s3_location, address, service_ca_file=place.trusting(place.authority)
-        )
-        async with (
-            Gateway(settings, SystemClock()) as gateway,
-            grpc.aio.insecure_channel(gateway.endpoints["address"]) as channel,
-        ):
-            stub = training_service_pb2_grpc.TrainingServiceStub(channel)
-            bench = Bench(tmp_path, stub, analysts, S3Store(s3_location), gateway.endpoints)
-            await bench.push()
-            run = await bench.submit("one")
-            await bench.until_state(run.name, run_pb2.RUN_STATE_SUCCEEDED)
-        await stop_trainers(tmp_path / "launches")
+    authority = place.trusting(place.authority)
+    async with (
+        serving(analysts, credentials) as address,
+        running_with(analysts, address, tmp_path, s3_location, service_ca_file=authority) as bench,
+    ):
+        await bench.push()
+        run = await bench.submit("one")
+        await bench.until_state(run.name, run_pb2.RUN_STATE_SUCCEEDED)
     assert analysts.evaluated
     assert analysts.profiled

@@ -14,9 +14,7 @@ from linnet.v1 import (
     profiler_service_pb2,
     profiler_service_pb2_grpc,
     run_pb2,
-    training_service_pb2_grpc,
 )
-from linnet_gateway.assembly import Gateway
 from linnet_gateway.reconciling.analysis_clients import ProfilerClient, open_channel
 from linnet_runtime.clock import SystemClock
 from linnet_runtime.errors import Unavailable
@@ -29,7 +27,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from tests.fakes.analysts import FakeAnalysts, serving
-from tests.fakes.gateway import Bench, settings_for, stop_trainers
+from tests.fakes.gateway import running_with
 from tests.fakes.nameserver import NameServer
 from tests.support.profiler_process import profiler
 
@@ -160,18 +158,15 @@ async def test_a_run_is_analyzed_behind_a_token(tmp_path: Path, s3_location: S3L
     """A gateway with the token reaches evaluator and profiler with every call of its own."""
     shown: list[str] = []
     analysts = FakeAnalysts(S3Store(s3_location), shown)
-    async with serving(analysts) as address:
-        settings = settings_for(tmp_path, s3_location, address, service_token=SecretStr("shared"))
-        async with (
-            Gateway(settings, SystemClock()) as gateway,
-            grpc.aio.insecure_channel(gateway.endpoints["address"]) as channel,
-        ):
-            stub = training_service_pb2_grpc.TrainingServiceStub(channel)
-            bench = Bench(tmp_path, stub, analysts, S3Store(s3_location), gateway.endpoints)
-            await bench.push()
-            run = await bench.submit("one")
-            await bench.until_state(run.name, run_pb2.RUN_STATE_SUCCEEDED)
-        await stop_trainers(tmp_path / "launches")
+    async with (
+        serving(analysts) as address,
+        running_with(
+            analysts, address, tmp_path, s3_location, service_token=SecretStr("shared")
+        ) as bench,
+    ):
+        await bench.push()
+        run = await bench.submit("one")
+        await bench.until_state(run.name, run_pb2.RUN_STATE_SUCCEEDED)
     assert analysts.evaluated
     assert analysts.profiled
     assert set(shown) == {"Bearer shared"}
