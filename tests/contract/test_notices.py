@@ -31,6 +31,11 @@ class Replica:
             asyncio.create_task(self.notices.run(self.tail.wake)),
         ]
 
+    @property
+    def follows(self) -> bool:
+        """Whether the tail knows after which event it begins."""
+        return self.tail._last >= 0
+
     async def sees(self, uid: str) -> None:
         """Wait until an event of a run is seen."""
         async with asyncio.timeout(60):
@@ -52,7 +57,7 @@ async def pair(postgres_url: str) -> AsyncIterator[tuple[Records, Replica]]:
     await writer.runs.create(a_run("first"))
     # Listening begins with a look: from here on only notices wake it.
     async with asyncio.timeout(60):
-        while not replica.notices.listening:  # noqa: ASYNC110 - it has no event to wait for
+        while not (replica.notices.listening and replica.follows):  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0.01)
     yield writer, replica
     await replica.close()
@@ -83,7 +88,7 @@ async def test_a_lost_connection_is_opened_anew_and_misses_nothing(
     await writer.runs.create(a_run("meanwhile"))
     await replica.sees("meanwhile")
     async with asyncio.timeout(60):
-        while not replica.notices.listening:  # noqa: ASYNC110 - it has no event to wait for
+        while not (replica.notices.listening and replica.follows):  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0.01)
     await writer.runs.create(a_run("afterwards"))
     await replica.sees("afterwards")
