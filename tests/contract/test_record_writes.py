@@ -1,12 +1,14 @@
 """How work is committed: together, each with its own outcome, whichever way it is done."""
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from linnet_gateway.sql.store import Records
-from linnet_runtime.errors import InvalidInput, Unavailable
+from linnet_runtime.errors import Internal, InvalidInput, Unavailable
 from sqlalchemy import Connection, text
 
 PREFIXES = "SELECT prefix FROM doomed_objects ORDER BY prefix"
@@ -46,6 +48,27 @@ async def test_brief_and_other_work_side_by_side(records: Records) -> None:
         else:
             assert outcome == f"{number:03}"
     assert await found(records) == [f"{n:03}" for n in range(300) if n % 7 != 3]
+
+
+async def test_a_refusal_costs_nobody_else_a_second_turn(records: Records) -> None:
+    """Brief work that refuses before it changes anything is answered with what the rest did."""
+    if not records.database.is_sqlite:
+        pytest.skip("PostgreSQL undoes a transaction as a whole")
+    done = 0
+
+    def counted(connection: Connection) -> None:
+        nonlocal done
+        done += 1
+        add(f"{done}")(connection)
+
+    def refuse(_: Connection) -> None:
+        raise InvalidInput.of("name", "refused")
+
+    works = [counted if number != 7 else refuse for number in range(20)]
+    writes = [records.database.write(work, brief=True) for work in works]
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    assert [isinstance(o, InvalidInput) for o in outcomes] == [n == 7 for n in range(20)]
+    assert done == len(await found(records)) == 19
 
 
 async def test_callers_on_several_event_loops(records: Records) -> None:
@@ -104,3 +127,45 @@ async def test_closing_ends_what_was_begun(records: Records) -> None:
     again = Records(url, lambda: datetime.now(UTC))
     assert len(await found(again)) == 9
     again.close()
+
+
+async def test_another_process_that_writes_never_stops_the_event_loop(
+    records: Records, url: str
+) -> None:
+    """Work waits for SQLite's lock on the thread, and is done when it is free."""
+    if not records.database.is_sqlite:
+        pytest.skip("PostgreSQL's writers wait for each other in the server")
+    other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writes = [records.database.write(add(f"{n}"), brief=True) for n in range(3)]
+    waiting = asyncio.gather(*writes)
+    longest, last = 0.0, time.monotonic()
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    assert not waiting.done()
+    other.execute("COMMIT")
+    other.close()
+    assert list(await waiting) == ["0", "1", "2"]
+    assert longest < 0.5
+
+
+@pytest.mark.parametrize("brief", [True, False])
+async def test_what_is_no_exception_ends_its_own_work_only(records: Records, brief: bool) -> None:
+    """Whatever work raises, the next is done."""
+
+    def cancelled(_: Connection) -> None:
+        raise asyncio.CancelledError
+
+    async with asyncio.timeout(30):
+        with pytest.raises(Internal):
+            await records.database.write(cancelled, brief=False)
+        assert await records.database.write(add("a"), brief=brief) == "a"
+
+
+async def test_nothing_waits_for_closed_records(records: Records) -> None:
+    """A write after the end is refused at once."""
+    records.close()
+    with pytest.raises(Unavailable):
+        await records.database.write(add("a"))

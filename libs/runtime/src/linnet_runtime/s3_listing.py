@@ -12,14 +12,15 @@ from xml.etree import ElementTree as ET
 
 import urllib3
 
+from linnet_runtime.errors import Unavailable
 from linnet_runtime.objectstore import ObjectInfo
 from linnet_runtime.signed_addresses import AddressSigner
 
-_EXPIRES = timedelta(minutes=5)
+_EXPIRES = timedelta(minutes=1)
 
 
 class ListingRefused(Exception):
-    """The store answered otherwise than with a list."""
+    """The store answered with an error."""
 
 
 def list_objects(
@@ -29,22 +30,27 @@ def list_objects(
 
     Raises:
         ListingRefused: The store answered with an error.
+        Unavailable: It answered with something that is no list.
         urllib3.exceptions.HTTPError: It could not be asked.
     """
     token = ""
     while True:
-        address = signer.listing(prefix, datetime.now(UTC), _EXPIRES, token)
-        answer = pool.urlopen("GET", address)
+        answer = pool.urlopen("GET", signer.listing(prefix, datetime.now(UTC), _EXPIRES, token))
         if answer.status != HTTPStatus.OK:
             raise ListingRefused(f"status {answer.status}")
         try:
             page = ET.fromstring(answer.data)  # noqa: S314 - our own store's
-        except ET.ParseError as error:
-            raise ListingRefused(str(error)) from error
-        space = page.tag[: page.tag.find("}") + 1]
-        for found in page.iter(f"{space}Contents"):
-            key, size = found.findtext(f"{space}Key"), found.findtext(f"{space}Size")
-            yield ObjectInfo(key=unquote_plus(key or ""), size_bytes=int(size or 0))
+            space = page.tag[: page.tag.find("}") + 1]
+            if page.tag != f"{space}ListBucketResult":
+                raise Unavailable(f"object store: a document {page.tag} is no list")
+            encoded = page.findtext(f"{space}EncodingType") == "url"
+            for found in page.iter(f"{space}Contents"):
+                key, size = found.findtext(f"{space}Key", ""), found.findtext(f"{space}Size", "")
+                yield ObjectInfo(key=unquote_plus(key) if encoded else key, size_bytes=int(size))
+        except (ET.ParseError, ValueError) as error:
+            raise Unavailable(f"object store: a list that can't be read: {error}") from error
         if page.findtext(f"{space}IsTruncated") != "true":
             return
-        token = page.findtext(f"{space}NextContinuationToken") or ""
+        token, before = page.findtext(f"{space}NextContinuationToken", ""), token
+        if token in {"", before}:
+            raise Unavailable("object store: a part of a list that does not say where it goes on")

@@ -252,6 +252,7 @@ class Guard:
             bucket = self._buckets[principal.subject] = _Bucket(self._limits.burst, now)
             if len(self._buckets) > _MAX_CALLERS:
                 self._buckets.popitem(last=False)
+        self._buckets.move_to_end(principal.subject)
         added = (now - bucket.filled_at) * self._limits.per_s
         bucket.tokens = min(self._limits.burst, bucket.tokens + added)
         bucket.filled_at = now

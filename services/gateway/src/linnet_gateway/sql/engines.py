@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 READERS = 4
-_BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 5_000
 _WRITER_LOCK = 0x6C696E6E
 """Key of the advisory lock: "linn"."""
 
@@ -41,7 +41,7 @@ def sqlite(url: str, *, transactions: str | None) -> Engine:
         url,
         pool_size=READERS if transactions == "BEGIN" else 1,
         max_overflow=0,
-        connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 
     @event.listens_for(made, "connect")

@@ -40,3 +40,9 @@ def upgrade(url: str, revision: str = "head") -> None:
     config.set_main_option("script_location", str(_FOLDER))
     config.attributes["url"] = url
     command.upgrade(config, revision)
+    # Who connects first finds it so: to change it then would fail where somebody writes already.
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.execute(text("PRAGMA journal_mode=WAL"))
+    engine.dispose()

@@ -18,7 +18,7 @@ from linnet_gateway.sql.runs import ADD_EVENT, update_of, write_change
 from linnet_gateway.states import WITH_TRAINER, RunState
 
 _WITH_TRAINER = [int(s) for s in WITH_TRAINER]
-_BRIEF_REPORTS = 32
+_BRIEF_REPORTS, _BRIEF_BYTES = 32, 256 * 1024
 """What takes the event loop a few milliseconds to store."""
 
 
@@ -55,9 +55,9 @@ class SqlTrainings:
 
     async def store_reports(self, reports: Sequence[Report], now: datetime) -> Sequence[Stored]:
         """Store reports of different runs together and say what became of each."""
-        return await self._database.write(
-            lambda c: _store(c, reports, to_us(now)), brief=len(reports) <= _BRIEF_REPORTS
-        )
+        stored_bytes = sum(len(report.entries) for report in reports)
+        brief = len(reports) <= _BRIEF_REPORTS and stored_bytes <= _BRIEF_BYTES
+        return await self._database.write(lambda c: _store(c, reports, to_us(now)), brief=brief)
 
     async def epochs(
         self, run_uid: str, after: tuple[int, int]

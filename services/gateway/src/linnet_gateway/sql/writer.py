@@ -20,11 +20,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from linnet_runtime.errors import LinnetError, Unavailable
 from sqlalchemy import Connection
 from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import SQLAlchemyError
 
-from linnet_gateway.sql.engines import engine
+from linnet_gateway.sql.engines import BUSY_TIMEOUT_MS, engine
 from linnet_gateway.sql.faults import ATTEMPTS, TransactionMetrics, transient, translated
 
 CHANNEL = "linnet_events"
@@ -49,6 +50,7 @@ class _Done:
 
     jobs: list[_Job]
     transaction: RootTransaction
+    begun: float
 
 
 class Writer:
@@ -66,6 +68,7 @@ class Writer:
         self._brief_loop: asyncio.AbstractEventLoop | None = None
         self._brief_due = False
         self._brief_busy = False
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="db-write", daemon=True)
         self._thread.start()
 
@@ -75,6 +78,8 @@ class Writer:
 
     async def write(self, work: Callable[[Connection], Any], *, brief: bool) -> Any:
         """Run work and return when it is committed; raises as `Database.write`."""
+        if self._closed:
+            raise Unavailable("the records are closed", reason="DATABASE_UNAVAILABLE")
         loop = asyncio.get_running_loop()
         job = _Job(work, loop, loop.create_future())
         if brief and self._is_sqlite and (self._brief_loop or loop) is loop:
@@ -86,13 +91,13 @@ class Writer:
 
     def close(self) -> None:
         """Finish what was begun and let go of the database."""
+        self._closed = True
         for job in self._brief:
             self._jobs.put(job)
         self._brief = []
         self._jobs.put(None)
         self._thread.join()
-        if self._kept is not None:
-            self._kept.close()
+        self._let_go()
         self._engine.dispose()
 
     def _gather(self, job: _Job) -> None:
@@ -109,18 +114,22 @@ class Writer:
             return
         jobs, self._brief = self._brief[:_MAX_GROUP], self._brief[_MAX_GROUP:]
         self._brief_busy = len(jobs) > 1
+        begun = time.perf_counter()
         try:
             connection = self._connection()
-            transaction = connection.begin()
+            transaction = _begin_at_once(connection)
             for job in jobs:
-                job.result = job.work(connection)
-        except Exception:  # noqa: BLE001 - the thread finds out whose it is, and tells them
+                _do(job, connection)
+        except BaseException as error:
+            # The thread finds out whose it is, and tells them; it can also wait for another writer.
             self._let_go()
             self._turn.release()
             for job in jobs:
                 self._jobs.put(job)
+            if not isinstance(error, Exception):
+                raise
         else:
-            self._jobs.put(_Done(jobs, transaction))
+            self._jobs.put(_Done(jobs, transaction, begun))
 
     def _connection(self) -> Connection:
         """Give SQLite's, which stays checked out: to take one costs as much as what is written."""
@@ -147,52 +156,57 @@ class Writer:
                 elif item is None:
                     last = True
                 else:
-                    self._commit(item.jobs, item.transaction)
+                    self._commit(item.jobs, item)
                     self._end_turn(item.jobs)
-                if len(waiting) == _MAX_GROUP or self._jobs.empty():
+                if len(waiting) >= _MAX_GROUP or self._jobs.empty():
                     break
                 item = self._jobs.get()
             # Without a turn brief work is under way, and the queue is told of its end.
             if waiting and self._turn.acquire(blocking=False):
-                jobs, waiting = waiting, []
+                jobs, waiting = waiting[:_MAX_GROUP], waiting[_MAX_GROUP:]
                 busy = len(jobs) > 1
                 self._commit(jobs)
                 self._end_turn(jobs)
 
-    def _commit(self, jobs: list[_Job], done: RootTransaction | None = None) -> None:
+    def _commit(self, jobs: list[_Job], done: _Done | None = None) -> None:
         """Do work and commit it, or commit what is done; then each job has a result or an error."""
-        if done is not None and self._is_committed(done):
-            return
+        if done is None or not self._is_committed(done):
+            self._do_and_commit(jobs)
+
+    def _do_and_commit(self, jobs: list[_Job]) -> None:
         begun = time.perf_counter()
         for attempt in range(ATTEMPTS):
+            started = False
             try:
                 with self._writing() as connection:
+                    started = True
                     for job in jobs:
                         job.error = None
                         job.result = job.work(connection)
                     if not self._is_sqlite:
                         # Sent with the commit, once however often a transaction says it.
                         connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
-            except Exception as error:  # noqa: BLE001 - the thread must go on; callers get the error
-                if len(jobs) > 1:
+            except BaseException as error:  # noqa: BLE001 - the thread must go on; callers get the error
+                if started and len(jobs) > 1:
                     for job in jobs:
                         self._commit([job])
                     return
                 if attempt + 1 == ATTEMPTS or not transient(error):
-                    jobs[0].error = translated(error, "write", self._metrics)
+                    told = translated(error, "write", self._metrics)
+                    for job in jobs:
+                        job.error = told
                     return
             else:
                 self._metrics.transaction("write", time.perf_counter() - begun)
                 return
 
-    def _is_committed(self, done: RootTransaction) -> bool:
-        begun = time.perf_counter()
+    def _is_committed(self, done: _Done) -> bool:
         try:
-            done.commit()
-        except Exception:  # noqa: BLE001 - it is done again, as if nothing of it had been
+            done.transaction.commit()
+        except BaseException:  # noqa: BLE001 - it is done again, as if nothing of it had been
             self._let_go()
             return False
-        self._metrics.transaction("write", time.perf_counter() - begun)
+        self._metrics.transaction("write", time.perf_counter() - done.begun)
         return True
 
     @contextmanager
@@ -231,3 +245,25 @@ class Writer:
         if self._brief and self._brief_loop is not None:
             with suppress(RuntimeError):
                 self._brief_loop.call_soon_threadsafe(self._do_brief)
+
+
+def _begin_at_once(connection: Connection) -> RootTransaction:
+    """Begin to write; raises if that would have to wait for another process."""
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        return connection.begin()
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+def _do(job: _Job, connection: Connection) -> None:
+    raw: Any = connection.connection.dbapi_connection
+    job.error, before = None, raw.total_changes
+    try:
+        job.result = job.work(connection)
+    except LinnetError as error:
+        # Most refuse before they change anything: that costs nobody else what was done.
+        if raw.total_changes != before:
+            raise
+        job.error = error
